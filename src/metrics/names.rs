@@ -1,0 +1,176 @@
+//! The closed lists of what is measured. The names are stable: gates, reports and `summary.json` use them.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! names {
+    ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $type { $($(#[$doc])* $variant,)* }
+        impl $type {
+            /// Every variant, in the order of declaration (which is its index).
+            pub const ALL: &'static [$type] = &[$($type::$variant,)*];
+            /// The stable name.
+            pub fn name(self) -> &'static str {
+                match self { $($type::$variant => $name,)* }
+            }
+            /// The variant of a name.
+            pub fn parse(name: &str) -> Option<$type> {
+                match name { $($name => Some($type::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+names! {
+    /// What is timed. Recorded in microseconds, 1 µs to 60 s at three significant digits.
+    Timer {
+        /// Delivery at a subscriber, from the message's intended (scheduled) time.
+        Latency = "latency",
+        /// Delivery at a subscriber, from the actual send.
+        Service = "service",
+        /// Actual send minus scheduled time, of publishes and requests: the generator's own lateness.
+        Lag = "lag",
+        /// Request to reply, from the request's intended time.
+        Rtt = "rtt",
+        /// Request to reply, from the actual send.
+        RttService = "rtt_service",
+        /// Own ping to its pong.
+        Ping = "ping",
+        /// Last sign of life to the peer being declared dead by the heartbeat.
+        Detect = "detect",
+        /// Loss of a connection to ready again.
+        Reconnect = "reconnect",
+        /// Name lookup.
+        Dns = "dns",
+        /// TCP connect.
+        Tcp = "tcp",
+        /// TLS handshake.
+        Tls = "tls",
+        /// WebSocket upgrade, request to accepted response.
+        Upgrade = "upgrade",
+        /// Upgraded to ready: on_open steps and subscriptions acknowledged.
+        Ready = "ready",
+        /// The whole opening, from its intended time to ready.
+        Open = "open",
+        /// Start of an opening minus its scheduled time.
+        OpenLag = "open_lag",
+    }
+}
+
+names! {
+    /// What is counted.
+    Counter {
+        /// Connections started (TCP connect begun), reconnects included.
+        Attempts = "attempts",
+        /// Connections that became ready, reconnects included.
+        Opened = "opened",
+        /// Connections that became ready again after a loss.
+        Reconnected = "reconnected",
+        /// Connections that gave up reconnecting.
+        GaveUp = "gave_up",
+        /// Connections replaced because their lifetime was over.
+        Churned = "churned",
+        /// Publishes due by the schedule.
+        Offered = "offered",
+        /// Publishes written.
+        Sent = "sent",
+        /// Publishes due while the connection could not take them (not ready, or its queue full).
+        Dropped = "dropped",
+        /// Publishes due that the end of the run or an interruption cut off.
+        Cancelled = "cancelled",
+        /// Stamped messages received by subscribers, duplicates included.
+        Received = "received",
+        /// Messages that subscribers should have received.
+        Expected = "expected",
+        /// Expected, never received, while connected.
+        Lost = "lost",
+        /// Published while the subscriber was away and never received.
+        Missed = "missed",
+        /// Received again.
+        Duplicated = "duplicated",
+        /// Received after a later one of the same stream.
+        Reordered = "reordered",
+        /// Too late or too early to tell whether new or again.
+        Indeterminate = "indeterminate",
+        /// Received without a subscription to its topic.
+        Misrouted = "misrouted",
+        /// Received messages that carry no stamp.
+        Unstamped = "unstamped",
+        /// Requests due by the schedule.
+        RequestsOffered = "requests_offered",
+        /// Requests written.
+        Requests = "requests",
+        /// Requests due while the connection could not take them.
+        RequestsDropped = "requests_dropped",
+        /// Requests due that the end of the run cut off.
+        RequestsCancelled = "requests_cancelled",
+        /// Replies in time.
+        Replies = "replies",
+        /// Requests without a reply in time, or whose connection was lost.
+        RequestTimeouts = "request_timeouts",
+        /// Messages of the service's error type.
+        Errors = "errors",
+        /// Gaps in the service's own per-topic sequence numbers, in messages.
+        ServiceGaps = "service_gaps",
+        /// Pings sent.
+        PingsSent = "pings_sent",
+        /// Pings of the target answered.
+        PingsAnswered = "pings_answered",
+        /// Messages over the accepted size.
+        Oversized = "oversized",
+        /// Payload bytes sent, frames included.
+        BytesSent = "bytes_sent",
+        /// Payload bytes received, frames included.
+        BytesReceived = "bytes_received",
+        /// Values that did not fit a histogram's range.
+        OutOfRange = "out_of_range",
+    }
+}
+
+names! {
+    /// Why an opening failed or a connection was lost, other than by a close code.
+    Failure {
+        /// Name not found.
+        Dns = "dns",
+        /// Connection refused.
+        Refused = "refused",
+        /// Host or network unreachable.
+        Unreachable = "unreachable",
+        /// A step of opening took too long.
+        Timeout = "timeout",
+        /// No local port or address left.
+        NoPort = "no_port",
+        /// No descriptor left.
+        NoDescriptor = "no_descriptor",
+        /// Certificate or TLS protocol.
+        Tls = "tls",
+        /// The upgrade was answered with another status than 101 (counted by number too).
+        Status = "status",
+        /// The answer to the upgrade was not valid HTTP or lacked what RFC 6455 demands.
+        Handshake = "handshake",
+        /// Sec-WebSocket-Accept did not match.
+        AcceptKey = "accept_key",
+        /// A subprotocol was picked that was not offered, or none of those demanded.
+        Subprotocol = "subprotocol",
+        /// The upgrade response was larger than accepted.
+        HeaderTooLarge = "header_too_large",
+        /// An `on_open` step's expectation or a subscription was not met in time.
+        Step = "step",
+        /// Connection reset (RST).
+        Reset = "reset",
+        /// The peer ended the TCP connection (FIN) without a Close frame.
+        Eof = "eof",
+        /// The peer broke the WebSocket protocol.
+        Protocol = "protocol",
+        /// A message was larger than accepted.
+        TooLarge = "too_large",
+        /// The heartbeat declared the peer dead.
+        Dead = "dead",
+        /// The peer did not finish the close handshake in time.
+        CloseTimeout = "close_timeout",
+        /// Any other error of the operating system.
+        Os = "os",
+    }
+}

@@ -1,0 +1,101 @@
+//! What a shard reports each second: deltas since its last snapshot, in a versioned wire form.
+
+use super::names::{Counter, Failure, Timer};
+use serde::{Deserialize, Serialize};
+
+/// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
+pub const SNAPSHOT_VERSION: u16 = 1;
+
+/// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`SNAPSHOT_VERSION`].
+    pub version: u16,
+    /// The shard's index.
+    pub shard: u32,
+    /// 0, 1, 2 …; a hole is a telemetry gap.
+    pub number: u32,
+    /// End of the interval, nanoseconds from the run's start (negative before it).
+    pub at_ns: i64,
+    /// True for the shard's last one.
+    pub last: bool,
+    /// Counts.
+    pub counts: Vec<Tagged<Counter>>,
+    /// Failures by kind.
+    pub failures: Vec<Tagged<Failure>>,
+    /// HTTP statuses of refused upgrades.
+    pub statuses: Vec<Tagged<u16>>,
+    /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
+    pub closes: Vec<Tagged<CloseKey>>,
+    /// Histograms, HdrHistogram V2 encoding, microseconds.
+    pub timers: Vec<TimerDelta>,
+    /// State of the shard now.
+    pub gauges: Gauges,
+    /// Bounded, cleaned texts from the target (close reasons, bodies, error messages), by kind.
+    pub samples: Vec<Sample>,
+}
+
+/// A count of something in a phase by a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tagged<K> {
+    /// Index of the phase.
+    pub phase: u8,
+    /// Index of the group.
+    pub group: u16,
+    /// Of what.
+    pub key: K,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CloseKey {
+    /// Close code; 1005 and 1006 as RFC 6455 §7.1.5 defines them.
+    pub code: u16,
+    /// Whether the target ended it (its Close frame, FIN or RST came first).
+    pub by_target: bool,
+    /// Whether the close handshake was completed on both sides.
+    pub clean: bool,
+}
+
+/// One timer's values since the last snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerDelta {
+    /// Index of the phase.
+    pub phase: u8,
+    /// Index of the group.
+    pub group: u16,
+    /// Which.
+    pub timer: Timer,
+    /// HdrHistogram V2 (not deflated).
+    pub histogram: Vec<u8>,
+}
+
+/// State of a shard at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gauges {
+    /// Ready connections by group index.
+    pub open: Vec<u32>,
+    /// Connections being opened.
+    pub opening: u32,
+    /// Connections waiting to reconnect.
+    pub waiting: u32,
+    /// Connections with a blocked write.
+    pub blocked: u32,
+    /// CPU time used by the process so far, nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory, bytes.
+    pub rss: u64,
+    /// Open descriptors.
+    pub descriptors: u32,
+}
+
+/// A text that came from the target: already free of control characters and cut to length.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sample {
+    /// What it was, such as `close 1011` or `status 503`.
+    pub kind: String,
+    /// The text.
+    pub text: String,
+}

@@ -1,0 +1,378 @@
+//! What will run: validated, immutable, serialisable.
+//!
+//! A [`Plan`] is only made by `compile` (and by deserialising one that was), so whoever holds one may
+//! rely on: indices in range, rates finite, phases contiguous from 0, templates compiled. All times
+//! are counted from the run's start.
+
+use crate::protocol::ProtocolConfig;
+use crate::transport::TargetConfig;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The whole run, for every shard alike; a shard's share follows from its index alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    pub(super) name: String,
+    pub(super) seed: u64,
+    pub(super) target: TargetConfig,
+    pub(super) groups: Vec<Group>,
+    pub(super) phases: Vec<Phase>,
+    pub(super) generator: GeneratorPlan,
+}
+
+impl Plan {
+    /// The scenario's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// Seed of everything random.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+    /// Where and how to connect.
+    pub fn target(&self) -> &TargetConfig {
+        &self.target
+    }
+    /// Replaces the addresses: the embedded gateway's are known only once it runs.
+    pub fn aim(&mut self, target: TargetConfig) {
+        self.target = target;
+    }
+    /// Client groups; the index is the `group` tag of every metric.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+    /// Phases in order, contiguous from 0; the index is the `phase` tag of every metric.
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+    /// How the generator is run and judged.
+    pub fn generator(&self) -> &GeneratorPlan {
+        &self.generator
+    }
+    /// Length of the run without its drain.
+    pub fn length(&self) -> Duration {
+        self.phases.last().map_or(Duration::ZERO, |p| p.end)
+    }
+    /// Connections of all groups together.
+    pub fn connections(&self) -> u64 {
+        self.groups.iter().map(|g| u64::from(g.count)).sum()
+    }
+    /// The phase a moment (nanoseconds from the start) falls into; the last one for anything later.
+    pub fn phase_at(&self, ns: u64) -> usize {
+        self.phases.partition_point(|p| p.end.as_nanos() as u64 <= ns).min(self.phases.len().saturating_sub(1))
+    }
+}
+
+/// A named stretch of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Name, unique.
+    pub name: String,
+    /// Start, from the run's start.
+    pub start: Duration,
+    /// End; the next phase's start.
+    pub end: Duration,
+    /// Faults in it, for the report's timeline.
+    pub faults: Vec<PlannedFault>,
+}
+
+/// A fault as planned. What it does is already part of the profiles; this is what the report shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// In words: `publishers at 10x`.
+    pub label: String,
+    /// Start, from the run's start.
+    pub start: Duration,
+    /// End, from the run's start.
+    pub end: Duration,
+    /// Index of the group it touches.
+    pub group: u32,
+}
+
+/// Connections alike in what they do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Group {
+    /// Name, unique.
+    pub name: String,
+    /// Connections.
+    pub count: u32,
+    /// Number of the group's first connection among all of the run's connections.
+    pub first: u32,
+    /// When each connection opens.
+    pub opening: Opening,
+    /// Variables by slot; [`Part::Var`] points into this.
+    pub vars: Vec<Var>,
+    /// Headers added to the target's.
+    pub headers: Vec<(String, Template)>,
+    /// What is spoken.
+    pub protocol: ProtocolConfig,
+    /// Done on each new connection before it subscribes.
+    pub on_open: Vec<Step>,
+    /// Topics each connection subscribes to.
+    pub subscribe: Vec<Template>,
+    /// What is published.
+    pub publish: Vec<Publish>,
+    /// What is asked.
+    pub request: Vec<Request>,
+    /// Own pings.
+    pub heartbeat: Option<Heartbeat>,
+    /// What a lost connection does.
+    pub reconnect: Option<Reconnect>,
+    /// How long a connection stays.
+    pub lifetime: Lifetime,
+}
+
+/// When the connections of a group open: cumulative count over time, linear between the knots.
+///
+/// Connection j (from 0) opens when the curve reaches j + 1 (for a jump: at the jump). Knots are sorted
+/// by time, counts never fall; connections beyond the last count never open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// (time from the run's start, connections opened by then).
+    pub knots: Vec<(Duration, u32)>,
+}
+
+/// A template compiled to parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Template {
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+/// One part of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// As it is.
+    Text(String),
+    /// The group's variable in this slot.
+    Var(u32),
+    /// A built-in.
+    Builtin(Builtin),
+}
+
+/// What every template may use beside the group's variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Builtin {
+    /// `{connection}`: the connection's number in the run, from 0.
+    Connection,
+    /// `{index}`: the connection's number in its group, from 0.
+    Index,
+    /// `{group}`: the group's name.
+    Group,
+    /// `{topic}`: of the message.
+    Topic,
+    /// `{id}`: a number unique on the connection.
+    Id,
+    /// `{payload}`: the stamped payload.
+    Payload,
+}
+
+/// A variable of a connection; the value is a pure function of (seed, connection).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Var {
+    /// Name in templates.
+    pub name: String,
+    /// Where its values come from.
+    pub source: VarSource,
+}
+
+/// Where a variable's values come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum VarSource {
+    /// By index in the group, over and over. Never empty.
+    Cycle(Vec<String>),
+    /// This plus the index in the group.
+    Sequence(i64),
+    /// One of these, seeded. Never empty.
+    Choice(Vec<String>),
+    /// From the first to the second, seeded.
+    Int(i64, i64),
+    /// That many random hexadecimal digits, seeded.
+    Hex(u32),
+    /// Set by an `expect` step's capture; empty before.
+    Captured,
+}
+
+/// One thing a new connection does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Step {
+    /// Send a text message.
+    Send(Template),
+    /// Wait for a message.
+    Expect(Expect),
+    /// Do nothing for a while.
+    Pause(Duration),
+}
+
+/// A message waited for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Expect {
+    /// What it must be.
+    pub matching: Matcher,
+    /// For how long.
+    pub within: Duration,
+    /// (variable slot, JSON pointer).
+    pub capture: Vec<(u32, String)>,
+}
+
+/// A test of a message; all given parts must hold.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Matcher {
+    /// Text that must occur.
+    pub contains: Option<Template>,
+    /// JSON pointer that must exist.
+    pub pointer: Option<String>,
+    /// The value there, as text.
+    pub equals: Option<Template>,
+}
+
+/// How often something is due, over the run: piecewise constant, for the whole group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Sorted, not overlapping; outside of them nothing is due.
+    pub segments: Vec<Segment>,
+    /// How arrivals are spaced.
+    pub arrivals: Arrivals,
+}
+
+/// A stretch of one rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// From the run's start.
+    pub start: Duration,
+    /// Exclusive.
+    pub end: Duration,
+    /// Events per second of the whole group; finite, above 0.
+    pub rate: f64,
+}
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arrivals {
+    /// Evenly; event i goes to the group's connection i mod count.
+    Constant,
+    /// Every connection an independent seeded Poisson process of rate/count.
+    Poisson,
+}
+
+/// A stream of messages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Publish {
+    /// Topic; empty for raw.
+    pub topic: Template,
+    /// When.
+    pub profile: Profile,
+    /// Payload size in bytes, stamp included.
+    pub size: Size,
+    /// Payload before the stamp; filler when empty.
+    pub payload: Template,
+}
+
+/// A question with an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Name in reports.
+    pub name: String,
+    /// The message.
+    pub send: Template,
+    /// When.
+    pub profile: Profile,
+    /// Payload size in bytes, stamp included.
+    pub size: Size,
+    /// How the answer is known.
+    pub reply: Reply,
+    /// After this it counts as timed out.
+    pub timeout: Duration,
+}
+
+/// How an answer is matched to its request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// JSON pointer to the `{id}`, as number or text.
+    Id(String),
+    /// By the stamp in it.
+    Stamp,
+    /// Text that must occur; oldest request first.
+    Contains(String),
+}
+
+/// A payload size in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Size {
+    /// Always this.
+    Fixed(u32),
+    /// Evenly between, both included.
+    Uniform(u32, u32),
+    /// Exponential with the mean, cut at the maximum.
+    Exponential {
+        /// Before the cut.
+        mean: f64,
+        /// Largest.
+        max: u32,
+    },
+}
+
+/// Pings and their deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Between pings.
+    pub every: Duration,
+    /// Without a pong for this long, the peer is dead.
+    pub timeout: Duration,
+}
+
+/// What a lost connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reconnect {
+    /// Jitter.
+    pub backoff: Backoff,
+    /// First backoff.
+    pub base: Duration,
+    /// Largest backoff.
+    pub cap: Duration,
+    /// In a row before giving up; `None`: no limit.
+    pub attempts: Option<u32>,
+}
+
+/// Jitter on the exponential backoff b = min(cap, base·2ⁿ).
+/// Formulas: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backoff {
+    /// b
+    NoJitter,
+    /// uniform [0, b]
+    FullJitter,
+    /// b/2 + uniform [0, b/2]
+    EqualJitter,
+    /// min(cap, uniform [base, 3·previous])
+    Decorrelated,
+}
+
+/// How long a connection stays before it is closed and replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// To the end.
+    Forever,
+    /// Always this.
+    Fixed(Duration),
+    /// Evenly between.
+    Uniform(Duration, Duration),
+    /// With this mean.
+    Exponential(Duration),
+}
+
+/// How the generator is run and judged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GeneratorPlan {
+    /// Worker processes.
+    pub shards: u32,
+    /// Local addresses, used in turn; empty: the kernel chooses.
+    pub sources: Vec<IpAddr>,
+    /// A second whose p99 lag is over this makes the run invalid.
+    pub max_lag: Duration,
+    /// CPU share of one core that makes a second count as saturated.
+    pub max_cpu: f64,
+    /// How long the end waits for messages under way.
+    pub drain: Duration,
+}

@@ -1,0 +1,262 @@
+//! The one value every report is rendered from; serialised it is `summary.json`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of `summary.json`.
+pub const OUTCOME_VERSION: u32 = 1;
+
+/// All of a run. Times are seconds from the run's start unless the name says otherwise; durations in
+/// timers are milliseconds. Texts from the target are already cleaned and bounded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// [`OUTCOME_VERSION`].
+    pub version: u32,
+    /// `squall 0.1.0`.
+    pub tool: String,
+    /// The scenario's name.
+    pub name: String,
+    /// Its description.
+    pub description: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Wall-clock start, RFC 3339 UTC.
+    pub started: String,
+    /// Length of the run in seconds, drain included.
+    pub length: f64,
+    /// The target in words, without secrets.
+    pub target: String,
+    /// Worker processes.
+    pub shards: u32,
+    /// Connections planned.
+    pub connections: u64,
+    /// Exit code and its label (`PASSED`, `FAILED`…).
+    pub exit_code: u8,
+    /// See `exit_code`.
+    pub verdict: String,
+    /// Can the run be believed?
+    pub validity: Validity,
+    /// Each gate with its actual value.
+    pub gates: Vec<GateReport>,
+    /// Phases in order; the `phase` keys of `counts` and `timers` are their names.
+    pub phases: Vec<PhaseReport>,
+    /// Client groups in order.
+    pub groups: Vec<GroupReport>,
+    /// Totals by metric name over the whole run and all groups.
+    pub counts: BTreeMap<String, u64>,
+    /// The same by phase name, then metric name.
+    pub counts_by_phase: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The same by group name, then metric name.
+    pub counts_by_group: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Failures by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Refused upgrades by HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Ended connections.
+    pub closes: Vec<CloseReport>,
+    /// Timers over the whole run and all groups, by name; only those with values.
+    pub timers: BTreeMap<String, TimerReport>,
+    /// The same by phase name, then timer name.
+    pub timers_by_phase: BTreeMap<String, BTreeMap<String, TimerReport>>,
+    /// The same by group name, then timer name.
+    pub timers_by_group: BTreeMap<String, BTreeMap<String, TimerReport>>,
+    /// Each shard's own conservation sum and health.
+    pub per_shard: Vec<ShardReport>,
+    /// Second by second.
+    pub timeline: Vec<Second>,
+    /// Texts from the target, by kind.
+    pub samples: Vec<(String, String)>,
+    /// Things worth knowing that are not verdicts.
+    pub warnings: Vec<String>,
+}
+
+/// Can the run be believed?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// valid, degraded (believable, with a caution) or invalid.
+    pub state: ValidityState,
+    /// Why, and what to change; empty when valid.
+    pub reasons: Vec<String>,
+}
+
+/// See [`Validity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidityState {
+    /// Nothing stood in the way.
+    Valid,
+    /// Believable, with a caution.
+    Degraded,
+    /// Not to be believed; never passes a gate.
+    Invalid,
+}
+
+/// A gate and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// As written.
+    pub text: String,
+    /// What became of it.
+    pub status: GateStatus,
+    /// The actual value in words (`41.2 ms`, `312`), or `–` without evidence.
+    pub actual: String,
+    /// The actual value as a number in the gate's own unit (milliseconds for timers).
+    pub value: Option<f64>,
+    /// Why it failed where the value does not say so (`fewer samples than p99 needs: 12 of 1000`).
+    pub note: String,
+}
+
+/// What became of a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateStatus {
+    /// Held, on enough evidence.
+    Passed,
+    /// Did not hold.
+    Failed,
+    /// Could not be judged; counts as not passed.
+    NoEvidence,
+}
+
+/// A phase as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Name.
+    pub name: String,
+    /// Start, seconds.
+    pub start: f64,
+    /// End, seconds.
+    pub end: f64,
+    /// Whether the run reached its end.
+    pub completed: bool,
+    /// Faults: words, planned start and end in seconds, connections touched.
+    pub faults: Vec<FaultReport>,
+}
+
+/// A fault as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// In words.
+    pub label: String,
+    /// Planned start, seconds.
+    pub start: f64,
+    /// Planned end, seconds.
+    pub end: f64,
+    /// Actual start, seconds, if it started.
+    pub actual_start: Option<f64>,
+    /// Actual end, seconds, if it ended.
+    pub actual_end: Option<f64>,
+    /// Connections touched.
+    pub touched: u64,
+}
+
+/// A client group in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// Name.
+    pub name: String,
+    /// Connections planned.
+    pub count: u64,
+}
+
+/// Ended connections of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseReport {
+    /// Close code.
+    pub code: u16,
+    /// Whether the target ended it.
+    pub by_target: bool,
+    /// Whether the handshake was completed.
+    pub clean: bool,
+    /// How many.
+    pub count: u64,
+}
+
+/// A timer's distribution, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimerReport {
+    /// Values recorded.
+    pub count: u64,
+    /// Smallest.
+    pub min: f64,
+    /// Mean.
+    pub mean: f64,
+    /// Quantiles.
+    pub p50: f64,
+    /// 0.9
+    pub p90: f64,
+    /// 0.99
+    pub p99: f64,
+    /// 0.999
+    pub p999: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// A shard's own sums.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardReport {
+    /// Index.
+    pub shard: u32,
+    /// Conservation: offered = sent + dropped + cancelled.
+    pub offered: u64,
+    /// See `offered`.
+    pub sent: u64,
+    /// See `offered`.
+    pub dropped: u64,
+    /// See `offered`.
+    pub cancelled: u64,
+    /// Highest share of one core in any second.
+    pub cpu_max: f64,
+    /// Highest p99 lag of any second, milliseconds.
+    pub lag_p99_max: f64,
+    /// Largest resident memory, bytes.
+    pub rss_max: u64,
+    /// Snapshots received.
+    pub snapshots: u32,
+    /// `finished`, or why it is missing.
+    pub state: String,
+}
+
+/// One second of the run, all shards together. Rates are per second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Second {
+    /// End of the interval, seconds from the start.
+    pub at: f64,
+    /// Index of the phase.
+    pub phase: usize,
+    /// Ready connections.
+    pub open: u64,
+    /// Connections being opened.
+    pub opening: u64,
+    /// Connections that became ready in it.
+    pub opened: u64,
+    /// Failures in it, by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Connections ended by the target in it.
+    pub closed: u64,
+    /// Publishes and requests due.
+    pub offered: u64,
+    /// Publishes and requests written.
+    pub sent: u64,
+    /// Publishes and requests dropped.
+    pub dropped: u64,
+    /// Messages and replies received.
+    pub received: u64,
+    /// Quantiles of latency (of RTT where nothing is published), milliseconds.
+    pub p50: Option<f64>,
+    /// 0.9
+    pub p90: Option<f64>,
+    /// 0.99
+    pub p99: Option<f64>,
+    /// Largest.
+    pub max: Option<f64>,
+    /// p99 schedule lag, milliseconds.
+    pub lag_p99: Option<f64>,
+    /// Largest schedule lag, milliseconds.
+    pub lag_max: Option<f64>,
+    /// Share of one core, the busiest shard's.
+    pub cpu: f64,
+    /// Resident memory of all shards, bytes.
+    pub rss: u64,
+}

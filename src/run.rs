@@ -1,0 +1,1 @@
+//! The pipeline, readable top to bottom.

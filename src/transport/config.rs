@@ -1,0 +1,50 @@
+//! Where and how to connect: the transport's part of the plan.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The target as every connection sees it. Texts may hold `{placeholders}`, which the engine fills
+/// per connection before it dials; `url`s here are already split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TargetConfig {
+    /// Addresses, used in turn by connection number. Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// WebSocket subprotocols offered.
+    pub subprotocols: Vec<String>,
+    /// For `wss`.
+    pub tls: TlsConfig,
+    /// From the first step of opening to ready.
+    pub connect_timeout: Duration,
+    /// From our Close frame to the end of the connection.
+    pub close_timeout: Duration,
+    /// Largest message accepted, bytes.
+    pub max_message: usize,
+    /// Largest upgrade response accepted, bytes.
+    pub max_header: usize,
+    /// Bytes queued for a connection before sends on it are dropped.
+    pub max_queue: usize,
+}
+
+/// One address of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `wss`.
+    pub tls: bool,
+    /// Host name or literal address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// TLS settings; file contents, not paths, so that a plan needs no files. PEM.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TlsConfig {
+    /// Trusted instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Client certificate chain and key.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// Name to verify and send as SNI instead of the host.
+    pub server_name: Option<String>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
