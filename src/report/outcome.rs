@@ -1,5 +1,6 @@
 //! The one value every report is rendered from; serialised it is `summary.json`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ pub const OUTCOME_VERSION: u32 = 1;
 
 /// All of a run. Times are seconds from the run's start unless the name says otherwise; durations in
 /// timers are milliseconds. Texts from the target are already cleaned and bounded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// [`OUTCOME_VERSION`].
     pub version: u32,
@@ -71,7 +72,7 @@ pub struct Outcome {
 }
 
 /// Can the run be believed?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// valid, degraded (believable, with a caution) or invalid.
     pub state: ValidityState,
@@ -80,7 +81,9 @@ pub struct Validity {
 }
 
 /// See [`Validity`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ValidityState {
     /// Nothing stood in the way.
@@ -92,7 +95,7 @@ pub enum ValidityState {
 }
 
 /// A gate and what became of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GateReport {
     /// As written.
     pub text: String,
@@ -107,7 +110,7 @@ pub struct GateReport {
 }
 
 /// What became of a gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateStatus {
     /// Held, on enough evidence.
@@ -119,7 +122,7 @@ pub enum GateStatus {
 }
 
 /// A phase as it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseReport {
     /// Name.
     pub name: String,
@@ -134,7 +137,7 @@ pub struct PhaseReport {
 }
 
 /// A fault as it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultReport {
     /// In words.
     pub label: String,
@@ -151,7 +154,7 @@ pub struct FaultReport {
 }
 
 /// A client group in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupReport {
     /// Name.
     pub name: String,
@@ -160,7 +163,7 @@ pub struct GroupReport {
 }
 
 /// Ended connections of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseReport {
     /// Close code.
     pub code: u16,
@@ -173,7 +176,7 @@ pub struct CloseReport {
 }
 
 /// A timer's distribution, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimerReport {
     /// Values recorded.
     pub count: u64,
@@ -194,7 +197,7 @@ pub struct TimerReport {
 }
 
 /// A shard's own sums.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShardReport {
     /// Index.
     pub shard: u32,
@@ -219,7 +222,7 @@ pub struct ShardReport {
 }
 
 /// One second of the run, all shards together. Rates are per second.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Second {
     /// End of the interval, seconds from the start.
     pub at: f64,
