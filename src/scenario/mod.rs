@@ -1,6 +1,22 @@
 //! The scenario: what the user wrote. Parsing, places, messages and value types.
 //!
-//! Knows YAML and files; knows nothing of plans, connections or metrics.
+//! Knows YAML and files; knows nothing of plans, connections or metrics. The way of a document:
+//! text → spanned nodes (`node`) → `--set` and `--target` (`overrides`) → `${env:}` and `${file:}`
+//! (`expand`) → checked against the schema with every mistake at its place (`check`) → files it
+//! refers to (`files`) → the model.
 
+mod document;
+mod files;
 pub mod model;
+mod problem;
+mod schema;
 pub mod units;
+
+pub use document::{Document, Options, load, parse};
+pub use files::Files;
+pub use model::Scenario;
+pub use problem::{Level, Located, Place, Problem, Report};
+pub use schema::schema;
+
+/// A commented scenario to start from, runnable against the embedded gateway; what `squall init` writes.
+pub const STARTER: &str = include_str!("starter.yaml");

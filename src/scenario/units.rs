@@ -52,7 +52,9 @@ impl std::error::Error for UnitError {}
 
 /// Splits `12.5ms` into 12.5 and `ms`; only plain decimals, so never NaN or infinite.
 fn split(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     number.is_finite().then_some((number, text[end..].trim()))
 }
@@ -69,7 +71,10 @@ fn thousands(unit: &str) -> Option<f64> {
 impl FromStr for Duration {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a duration such as 250ms, 5s, 2m or 1m30s" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a duration such as 250ms, 5s, 2m or 1m30s",
+        };
         let mut rest = text.trim();
         let mut seconds = 0.0;
         if rest.is_empty() {
@@ -77,7 +82,9 @@ impl FromStr for Duration {
         }
         while !rest.is_empty() {
             let (number, after) = split(rest).ok_or_else(error)?;
-            let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
+            let end = after
+                .find(|c: char| !c.is_alphabetic())
+                .unwrap_or(after.len());
             let scale = match &after[..end] {
                 "ns" => 1e-9,
                 "us" | "µs" => 1e-6,
@@ -94,7 +101,9 @@ impl FromStr for Duration {
         if seconds > 366.0 * 86_400.0 {
             return Err(error());
         }
-        Ok(Duration(std::time::Duration::from_nanos((seconds * 1e9).round() as u64)))
+        Ok(Duration(std::time::Duration::from_nanos(
+            (seconds * 1e9).round() as u64,
+        )))
     }
 }
 
@@ -116,7 +125,10 @@ impl fmt::Display for Duration {
 impl FromStr for Rate {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a rate such as 2000/s, 2k/s or 30/m" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a rate such as 2000/s, 2k/s or 30/m",
+        };
         let (amount, per) = text.trim().rsplit_once('/').ok_or_else(error)?;
         let (number, unit) = split(amount.trim()).ok_or_else(error)?;
         let seconds = match per.trim() {
@@ -138,9 +150,14 @@ impl fmt::Display for Rate {
 impl FromStr for Share {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a share such as 30% (0% to 100%)" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a share such as 30% (0% to 100%)",
+        };
         let (number, unit) = split(text.trim()).ok_or_else(error)?;
-        (unit == "%" && number <= 100.0).then_some(Share(number / 100.0)).ok_or_else(error)
+        (unit == "%" && number <= 100.0)
+            .then_some(Share(number / 100.0))
+            .ok_or_else(error)
     }
 }
 
@@ -153,7 +170,10 @@ impl fmt::Display for Share {
 impl FromStr for ByteSize {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a size such as 256B, 64KiB or 1MB" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a size such as 256B, 64KiB or 1MB",
+        };
         let (number, unit) = split(text.trim()).ok_or_else(error)?;
         let scale = match unit {
             "B" => 1.0,
@@ -166,7 +186,9 @@ impl FromStr for ByteSize {
             _ => return Err(error()),
         };
         let bytes = number * scale;
-        (bytes <= 1e15).then_some(ByteSize(bytes.round() as u64)).ok_or_else(error)
+        (bytes <= 1e15)
+            .then_some(ByteSize(bytes.round() as u64))
+            .ok_or_else(error)
     }
 }
 
@@ -184,11 +206,16 @@ impl fmt::Display for ByteSize {
 impl FromStr for Count {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a whole number such as 2000, 20k or 1M" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a whole number such as 2000, 20k or 1M",
+        };
         let (number, unit) = split(text.trim()).ok_or_else(error)?;
         let value = number * thousands(unit).ok_or_else(error)?;
         // Where a whole number carries a fraction the user meant something else.
-        ((value - value.round()).abs() < 1e-6 && value <= 1e12).then_some(Count(value.round() as u64)).ok_or_else(error)
+        ((value - value.round()).abs() < 1e-6 && value <= 1e12)
+            .then_some(Count(value.round() as u64))
+            .ok_or_else(error)
     }
 }
 
@@ -201,9 +228,14 @@ impl fmt::Display for Count {
 impl FromStr for Factor {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let error = || UnitError { found: text.into(), expected: "a multiple such as 10x or 0.5x" };
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a multiple such as 10x or 0.5x",
+        };
         let (number, unit) = split(text.trim()).ok_or_else(error)?;
-        (unit == "x" && number <= 1e6).then_some(Factor(number)).ok_or_else(error)
+        (unit == "x" && number <= 1e6)
+            .then_some(Factor(number))
+            .ok_or_else(error)
     }
 }
 
@@ -240,10 +272,18 @@ macro_rules! written {
     };
 }
 
-written!(Duration, "duration", r"^\s*([0-9.]+\s*(ns|us|µs|ms|s|m|min|h)\s*)+$");
+written!(
+    Duration,
+    "duration",
+    r"^\s*([0-9.]+\s*(ns|us|µs|ms|s|m|min|h)\s*)+$"
+);
 written!(Rate, "rate", r"^\s*[0-9.]+\s*[kM]?\s*/\s*(s|m|min|h)$");
 written!(Share, "share", r"^\s*[0-9.]+\s*%$");
-written!(ByteSize, "size", r"^\s*[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)$");
+written!(
+    ByteSize,
+    "size",
+    r"^\s*[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+);
 written!(Factor, "factor", r"^\s*[0-9.]+\s*x$");
 
 /// A scalar taken as text, whether it was written as text or as a number.
