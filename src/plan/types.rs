@@ -19,6 +19,8 @@ pub struct Plan {
     pub(super) groups: Vec<Group>,
     pub(super) phases: Vec<Phase>,
     pub(super) generator: GeneratorPlan,
+    /// Publish streams numbered per connection: the most that any group has.
+    pub(super) stride: u32,
 }
 
 impl Plan {
@@ -58,9 +60,50 @@ impl Plan {
     pub fn connections(&self) -> u64 {
         self.groups.iter().map(|g| u64::from(g.count)).sum()
     }
+    /// Index of the group that a connection (number in the run) belongs to.
+    pub fn group_of(&self, connection: u32) -> usize {
+        self.groups
+            .partition_point(|g| g.first + g.count <= connection)
+            .min(self.groups.len().saturating_sub(1))
+    }
+    /// The shard that runs a connection, for both the plan's own number of shards and any other.
+    pub fn shard_of(connection: u32, shards: u32) -> u32 {
+        connection % shards
+    }
+    /// The upgrade request of a group's connections.
+    pub fn upgrade(&self, group: usize) -> &Upgrade {
+        &self.groups[group].upgrade
+    }
+    /// Number of a publish stream in the run: publish number `ordinal` of a connection. Whoever
+    /// receives a stamped message finds its origin again by [`Plan::stream_owner`].
+    pub fn stream(&self, connection: u32, ordinal: u32) -> u32 {
+        connection * self.stride + ordinal
+    }
+    /// The (connection, publish ordinal) of a stream; anything may be asked, as stamps come from outside.
+    pub fn stream_owner(&self, stream: u32) -> (u32, u32) {
+        (stream / self.stride, stream % self.stride)
+    }
+    /// Streams numbered: every stream of the run is below this.
+    pub fn streams(&self) -> u32 {
+        self.connections() as u32 * self.stride
+    }
+    /// Index of the address a connection dials: in turn.
+    pub fn endpoint_of(&self, connection: u32) -> usize {
+        connection as usize % self.target.endpoints.len().max(1)
+    }
+    /// The local address a connection is made from: in turn among those to one endpoint, so that
+    /// each source carries as many connections to it as the others. `None`: the kernel chooses,
+    /// as it must where the target's address is of the other family.
+    pub fn source_of(&self, connection: u32) -> Option<IpAddr> {
+        let sources = &self.generator.sources;
+        let turn = connection as usize / self.target.endpoints.len().max(1);
+        (!sources.is_empty()).then(|| sources[turn % sources.len()])
+    }
     /// The phase a moment (nanoseconds from the start) falls into; the last one for anything later.
     pub fn phase_at(&self, ns: u64) -> usize {
-        self.phases.partition_point(|p| p.end.as_nanos() as u64 <= ns).min(self.phases.len().saturating_sub(1))
+        self.phases
+            .partition_point(|p| p.end.as_nanos() as u64 <= ns)
+            .min(self.phases.len().saturating_sub(1))
     }
 }
 
@@ -103,8 +146,8 @@ pub struct Group {
     pub opening: Opening,
     /// Variables by slot; [`Part::Var`] points into this.
     pub vars: Vec<Var>,
-    /// Headers added to the target's.
-    pub headers: Vec<(String, Template)>,
+    /// The upgrade request, the target's part included.
+    pub upgrade: Upgrade,
     /// What is spoken.
     pub protocol: ProtocolConfig,
     /// Done on each new connection before it subscribes.
@@ -123,10 +166,34 @@ pub struct Group {
     pub lifetime: Lifetime,
 }
 
+/// The upgrade request of a group's connections. Templates hold variables of that group, which is why
+/// each group has its own, whole: the target's headers with the group's over them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Path and query by endpoint, as far as known; see [`Upgrade::path`]. Values are put in
+    /// [percent-encoded](super::percent_encode).
+    pub paths: Vec<Template>,
+    /// Headers beside those of the upgrade itself: `Cookie`, `Origin`, `Authorization` and the like.
+    pub headers: Vec<(String, Template)>,
+}
+
+impl Upgrade {
+    /// Path and query for an endpoint. The last one stands for all that follow: the embedded gateway's
+    /// addresses are known only later, and all have one path.
+    pub fn path(&self, endpoint: usize) -> &Template {
+        static ROOT: Template = Template { parts: Vec::new() };
+        self.paths
+            .get(endpoint)
+            .or(self.paths.last())
+            .unwrap_or(&ROOT)
+    }
+}
+
 /// When the connections of a group open: cumulative count over time, linear between the knots.
 ///
-/// Connection j (from 0) opens when the curve reaches j + 1 (for a jump: at the jump). Knots are sorted
-/// by time, counts never fall; connections beyond the last count never open.
+/// Connection j (from 0) opens when the curve passes j (for a jump: at the jump), so that the first of a
+/// ramp opens at its start and the last one gap before its end. Knots are sorted by time, counts never
+/// fall; connections beyond the last count never open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opening {
     /// (time from the run's start, connections opened by then).
