@@ -1,8 +1,17 @@
 //! Messages ↔ frames' payloads, without I/O: the stamp, raw and json.
 //!
 //! Knows nothing of sockets, schedules or metrics. The embedded gateway shares this module and
-//! nothing else of the generator's side.
+//! nothing else of the generator's side. Nothing here allocates per message, and whatever comes in
+//! is taken for hostile: every function is total and linear in its input.
 
+mod codec;
+mod condition;
 mod config;
+pub mod pointer;
+mod stamp;
+mod template;
 
+pub use codec::{Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
+pub use stamp::{MIN_PAYLOAD, STAMP_LEN, Stamp, fill};
+pub use template::{MessageTemplate, Values, escape};

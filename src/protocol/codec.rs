@@ -1,0 +1,377 @@
+//! A protocol ready to be spoken: its templates compiled, its pointers in place.
+
+use super::config::{Condition, Mapping, ProtocolConfig};
+use super::pointer;
+use super::template::{MessageTemplate, Values, escape};
+use std::borrow::Cow;
+
+/// Bytes of an error message that are kept.
+const ERROR_TEXT: usize = 256;
+
+/// What is spoken over a connection. One for a client group; holds nothing of a connection.
+#[derive(Debug, Clone)]
+pub struct Codec {
+    json: Option<Box<Json>>,
+}
+
+#[derive(Debug, Clone)]
+struct Json {
+    subscribe: MessageTemplate,
+    publish: MessageTemplate,
+    mapping: Mapping,
+    acknowledged: Acknowledged,
+}
+
+/// How an acknowledgement is told.
+#[derive(Debug, Clone)]
+enum Acknowledged {
+    Never,
+    /// By the type alone, which is looked up anyway.
+    Type(String),
+    When(Condition),
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A subscription is acknowledged.
+    Subscribed,
+    /// A delivery.
+    Message {
+        /// Its topic, when the protocol tells.
+        topic: Option<Cow<'a, str>>,
+        /// The service's own number of it in its topic, when the protocol tells.
+        sequence: Option<u64>,
+    },
+    /// The service complains.
+    Error {
+        /// The start of the message as it came: untrusted, at most 256 bytes, cut anywhere.
+        text: &'a [u8],
+    },
+    /// Anything else: replies, greetings, service chatter.
+    Other,
+}
+
+/// A publish message around its payload, to be kept per connection and topic.
+///
+/// A message is `prefix`, the payload, `suffix`. A [`Stamp`](super::Stamp) needs no escaping wherever it goes, so once the
+/// rest of the payload is in place only the stamp is written anew.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// Before the payload.
+    pub prefix: Vec<u8>,
+    /// Behind the payload.
+    pub suffix: Vec<u8>,
+    /// The payload stands inside a JSON string and is to be escaped.
+    pub quoted: bool,
+}
+
+impl Envelope {
+    /// Appends the payload, escaped if this envelope needs it.
+    pub fn put_payload(&self, payload: &str, out: &mut Vec<u8>) {
+        if self.quoted {
+            escape(payload, out);
+        } else {
+            out.extend_from_slice(payload.as_bytes());
+        }
+    }
+
+    /// Appends the whole message.
+    pub fn render(&self, payload: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.prefix);
+        self.put_payload(payload, out);
+        out.extend_from_slice(&self.suffix);
+    }
+}
+
+impl Codec {
+    /// Compiles a protocol's settings.
+    pub fn new(config: &ProtocolConfig) -> Self {
+        let json = match config {
+            ProtocolConfig::Raw => None,
+            ProtocolConfig::Json(mapping) => Some(Box::new(Json {
+                subscribe: MessageTemplate::compile(&mapping.subscribe),
+                publish: MessageTemplate::compile(&mapping.publish),
+                acknowledged: Acknowledged::of(mapping),
+                mapping: (**mapping).clone(),
+            })),
+        };
+        Codec { json }
+    }
+
+    /// Appends the message that subscribes to a topic; `false`, and nothing, where the protocol has none.
+    pub fn subscribe(&self, topic: &str, id: u64, out: &mut Vec<u8>) -> bool {
+        match &self.json {
+            Some(json) if !json.mapping.subscribe.is_empty() => {
+                json.subscribe.render(
+                    Values {
+                        topic,
+                        id,
+                        payload: "",
+                    },
+                    out,
+                );
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a subscription is acknowledged, so that readiness can wait for it.
+    pub fn acknowledges(&self) -> bool {
+        self.json
+            .as_ref()
+            .is_some_and(|json| !matches!(json.acknowledged, Acknowledged::Never))
+    }
+
+    /// Whether a publish message holds an `{id}`, so that its envelope cannot be kept when ids must differ.
+    pub fn publish_has_id(&self) -> bool {
+        self.json.as_ref().is_some_and(|json| json.publish.has_id())
+    }
+
+    /// The publish message for a topic, open where the payload goes.
+    pub fn publish(&self, topic: &str, id: u64) -> Envelope {
+        match &self.json {
+            None => Envelope::default(),
+            Some(json) => {
+                let (prefix, suffix, quoted) = json.publish.split(Values {
+                    topic,
+                    id,
+                    payload: "",
+                });
+                Envelope {
+                    prefix,
+                    suffix,
+                    quoted,
+                }
+            }
+        }
+    }
+
+    /// What an incoming message is. Never fails: what cannot be read is [`Incoming::Other`], or with
+    /// raw or an empty `message` type a delivery that says nothing of itself.
+    pub fn classify<'a>(&self, message: &'a [u8]) -> Incoming<'a> {
+        match &self.json {
+            None => Incoming::Message {
+                topic: None,
+                sequence: None,
+            },
+            Some(json) => json.classify(message),
+        }
+    }
+}
+
+impl Acknowledged {
+    fn of(mapping: &Mapping) -> Self {
+        match &mapping.subscribed {
+            None => Acknowledged::Never,
+            Some(Condition {
+                contains,
+                pointer,
+                equals: Some(equals),
+            }) if contains.is_empty() && !pointer.is_empty() && *pointer == mapping.r#type => {
+                Acknowledged::Type(equals.clone())
+            }
+            Some(condition) => Acknowledged::When(condition.clone()),
+        }
+    }
+}
+
+impl Json {
+    fn classify<'a>(&self, message: &'a [u8]) -> Incoming<'a> {
+        let mapping = &self.mapping;
+        let kind = at(message, &mapping.r#type);
+        let is = |name: &str| kind.is_some_and(|kind| kind.is(name));
+        let subscribed = match &self.acknowledged {
+            Acknowledged::Never => false,
+            Acknowledged::Type(name) => is(name),
+            Acknowledged::When(condition) => condition.matches(message),
+        };
+        if subscribed {
+            Incoming::Subscribed
+        } else if !mapping.error.is_empty() && is(&mapping.error) {
+            Incoming::Error {
+                text: &message[..message.len().min(ERROR_TEXT)],
+            }
+        } else if mapping.message.is_empty() || is(&mapping.message) {
+            Incoming::Message {
+                topic: at(message, &mapping.topic).map(|found| found.text()),
+                sequence: at(message, &mapping.sequence).and_then(|found| found.number()),
+            }
+        } else {
+            Incoming::Other
+        }
+    }
+}
+
+/// A lookup where an empty pointer means "not used".
+fn at<'a>(message: &'a [u8], pointer: &str) -> Option<pointer::Found<'a>> {
+    if pointer.is_empty() {
+        None
+    } else {
+        pointer::lookup(message, pointer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Stamp, fill};
+    use proptest::prelude::*;
+
+    fn json(change: impl FnOnce(&mut Mapping)) -> Codec {
+        let mut mapping = Mapping::default();
+        change(&mut mapping);
+        Codec::new(&ProtocolConfig::Json(Box::new(mapping)))
+    }
+
+    #[test]
+    fn raw_is_the_payload() {
+        let codec = Codec::new(&ProtocolConfig::Raw);
+        let mut out = Vec::new();
+        assert!(!codec.subscribe("t", 1, &mut out));
+        codec.publish("t", 1).render("a\"b", &mut out);
+        assert_eq!(out, b"a\"b");
+        assert_eq!(
+            codec.classify(b"{\"type\":\"error\"}"),
+            Incoming::Message {
+                topic: None,
+                sequence: None
+            }
+        );
+        assert!(!codec.acknowledges());
+    }
+
+    #[test]
+    fn the_default_dialect() {
+        let codec = json(|_| ());
+        let mut out = Vec::new();
+        assert!(codec.subscribe("a/\"b\"", 7, &mut out));
+        assert_eq!(out, br#"{"type":"subscribe","topic":"a/\"b\"","id":7}"#);
+        out.clear();
+        codec.publish("t", 1).render("x\"", &mut out);
+        assert_eq!(out, br#"{"type":"publish","topic":"t","payload":"x\""}"#);
+        assert!(codec.acknowledges());
+        let error = br#"{"type":"error","code":"nope"}"#;
+        let table: [(&[u8], Incoming); 7] = [
+            (
+                br#"{"type":"subscribed","topic":"t","id":7}"#,
+                Incoming::Subscribed,
+            ),
+            (
+                br#"{"type":"message","topic":"t","seq":12,"payload":"p"}"#,
+                Incoming::Message {
+                    topic: Some("t".into()),
+                    sequence: Some(12),
+                },
+            ),
+            (
+                br#"{"type":"message"}"#,
+                Incoming::Message {
+                    topic: None,
+                    sequence: None,
+                },
+            ),
+            (error, Incoming::Error { text: error }),
+            (br#"{"type":"welcome"}"#, Incoming::Other),
+            (b"hello", Incoming::Other),
+            (b"", Incoming::Other),
+        ];
+        for (message, expected) in table {
+            assert_eq!(
+                codec.classify(message),
+                expected,
+                "{}",
+                String::from_utf8_lossy(message)
+            );
+        }
+    }
+
+    #[test]
+    fn mappings_of_other_services() {
+        let phoenix = json(|m| {
+            m.r#type = "/3".into();
+            m.message = "new_msg".into();
+            m.topic = "/2".into();
+            m.sequence = "/4/n".into();
+            m.subscribed = Some(Condition {
+                contains: "phx_reply".into(),
+                pointer: "/4/status".into(),
+                equals: Some("ok".into()),
+            });
+        });
+        assert_eq!(
+            phoenix.classify(br#"["1","1","room:a","phx_reply",{"status":"ok"}]"#),
+            Incoming::Subscribed
+        );
+        assert_eq!(
+            phoenix.classify(br#"[null,null,"room:a","new_msg",{"n":3}]"#),
+            Incoming::Message {
+                topic: Some("room:a".into()),
+                sequence: Some(3)
+            }
+        );
+
+        let untyped = json(|m| {
+            m.message = String::new();
+            m.error = String::new();
+            m.r#type = String::new();
+            m.subscribed = None;
+        });
+        assert_eq!(
+            untyped.classify(br#"{"type":"error","topic":"a\u0062"}"#),
+            Incoming::Message {
+                topic: Some("ab".into()),
+                sequence: None
+            }
+        );
+        assert_eq!(
+            untyped.classify(b"\xff\xfe"),
+            Incoming::Message {
+                topic: None,
+                sequence: None
+            }
+        );
+    }
+
+    #[test]
+    fn an_unquoted_payload_stays_json() {
+        let codec = json(|m| m.publish = r#"{"data":{payload},"to":"{topic}"}"#.into());
+        let mut out = Vec::new();
+        codec.publish("t", 1).render(r#"{"a":1}"#, &mut out);
+        assert_eq!(out, br#"{"data":{"a":1},"to":"t"}"#);
+    }
+
+    #[test]
+    fn errors_are_kept_short() {
+        let codec = json(|_| ());
+        let long = format!(r#"{{"type":"error","text":"{}"}}"#, "x".repeat(100_000));
+        let Incoming::Error { text } = codec.classify(long.as_bytes()) else {
+            panic!()
+        };
+        assert_eq!(text.len(), ERROR_TEXT);
+    }
+
+    proptest! {
+        #[test]
+        fn a_stamp_written_into_an_encoded_message_is_found(topic: String, size in 0..300usize, seq in 0..1u64 << 48) {
+            let codec = json(|_| ());
+            let envelope = codec.publish(&topic, 1);
+            let mut payload = Vec::new();
+            fill(size, &mut payload);
+            let mut message = Vec::new();
+            envelope.render(std::str::from_utf8(&payload).unwrap(), &mut message);
+            let stamp = Stamp { run: 1, stream: 2, seq, intended_ns: 3, sent_ns: 4 };
+            prop_assert!(stamp.encode(&mut message[envelope.prefix.len()..]));
+            prop_assert_eq!(Stamp::find(&message), Some(stamp));
+            let value: serde_json::Value = serde_json::from_slice(&message).unwrap();
+            prop_assert_eq!(&value["topic"], topic.as_str());
+        }
+
+        #[test]
+        fn anything_can_come_in(message: Vec<u8>) {
+            json(|_| ()).classify(&message);
+            json(|m| m.message = String::new()).classify(&message);
+        }
+    }
+}

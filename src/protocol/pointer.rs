@@ -1,0 +1,315 @@
+//! JSON pointers (RFC 6901) over raw bytes, without building a tree.
+//!
+//! For messages that come by the hundred thousand from a service that may be hostile: no allocation,
+//! no recursion, one pass over what stands before the value. JSON is not validated beyond what finding
+//! a value needs; where it is broken on the way, the answer is `None`. Of repeated keys the first counts.
+
+use memchr::memchr2;
+use std::borrow::Cow;
+
+/// A value inside a JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    raw: &'a [u8],
+}
+
+impl<'a> Found<'a> {
+    /// The value as it stands in the text, quotes included.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// A string's content, anything else as it stands; what is not UTF-8 is replaced (U+FFFD).
+    ///
+    /// Allocates only for strings with escapes and for broken UTF-8.
+    pub fn text(&self) -> Cow<'a, str> {
+        match self.content() {
+            Some(content) if content.contains(&b'\\') => Cow::Owned(
+                String::from_utf8_lossy(&Unescape::new(content).collect::<Vec<u8>>()).into_owned(),
+            ),
+            Some(content) => String::from_utf8_lossy(content),
+            None => String::from_utf8_lossy(self.raw),
+        }
+    }
+
+    /// Whether [`text`](Self::text) is this; never allocates.
+    pub fn is(&self, text: &str) -> bool {
+        match self.content() {
+            Some(content) => same(content, text.as_bytes()),
+            None => self.raw == text.as_bytes(),
+        }
+    }
+
+    /// A whole number from 0 to 2⁶⁴ − 1, also where it is written as a string (as services do beyond 2⁵³).
+    pub fn number(&self) -> Option<u64> {
+        let digits = self.content().unwrap_or(self.raw);
+        if digits.is_empty() {
+            return None;
+        }
+        digits.iter().try_fold(0u64, |all, c| {
+            let digit = c.wrapping_sub(b'0');
+            (digit <= 9).then(|| all.checked_mul(10)?.checked_add(u64::from(digit)))?
+        })
+    }
+
+    /// What stands between the quotes of a string, escapes unresolved; `None` for other values.
+    pub fn content(&self) -> Option<&'a [u8]> {
+        self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+}
+
+/// The value that `pointer` names in `json`; `None` when there is none or the JSON is broken on the way.
+///
+/// The empty pointer names the whole document. A pointer that is neither empty nor begins with `/` names nothing.
+pub fn lookup<'a>(json: &'a [u8], pointer: &str) -> Option<Found<'a>> {
+    let mut scan = Scan { json, at: 0 };
+    scan.space();
+    let mut tokens = pointer.split('/');
+    if tokens.next() != Some("") {
+        return None;
+    }
+    for token in tokens {
+        match scan.next()? {
+            b'{' => scan.member(token)?,
+            b'[' => scan.element(token)?,
+            _ => return None,
+        }
+    }
+    let start = scan.at;
+    scan.value()?;
+    Some(Found {
+        raw: &json[start..scan.at],
+    })
+}
+
+/// A position in a JSON text.
+struct Scan<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.json.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Past the next byte, which must be this.
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// From behind a `{` to the value of a key.
+    fn member(&mut self, token: &str) -> Option<()> {
+        loop {
+            self.space();
+            let key = self.string()?;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+            if key_is(key, token) {
+                return Some(());
+            }
+            self.value()?;
+            self.space();
+            self.expect(b',')?;
+        }
+    }
+
+    /// From behind a `[` to an element.
+    fn element(&mut self, token: &str) -> Option<()> {
+        let index = index(token)?;
+        self.space();
+        for _ in 0..index {
+            self.value()?;
+            self.space();
+            self.expect(b',')?;
+            self.space();
+        }
+        // Behind the last element stands a bracket, which is no value.
+        Some(())
+    }
+
+    /// Past a string; returns what stands between its quotes.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
+            if self.json[self.at] == b'"' {
+                self.at += 1;
+                return Some(&self.json[start..self.at - 1]);
+            }
+            self.at += 2;
+        }
+    }
+
+    /// Past a value. Nesting is a count, not a recursion; brackets are not paired by kind.
+    fn value(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().map(drop),
+            b'{' | b'[' => self.container(),
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                let rest = &self.json[self.at..];
+                let plain = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'+' | b'.');
+                self.at += rest.iter().position(|c| !plain(c)).unwrap_or(rest.len());
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn container(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}
+
+/// An array index as RFC 6901 §4 allows it: digits without leading zeros.
+fn index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || !token.starts_with(['0', '+']);
+    if canonical { token.parse().ok() } else { None }
+}
+
+/// Whether a key as it stands in the text is what a token of a pointer names.
+fn key_is(key: &[u8], token: &str) -> bool {
+    if token.contains('~') {
+        unescape_key(key).eq(untilde(token.as_bytes()))
+    } else {
+        same(key, token.as_bytes())
+    }
+}
+
+fn same(content: &[u8], text: &[u8]) -> bool {
+    // An escape is never shorter than what it stands for.
+    content == text
+        || content.len() > text.len()
+            && content.contains(&b'\\')
+            && unescape_key(content).eq(text.iter().copied())
+}
+
+fn unescape_key(content: &[u8]) -> Unescape<'_> {
+    Unescape::new(content)
+}
+
+/// A pointer's token with `~1` and `~0` resolved; any other tilde stands for itself.
+fn untilde(token: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let (byte, length) = match token.get(at..)? {
+            [b'~', b'1', ..] => (b'/', 2),
+            [b'~', b'0', ..] => (b'~', 2),
+            [byte, ..] => (*byte, 1),
+            [] => return None,
+        };
+        at += length;
+        Some(byte)
+    })
+}
+
+/// A string's content with its escapes resolved, byte by byte. Unknown escapes stand for the character
+/// behind the backslash; half a surrogate pair becomes U+FFFD.
+struct Unescape<'a> {
+    content: &'a [u8],
+    /// UTF-8 of an escaped character that is not yet handed out.
+    pending: [u8; 4],
+    pending_at: u8,
+    pending_len: u8,
+}
+
+impl<'a> Unescape<'a> {
+    fn new(content: &'a [u8]) -> Self {
+        Unescape {
+            content,
+            pending: [0; 4],
+            pending_at: 0,
+            pending_len: 0,
+        }
+    }
+
+    fn hold(&mut self, character: char) -> u8 {
+        self.pending_len = character.encode_utf8(&mut self.pending).len() as u8;
+        self.pending_at = 1;
+        self.pending[0]
+    }
+
+    /// The four digits of a `\u` escape that the rest begins with.
+    fn unit(content: &[u8]) -> Option<u32> {
+        let digits = content.strip_prefix(b"\\u")?.first_chunk::<4>()?;
+        digits
+            .iter()
+            .try_fold(0, |all, c| Some(all << 4 | char::from(*c).to_digit(16)?))
+    }
+
+    fn escaped_unit(&mut self) -> Option<char> {
+        let high = Self::unit(self.content)?;
+        self.content = &self.content[6..];
+        if !(0xd800..0xdc00).contains(&high) {
+            return Some(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        match Self::unit(self.content) {
+            Some(low @ 0xdc00..0xe000) => {
+                self.content = &self.content[6..];
+                char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
+            }
+            _ => Some(char::REPLACEMENT_CHARACTER),
+        }
+    }
+}
+
+impl Iterator for Unescape<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        if self.pending_at < self.pending_len {
+            self.pending_at += 1;
+            return Some(self.pending[usize::from(self.pending_at) - 1]);
+        }
+        let (&first, rest) = self.content.split_first()?;
+        if first != b'\\' {
+            self.content = rest;
+            return Some(first);
+        }
+        if let Some(character) = self.escaped_unit() {
+            return Some(self.hold(character));
+        }
+        let (&kind, rest) = rest.split_first()?;
+        self.content = rest;
+        Some(match kind {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'b' => 8,
+            b'f' => 12,
+            other => other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
