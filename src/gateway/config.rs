@@ -1,0 +1,335 @@
+//! What a gateway is told: where to listen, its limits, and its knobs to misbehave.
+//!
+//! The same knobs as `embedded:` in a scenario, in plain units: durations are milliseconds when
+//! written as JSON, rates are events per second, sizes are bytes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::GatewayError;
+
+/// Everything [`serve`](super::serve) needs to know. `Default` is a plain, well-behaved gateway on a
+/// loopback port chosen by the system.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Connections the kernel may hold before they are accepted; it caps this at `net.core.somaxconn`.
+    pub backlog: u32,
+    /// Serve TLS with this certificate; `None`: plain.
+    pub tls: Option<Certificate>,
+    /// Messages queued per client before [`when_full`](Config::when_full) acts. At least 1.
+    pub queue: usize,
+    /// What a full queue does.
+    pub when_full: WhenFull,
+    /// Largest message accepted from a client, in bytes; a larger one closes with 1009.
+    pub max_message: usize,
+    /// Messages accepted from one client per second (token bucket that holds one second's worth, at
+    /// least one message); beyond it the client is closed with 1008. `None`: unlimited.
+    pub rate_limit: Option<f64>,
+    /// Bearer tokens accepted, in `Authorization: Bearer …` or in the query as `token=…`; empty: no
+    /// authentication.
+    pub tokens: Vec<String>,
+    /// Values of `Origin` accepted; empty: any, and none at all.
+    pub origins: Vec<String>,
+    /// Server pings; `None`: none.
+    pub ping: Option<Ping>,
+    /// Trouble made on purpose.
+    pub misbehave: Misbehave,
+    /// From accept to the end of the upgrade (TLS included), at most.
+    #[serde(with = "millis")]
+    pub handshake_timeout: Duration,
+    /// From the gateway's Close frame to the end of the connection, at most; then it is reset.
+    #[serde(with = "millis")]
+    pub close_timeout: Duration,
+    /// Shutdown closes the connections spread evenly over this time.
+    #[serde(with = "millis")]
+    pub drain_window: Duration,
+    /// Shutdown ends after this, whatever is still open.
+    #[serde(with = "millis")]
+    pub drain_deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            backlog: 8192,
+            tls: None,
+            queue: 1024,
+            when_full: WhenFull::DropNewest,
+            max_message: 1 << 20,
+            rate_limit: None,
+            tokens: Vec::new(),
+            origins: Vec::new(),
+            ping: None,
+            misbehave: Misbehave::default(),
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            drain_window: Duration::from_secs(2),
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Finds values that make no sense together or at all. [`serve`](super::serve) calls it.
+    ///
+    /// # Errors
+    /// [`GatewayError::Config`] with the first such value in words.
+    pub fn check(&self) -> Result<(), GatewayError> {
+        let bad = |what: &str| Err(GatewayError::Config(what.to_owned()));
+        if self.queue == 0 {
+            return bad("queue must hold at least 1 message");
+        }
+        if self.max_message == 0 {
+            return bad("max_message must be at least 1 byte");
+        }
+        if self
+            .rate_limit
+            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0))
+        {
+            return bad("rate_limit must be a positive number of messages per second");
+        }
+        if self
+            .ping
+            .as_ref()
+            .is_some_and(|ping| ping.every.is_zero() || ping.timeout.is_zero())
+        {
+            return bad("ping.every and ping.timeout must be longer than nothing");
+        }
+        let knobs = &self.misbehave;
+        let every = [
+            knobs.drop_every,
+            knobs.duplicate_every,
+            knobs.reorder_every,
+            knobs.refuse_every,
+        ];
+        if every.contains(&Some(0)) {
+            return bad("every 0th of something does not exist: *_every starts at 1");
+        }
+        if knobs
+            .refuse_status
+            .is_some_and(|status| !(300..=599).contains(&status))
+        {
+            return bad("refuse_status must be an HTTP status from 300 to 599");
+        }
+        if knobs
+            .close_code
+            .is_some_and(|code| !(1000..=4999).contains(&code))
+        {
+            return bad("close_code must be from 1000 to 4999");
+        }
+        if knobs.stall_after.is_some() != knobs.stall_for.is_some() {
+            return bad("stall_after and stall_for need each other");
+        }
+        Ok(())
+    }
+}
+
+/// A certificate chain and its private key, both as PEM text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The chain, the server's own certificate first.
+    pub cert: String,
+    /// The private key of the first certificate.
+    pub key: String,
+}
+
+// The key must not reach a log by way of `{:?}`.
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// What a full client queue does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The message that does not fit is dropped.
+    #[default]
+    DropNewest,
+    /// The oldest queued message makes room.
+    DropOldest,
+    /// The client is closed with 1013 and loses what was queued.
+    Disconnect,
+}
+
+/// The gateway's own heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// Time between pings; each connection has its own phase within it.
+    #[serde(with = "millis")]
+    pub every: Duration,
+    /// A client from which nothing at all arrives for this long after a ping is closed with 1011.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+}
+
+/// Knobs to misbehave: known faults, for tests and demonstrations. `Default` is none of them.
+///
+/// Deliveries are counted per subscription (one client, one topic) from 1, so every count below is
+/// exact and does not depend on how clients interleave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Misbehave {
+    /// Every nth delivery is silently dropped.
+    pub drop_every: Option<u32>,
+    /// Every nth delivery is sent twice.
+    pub duplicate_every: Option<u32>,
+    /// Every nth delivery is swapped with the one after it in the same subscription.
+    pub reorder_every: Option<u32>,
+    /// Every nth upgrade that would have succeeded is refused, counted over all clients.
+    pub refuse_every: Option<u32>,
+    /// HTTP status of such a refusal; `None`: 503.
+    pub refuse_status: Option<u16>,
+    /// Added before every delivery and every echo is written to its client.
+    #[serde(with = "option_millis")]
+    pub delay: Option<Duration>,
+    /// Once, this long after the gateway began to listen, everything stops for `stall_for`.
+    #[serde(with = "option_millis")]
+    pub stall_after: Option<Duration>,
+    /// Length of that stall.
+    #[serde(with = "option_millis")]
+    pub stall_for: Option<Duration>,
+    /// Lies about pongs.
+    pub pong: Option<PongLie>,
+    /// Connections are closed this long after their upgrade…
+    #[serde(with = "option_millis")]
+    pub close_after: Option<Duration>,
+    /// …with this code; `None`: 1011. 1005 closes without a code, 1006 resets the TCP connection.
+    pub close_code: Option<u16>,
+    /// `echo` and raw messages are never answered.
+    pub mute: bool,
+}
+
+/// How the gateway lies about pongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PongLie {
+    /// No pong is ever sent.
+    None,
+    /// The pong carries another payload than the ping.
+    Wrong,
+}
+
+/// Durations as a number of milliseconds.
+mod millis {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(value.as_secs_f64() * 1e3)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)? / 1e3).map_err(D::Error::custom)
+    }
+}
+
+/// The same for durations that may be absent (`null`).
+mod option_millis {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::millis::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(from)?
+            .map(|millis| Duration::try_from_secs_f64(millis / 1e3).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_json_in_milliseconds() {
+        let config = Config {
+            ping: Some(Ping {
+                every: Duration::from_millis(250),
+                timeout: Duration::from_secs(5),
+            }),
+            misbehave: Misbehave {
+                delay: Some(Duration::from_micros(1500)),
+                ..Misbehave::default()
+            },
+            ..Config::default()
+        };
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!(json["ping"]["every"], 250.0);
+        assert_eq!(json["misbehave"]["delay"], 1.5);
+        assert_eq!(serde_json::from_value::<Config>(json).unwrap(), config);
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out_and_unknown_keys_are_errors() {
+        assert_eq!(
+            serde_json::from_str::<Config>("{}").unwrap(),
+            Config::default()
+        );
+        assert!(serde_json::from_str::<Config>(r#"{"que":1}"#).is_err());
+        assert!(serde_json::from_str::<Config>(r#"{"drain_window":-1}"#).is_err());
+    }
+
+    #[test]
+    fn finds_values_that_make_no_sense() {
+        assert!(Config::default().check().is_ok());
+        type Spoil = fn(&mut Config);
+        let table: [(Spoil, &str); 9] = [
+            (|c| c.queue = 0, "queue"),
+            (|c| c.max_message = 0, "max_message"),
+            (|c| c.rate_limit = Some(f64::NAN), "rate_limit"),
+            (|c| c.rate_limit = Some(0.0), "rate_limit"),
+            (|c| c.misbehave.drop_every = Some(0), "every"),
+            (|c| c.misbehave.refuse_status = Some(101), "refuse_status"),
+            (|c| c.misbehave.close_code = Some(999), "close_code"),
+            (
+                |c| c.misbehave.stall_after = Some(Duration::ZERO),
+                "stall_for",
+            ),
+            (
+                |c| {
+                    c.ping = Some(Ping {
+                        every: Duration::ZERO,
+                        timeout: Duration::from_secs(1),
+                    });
+                },
+                "ping",
+            ),
+        ];
+        for (spoil, word) in table {
+            let mut config = Config::default();
+            spoil(&mut config);
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn debug_keeps_the_key_to_itself() {
+        let certificate = Certificate {
+            cert: "chain".into(),
+            key: "canary".into(),
+        };
+        assert!(!format!("{certificate:?}").contains("canary"));
+    }
+}
