@@ -1,7 +1,12 @@
 //! Bytes over a connection: sockets, TLS, the upgrade and WebSocket frames, without any I/O loop.
 //!
-//! Knows nothing of scenarios, protocols, metrics or schedules.
+//! Knows nothing of scenarios, protocols, metrics or schedules. What comes from the target is taken for
+//! hostile: bounded before it is kept, checked before it is believed.
 
 mod config;
+pub mod handshake;
+pub mod socket;
+pub mod tls;
+pub mod ws;
 
 pub use config::{Endpoint, TargetConfig, TlsConfig};
