@@ -1,6 +1,10 @@
 //! The files a scenario refers to, read once at load so that nothing later touches the disk for them.
 
+use super::model::{OneOrMany, Scenario, Var};
+use super::problem::Problem;
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Contents of the files a scenario refers to, by the path as it stands in the model.
 #[derive(Debug, Clone, Default)]
@@ -23,5 +27,149 @@ impl Files {
     pub fn text(&self, path: &str) -> Option<&str> {
         self.get(path)
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// Reads every file the scenario names; what cannot be read is a problem at its path.
+    pub(super) fn collect(scenario: &Scenario, folder: &Folder) -> (Files, Vec<Problem>) {
+        let mut files = Files::default();
+        let mut problems = Vec::new();
+        for (at, path, kind) in references(scenario) {
+            if files.get(path).is_some() {
+                continue;
+            }
+            match folder.read(path, kind.limit()) {
+                Ok(bytes) if kind.is_text() && std::str::from_utf8(&bytes).is_err() => {
+                    problems.push(Problem::error(
+                        at,
+                        format!("the file `{path}` is not UTF-8 text"),
+                    ));
+                }
+                Ok(bytes) => files.insert(path, bytes),
+                Err(message) => problems.push(Problem::error(at, message)),
+            }
+        }
+        (files, problems)
+    }
+}
+
+/// What a file is for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Csv,
+    Payload,
+    Pem,
+}
+
+impl Kind {
+    /// Largest size, in bytes: more than a run could use.
+    fn limit(self) -> u64 {
+        match self {
+            Kind::Csv => 64 << 20,
+            Kind::Payload => 16 << 20,
+            Kind::Pem => 4 << 20,
+        }
+    }
+
+    fn is_text(self) -> bool {
+        !matches!(self, Kind::Pem)
+    }
+}
+
+/// Every file named: where, which, what for.
+fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
+    let mut found = Vec::new();
+    if let Some(tls) = &scenario.target.tls {
+        for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+            if let Some(path) = path {
+                found.push((format!("target.tls.{key}"), path.as_str(), Kind::Pem));
+            }
+        }
+    }
+    for (group, clients) in &scenario.clients {
+        for (name, var) in &clients.vars {
+            if let Var::Csv(csv) = var {
+                found.push((
+                    format!("clients.{group}.vars.{name}.csv.file"),
+                    csv.file.as_str(),
+                    Kind::Csv,
+                ));
+            }
+        }
+        let publishes = match &clients.publish {
+            None => Vec::new(),
+            Some(OneOrMany::One(publish)) => vec![(String::new(), publish)],
+            Some(OneOrMany::Many(all)) => all
+                .iter()
+                .enumerate()
+                .map(|(i, p)| (format!("[{i}]"), p))
+                .collect(),
+        };
+        for (index, publish) in publishes {
+            if let Some(path) = &publish.payload_file {
+                found.push((
+                    format!("clients.{group}.publish{index}.payload_file"),
+                    path.as_str(),
+                    Kind::Payload,
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The folder that file references stay in.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// As given, for joining; `None`: the document did not come from a file.
+    folder: Option<PathBuf>,
+    allow_outside: bool,
+}
+
+impl Folder {
+    pub fn new(folder: Option<&Path>, allow_outside: bool) -> Self {
+        let folder = folder.map(|f| {
+            if f.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                f.to_owned()
+            }
+        });
+        Folder {
+            folder,
+            allow_outside,
+        }
+    }
+
+    /// Reads a file of at most `limit` bytes. Links are followed before the place is judged.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {
+        let folder = self
+            .folder
+            .as_ref()
+            .ok_or_else(|| format!("the file `{path}` cannot be looked up: no folder"))?;
+        let failed = |error: std::io::Error| format!("the file `{path}` cannot be read: {error}");
+        let folder = folder.canonicalize().map_err(failed)?;
+        let file = folder.join(path).canonicalize().map_err(failed)?;
+        if !self.allow_outside && !file.starts_with(&folder) {
+            return Err(format!(
+                "the file `{path}` is outside of the scenario's folder (--allow-outside permits it)"
+            ));
+        }
+        // Opening a pipe would wait for its writer.
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(format!("`{path}` is not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::open(&file)
+            .map_err(failed)?
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        if bytes.len() as u64 > limit {
+            return Err(format!(
+                "the file `{path}` is larger than {} KiB",
+                limit >> 10
+            ));
+        }
+        Ok(bytes)
     }
 }

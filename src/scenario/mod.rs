@@ -5,14 +5,23 @@
 //! (`expand`) → checked against the schema with every mistake at its place (`check`) → files it
 //! refers to (`files`) → the model.
 
+mod check;
 mod document;
+mod expand;
 mod files;
+mod language;
 pub mod model;
+mod node;
+mod overrides;
 mod problem;
+mod redact;
+mod scalar;
 mod schema;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
-pub use document::{Document, Options, load, parse};
+pub use document::{Document, Env, Options, load, parse};
 pub use files::Files;
 pub use model::Scenario;
 pub use problem::{Level, Located, Place, Problem, Report};

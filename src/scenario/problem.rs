@@ -1,5 +1,6 @@
 //! What is wrong with a scenario, where, and how it is shown.
 
+use super::Document;
 use annotate_snippets::{AnnotationKind, Group, Origin, Renderer, Snippet};
 use std::fmt;
 use std::sync::Arc;
@@ -121,6 +122,7 @@ pub struct Located {
 pub struct Report {
     sources: Arc<Vec<Source>>,
     problems: Vec<Located>,
+    partial: Option<Arc<Document>>,
 }
 
 /// More than these are counted instead of shown.
@@ -133,6 +135,7 @@ impl Report {
         Report {
             sources,
             problems: Vec::new(),
+            partial: None,
         }
     }
 
@@ -154,6 +157,51 @@ impl Report {
             span,
             also,
         });
+    }
+
+    /// Keeps the document with harmless values where it is wrong.
+    pub(super) fn with_partial(mut self, document: Document) -> Self {
+        self.partial = Some(Arc::new(document));
+        self
+    }
+
+    /// Lets a later stage add what it finds in the rest of the document, so that all mistakes are told at
+    /// once. Does nothing when too much is missing; what only follows from a problem already known is left out.
+    pub fn also(mut self, stage: impl FnOnce(&Document) -> Vec<Problem>) -> Self {
+        let Some(document) = self.partial.take() else {
+            return self;
+        };
+        let known: Vec<_> = self
+            .problems
+            .iter()
+            .map(|p| p.problem.path.clone())
+            .filter(|p| !p.is_empty())
+            .collect();
+        let under = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let follows = |path: &str| {
+            // A parent near the root has other reasons to be wrong than one of its many children.
+            let deep = path.matches(['.', '[']).count() >= 2;
+            known
+                .iter()
+                .any(|k| under(path, k) || deep && under(k, path))
+        };
+        let more = document.report(stage(&document)).problems;
+        self.problems
+            .extend(more.into_iter().filter(|p| !follows(&p.problem.path)));
+        self.sort();
+        self
+    }
+
+    /// Puts the problems in the order of their places and drops repetitions (an alias repeats what it copies).
+    pub(super) fn sort(&mut self) {
+        let key = |p: &Located| p.span.map(|s| (s.source, s.start, s.end));
+        self.problems.sort_by_key(key);
+        self.problems
+            .dedup_by(|a, b| key(a) == key(b) && a.problem.message == b.problem.message);
     }
 
     /// The problems, in the order of their places.

@@ -109,15 +109,22 @@ impl FromStr for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The largest unit that divides it, so that it reads back as the same time.
+        const UNITS: [(u128, &str); 6] = [
+            (3_600_000_000_000, "h"),
+            (60_000_000_000, "m"),
+            (1_000_000_000, "s"),
+            (1_000_000, "ms"),
+            (1_000, "us"),
+            (1, "ns"),
+        ];
         let ns = self.0.as_nanos();
-        match ns {
-            0 => f.write_str("0s"),
-            _ if ns % 3_600_000_000_000 == 0 => write!(f, "{}h", ns / 3_600_000_000_000),
-            _ if ns % 60_000_000_000 == 0 => write!(f, "{}m", ns / 60_000_000_000),
-            _ if ns % 1_000_000_000 == 0 => write!(f, "{}s", ns / 1_000_000_000),
-            _ if ns % 1_000_000 == 0 => write!(f, "{}ms", ns / 1_000_000),
-            _ if ns % 1_000 == 0 => write!(f, "{}us", ns / 1_000),
-            _ => write!(f, "{ns}ns"),
+        match UNITS
+            .iter()
+            .find(|(unit, _)| ns > 0 && ns.is_multiple_of(*unit))
+        {
+            Some((unit, name)) => write!(f, "{}{name}", ns / unit),
+            None => f.write_str("0s"),
         }
     }
 }
@@ -137,7 +144,9 @@ impl FromStr for Rate {
             "h" => 3600.0,
             _ => return Err(error()),
         };
-        Ok(Rate(number * thousands(unit).ok_or_else(error)? / seconds))
+        let rate = number * thousands(unit).ok_or_else(error)? / seconds;
+        // Beyond any machine, and far from infinity.
+        (rate <= 1e12).then_some(Rate(rate)).ok_or_else(error)
     }
 }
 
@@ -163,7 +172,8 @@ impl FromStr for Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", self.0 * 100.0)
+        // 0.07 * 100 is 7.000000000000001; nobody writes that many digits.
+        write!(f, "{}%", (self.0 * 1e11).round() / 1e9)
     }
 }
 
@@ -335,5 +345,179 @@ impl JsonSchema for Count {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["integer", "string"], "format": "count", "minimum": 0, "pattern": r"^\s*[0-9.]+\s*[kM]?$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration as Time;
+
+    fn table<T: FromStr<Err = UnitError> + PartialEq + fmt::Debug>(rows: &[(&str, Option<T>)]) {
+        for (text, expected) in rows {
+            assert_eq!(
+                text.parse::<T>().ok().as_ref(),
+                expected.as_ref(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let ms = |n| Some(Duration(Time::from_millis(n)));
+        table(&[
+            ("250ms", ms(250)),
+            ("1.5s", ms(1500)),
+            (" 2 m ", ms(120_000)),
+            ("1m30s", ms(90_000)),
+            ("1h 1min", ms(3_660_000)),
+            ("0s", ms(0)),
+            ("5us", Some(Duration(Time::from_micros(5)))),
+            ("5µs", Some(Duration(Time::from_micros(5)))),
+            ("5ns", Some(Duration(Time::from_nanos(5)))),
+            ("5", None),
+            ("", None),
+            ("s", None),
+            ("-5s", None),
+            ("5S", None),
+            ("5 seconds", None),
+            ("1e3s", None),
+            ("1.2.3s", None),
+            ("400000h", None),
+            ("5s,", None),
+        ]);
+    }
+
+    #[test]
+    fn rates() {
+        table(&[
+            ("2000/s", Some(Rate(2000.0))),
+            ("2k/s", Some(Rate(2000.0))),
+            ("2 M / s", Some(Rate(2e6))),
+            ("30/m", Some(Rate(0.5))),
+            ("30/min", Some(Rate(0.5))),
+            ("3600/h", Some(Rate(1.0))),
+            ("2000", None),
+            ("2000/ms", None),
+            ("/s", None),
+            ("-1/s", None),
+            ("2K/s", None),
+            ("1/2/s", None),
+            ("9999999M/s", None),
+        ]);
+    }
+
+    #[test]
+    fn shares() {
+        table(&[
+            ("30%", Some(Share(0.3))),
+            ("0 %", Some(Share(0.0))),
+            ("100%", Some(Share(1.0))),
+            ("100.1%", None),
+            ("0.3", None),
+            ("-1%", None),
+            ("%", None),
+        ]);
+    }
+
+    #[test]
+    fn sizes() {
+        table(&[
+            ("256B", Some(ByteSize(256))),
+            ("64KiB", Some(ByteSize(65_536))),
+            ("1MB", Some(ByteSize(1_000_000))),
+            ("1.5 kB", Some(ByteSize(1500))),
+            ("1GiB", Some(ByteSize(1 << 30))),
+            ("256", None),
+            ("256b", None),
+            ("1Kib", None),
+            ("9999999GB", None),
+        ]);
+    }
+
+    #[test]
+    fn counts() {
+        table(&[
+            ("2000", Some(Count(2000))),
+            ("20k", Some(Count(20_000))),
+            ("1.5k", Some(Count(1500))),
+            ("1M", Some(Count(1_000_000))),
+            ("1.5", None),
+            ("-1", None),
+            ("20K", None),
+            ("", None),
+            ("99999999M", None),
+        ]);
+    }
+
+    #[test]
+    fn factors() {
+        table(&[
+            ("10x", Some(Factor(10.0))),
+            ("0.5 x", Some(Factor(0.5))),
+            ("10", None),
+            ("x10", None),
+            ("9999999x", None),
+        ]);
+    }
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let error = "5".parse::<Duration>().map_err(|e| e.to_string());
+        assert_eq!(
+            error,
+            Err("`5` is not a duration such as 250ms, 5s, 2m or 1m30s".into())
+        );
+    }
+
+    /// Through text and through JSON.
+    fn round_trip<T>(value: T) -> Result<(), TestCaseError>
+    where
+        T: FromStr<Err = UnitError>
+            + fmt::Display
+            + fmt::Debug
+            + PartialEq
+            + Serialize
+            + serde::de::DeserializeOwned,
+    {
+        prop_assert_eq!(
+            &value
+                .to_string()
+                .parse::<T>()
+                .map_err(|e| TestCaseError::fail(e.to_string()))?,
+            &value
+        );
+        let json = serde_json::to_string(&value).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let back: T =
+            serde_json::from_str(&json).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(back, value);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(n in 0u64..1 << 49, unit in prop::sample::select(vec![1u64, 1000, 1_000_000])) {
+            let ns = (n / unit) * unit;
+            round_trip(Duration(Time::from_nanos(ns)))?;
+            round_trip(ByteSize(n))?;
+            round_trip(Count(n % 1_000_000_000_000))?;
+            round_trip(Rate((n % 1_000_000_000) as f64 / 64.0))?;
+            round_trip(Factor((n % 1_000_000) as f64 / 8.0))?;
+            // As parsed from text with up to six decimals.
+            let share: Share = format!("{}.{:06}%", n % 100, n / 100 % 1_000_000).parse().map_err(|e: UnitError| TestCaseError::fail(e.to_string()))?;
+            round_trip(share)?;
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".*") {
+            let _ = text.parse::<Duration>();
+            let _ = text.parse::<Rate>();
+            let _ = text.parse::<Share>();
+            let _ = text.parse::<ByteSize>();
+            let _ = text.parse::<Count>();
+            let _ = text.parse::<Factor>();
+        }
     }
 }
