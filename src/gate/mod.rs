@@ -1,1 +1,14 @@
-//! gate
+//! Budgets: lines such as `latency p99 < 250ms in steady`, parsed before anything connects and judged on
+//! what was measured.
+//!
+//! Gates fail closed: without enough evidence nothing passes. Knows metrics only; phases and groups are
+//! names and indices here.
+
+mod evaluate;
+mod grammar;
+mod metric;
+mod value;
+
+pub use evaluate::{Judgement, Phase, Status, evaluate};
+pub use grammar::{Gate, GateError, parse};
+pub use metric::{Metric, metrics};

@@ -1,9 +1,25 @@
-//! Measuring: the recorder (hot path), snapshots, merging, sequence accounting.
+//! Measuring: the recorder (hot path), snapshots, merging, sequence accounting, the generator's own health.
 //!
-//! Knows nothing of scenarios, plans, connections or reports: phases and groups are indices here.
+//! Knows nothing of scenarios, plans, connections or reports: phases and groups are indices here,
+//! and the time is passed in.
 
+mod clean;
+mod delivery;
+mod gaps;
+mod histogram;
 mod names;
+mod recorder;
 mod snapshot;
+mod timeline;
+mod totals;
+mod validity;
 
+pub use clean::clean;
+pub use delivery::{Arrival, Delivery, Fate, Loss, StreamEnd};
+pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use names::{Counter, Failure, Timer};
+pub use recorder::Recorder;
 pub use snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta};
+pub use timeline::{Interval, Second};
+pub use totals::{AbsorbError, ShardTotals, Totals};
+pub use validity::{Limits, State, Validity, judge};

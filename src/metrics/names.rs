@@ -68,7 +68,7 @@ names! {
         Opened = "opened",
         /// Connections that became ready again after a loss.
         Reconnected = "reconnected",
-        /// Connections that gave up reconnecting.
+        /// Connections that gave up reconnecting, or were still away when the run ended.
         GaveUp = "gave_up",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
@@ -82,7 +82,9 @@ names! {
         Cancelled = "cancelled",
         /// Stamped messages received by subscribers, duplicates included.
         Received = "received",
-        /// Messages that subscribers should have received.
+        /// Distinct stamped messages received: received − duplicated − indeterminate.
+        Unique = "unique",
+        /// Messages that subscribers should have received: unique + lost + missed.
         Expected = "expected",
         /// Expected, never received, while connected.
         Lost = "lost",
@@ -92,8 +94,10 @@ names! {
         Duplicated = "duplicated",
         /// Received after a later one of the same stream.
         Reordered = "reordered",
-        /// Too late or too early to tell whether new or again.
+        /// Received too late or too early to tell whether new or again.
         Indeterminate = "indeterminate",
+        /// Published while a subscriber was joining and not received: owed to it or not, nobody can tell; not in expected.
+        Unaccounted = "unaccounted",
         /// Received without a subscription to its topic.
         Misrouted = "misrouted",
         /// Received messages that carry no stamp.

@@ -1,0 +1,296 @@
+//! Judging a gate on what was measured. Every doubt is decided against passing.
+
+use super::grammar::{Gate, Measure, Name, Stat};
+use super::metric::{Count, Exercise, names, opening};
+use super::value::{Unit, thousands};
+use crate::metrics::{Counter, Failure, Timer, Totals, value_at_rank};
+
+/// A quantile q needs 10/(1 − q) samples; in millionths that is this over what is left.
+const NEEDED: u64 = 10 * MILLION;
+const MILLION: u64 = 1_000_000;
+
+/// What became of a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Held, on enough evidence.
+    Passed,
+    /// Did not hold.
+    Failed,
+    /// Could not be judged; counts as not passed.
+    NoEvidence,
+}
+
+/// A gate's judgement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// What became of it.
+    pub status: Status,
+    /// The actual value in words (`41.2 ms`, `0 of 1,204,332`), `not reached`, or `–` without evidence.
+    pub actual: String,
+    /// The actual value in the gate's own unit: milliseconds, a number, per second, percent.
+    pub value: Option<f64>,
+    /// Why there is no evidence, or what the value does not say.
+    pub note: String,
+}
+
+/// A phase as it went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Whether the run reached its end.
+    pub completed: bool,
+    /// How long it lasted.
+    pub seconds: f64,
+}
+
+/// Where a gate looks.
+#[derive(Clone, Copy)]
+struct Scope {
+    phase: Option<usize>,
+    group: Option<usize>,
+    phases: usize,
+}
+
+impl Scope {
+    fn count(self, totals: &Totals, counter: Counter) -> u64 {
+        totals.count(counter, self.phase, self.group)
+    }
+
+    fn any(self, totals: &Totals, counters: &[Counter]) -> u64 {
+        counters.iter().map(|c| self.count(totals, *c)).sum()
+    }
+
+    /// The same over the phases up to this one.
+    fn any_so_far(self, totals: &Totals, counters: &[Counter]) -> u64 {
+        match self.phase {
+            None => self.any(totals, counters),
+            Some(last) => (0..=last)
+                .map(|phase| self.at(phase).any(totals, counters))
+                .sum(),
+        }
+    }
+
+    /// The same over the phases from this one on.
+    fn count_from_here(self, totals: &Totals, counter: Counter) -> u64 {
+        match self.phase {
+            None => self.count(totals, counter),
+            Some(first) => (first..self.phases)
+                .map(|phase| self.at(phase).count(totals, counter))
+                .sum(),
+        }
+    }
+
+    fn at(self, phase: usize) -> Scope {
+        Scope {
+            phase: Some(phase),
+            ..self
+        }
+    }
+}
+
+/// Judges a gate. `phases` and `groups` are in the order of the run's indices.
+pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String]) -> Judgement {
+    let index = |name: &Option<Name>, find: &dyn Fn(&str) -> Option<usize>| match name {
+        None => Ok(None),
+        Some(name) => find(&name.name).map(Some).ok_or_else(|| name.name.clone()),
+    };
+    let phase = index(&gate.phase, &|name| {
+        phases.iter().position(|p| p.name == name)
+    });
+    let group = index(&gate.group, &|name| groups.iter().position(|g| g == name));
+    let (phase, group) = match (phase, group) {
+        (Ok(phase), Ok(group)) => (phase, group),
+        (Err(name), _) => return none(format!("there was no phase `{name}`")),
+        (_, Err(name)) => return none(format!("there was no client group `{name}`")),
+    };
+    let looked_at = match phase {
+        Some(phase) => phases.get(phase..=phase).unwrap_or(&[]),
+        None => phases,
+    };
+    if looked_at.is_empty() {
+        return none("there was no phase".to_owned());
+    }
+    if let Some(cut) = looked_at.iter().find(|phase| !phase.completed) {
+        return none(format!("phase `{}` was not completed", cut.name));
+    }
+    let scope = Scope {
+        phase,
+        group,
+        phases: phases.len(),
+    };
+    match gate.measure {
+        Measure::Timer(timer, stat) => time(gate, totals, scope, timer, stat),
+        Measure::Count(count) => counted(gate, totals, scope, count),
+        Measure::Rate(count) => {
+            let seconds = looked_at.iter().map(|phase| phase.seconds).sum();
+            rate(gate, totals, scope, count, seconds)
+        }
+        Measure::Share(count) => share(gate, totals, scope, count),
+    }
+}
+
+fn none(note: String) -> Judgement {
+    Judgement {
+        status: Status::NoEvidence,
+        actual: "–".to_owned(),
+        value: None,
+        note,
+    }
+}
+
+fn judged(gate: &Gate, value: f64, actual: String, note: String) -> Judgement {
+    if !value.is_finite() {
+        return none("the value is not a number".to_owned());
+    }
+    let status = if gate.op.holds(value, gate.limit) {
+        Status::Passed
+    } else {
+        Status::Failed
+    };
+    Judgement {
+        status,
+        actual,
+        value: Some(value),
+        note,
+    }
+}
+
+fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) -> Judgement {
+    let histogram = totals.histogram(timer, scope.phase, scope.group);
+    // What never came, or came too late to be recorded, is slower than everything that was.
+    let never = if gate.op.is_upper() {
+        censored(totals, scope, timer)
+    } else {
+        0
+    };
+    let recorded = histogram.len();
+    let all = recorded.saturating_add(never);
+    if all == 0 {
+        return none(format!("no {} was recorded", timer.name()));
+    }
+    let value = match stat {
+        Stat::Quantile(millionths) => {
+            let left = MILLION.saturating_sub(u64::from(millionths)).max(1);
+            let needed = NEEDED.div_ceil(left);
+            if all < needed {
+                let name = f64::from(millionths) / 1e4;
+                return none(format!(
+                    "fewer samples than p{name} needs: {} of {}",
+                    thousands(all as f64),
+                    thousands(needed as f64)
+                ));
+            }
+            let rank = (u128::from(all) * u128::from(millionths)).div_ceil(u128::from(MILLION));
+            u64::try_from(rank)
+                .ok()
+                .and_then(|rank| value_at_rank(&histogram, rank))
+                .map(|us| us as f64)
+        }
+        Stat::Min => (recorded > 0).then(|| histogram.min() as f64),
+        Stat::Mean => (never == 0).then(|| histogram.mean()),
+        Stat::Max => (never == 0).then(|| histogram.max() as f64),
+    };
+    let mut note = String::new();
+    if never > 0 {
+        note = format!(
+            "{} of {} never came back or took over 60 s",
+            thousands(never as f64),
+            thousands(all as f64)
+        );
+    }
+    let Some(us) = value else {
+        return Judgement {
+            status: Status::Failed,
+            actual: "not reached".to_owned(),
+            value: None,
+            note,
+        };
+    };
+    // A recorded value is known to three digits only: take the end of its bucket that makes passing harder.
+    let us = match stat {
+        Stat::Mean => us,
+        _ if gate.op.is_upper() => histogram.highest_equivalent(us as u64) as f64,
+        _ => histogram.lowest_equivalent(us as u64) as f64,
+    };
+    let ms = us / 1e3;
+    judged(gate, ms, Unit::Time.write(ms), note)
+}
+
+/// How many of what the timer times never ended, or ended beyond the histogram's range.
+fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
+    let failures = |kind: Failure| totals.failures(Some(kind), scope.phase, scope.group);
+    let never = match timer {
+        Timer::Latency | Timer::Service => scope.count(totals, Counter::Lost),
+        Timer::Rtt | Timer::RttService => scope.count(totals, Counter::RequestTimeouts),
+        // Who was lost in a phase gives up in it or later.
+        Timer::Reconnect => scope.count_from_here(totals, Counter::GaveUp),
+        Timer::Open => Failure::ALL
+            .iter()
+            .filter(|kind| opening(**kind))
+            .map(|kind| failures(*kind))
+            .sum(),
+        Timer::Ping => failures(Failure::Dead),
+        Timer::Lag
+        | Timer::Detect
+        | Timer::Dns
+        | Timer::Tcp
+        | Timer::Tls
+        | Timer::Upgrade
+        | Timer::Ready
+        | Timer::OpenLag => 0,
+    };
+    never + scope.count(totals, Counter::OutOfRange)
+}
+
+/// Why the count says nothing, if so.
+fn unexercised(totals: &Totals, scope: Scope, count: Count) -> Option<String> {
+    let (sum, of) = match count.exercise() {
+        Exercise::Always => return None,
+        Exercise::Here(of) => (scope.any(totals, of), of),
+        Exercise::SoFar(of) => (scope.any_so_far(totals, of), of),
+    };
+    // What happened was evidently exercised.
+    let idle = sum == 0 && count.read(totals, scope.phase, scope.group) == 0;
+    idle.then(|| format!("not exercised: {} was 0", names(of)))
+}
+
+fn counted(gate: &Gate, totals: &Totals, scope: Scope, count: Count) -> Judgement {
+    if let Some(why) = unexercised(totals, scope, count) {
+        return none(why);
+    }
+    let value = count.read(totals, scope.phase, scope.group) as f64;
+    let whole = scope.any(totals, count.whole());
+    let mut actual = thousands(value);
+    if whole > 0 && count.part() == count {
+        actual = format!("{actual} of {}", thousands(whole as f64));
+    }
+    judged(gate, value, actual, String::new())
+}
+
+fn rate(gate: &Gate, totals: &Totals, scope: Scope, count: Count, seconds: f64) -> Judgement {
+    if let Some(why) = unexercised(totals, scope, count) {
+        return none(why);
+    }
+    if seconds.is_nan() || seconds <= 0.0 {
+        return none("the phase had no length".to_owned());
+    }
+    let value = count.read(totals, scope.phase, scope.group) as f64 / seconds;
+    judged(gate, value, gate.measure.unit().write(value), String::new())
+}
+
+fn share(gate: &Gate, totals: &Totals, scope: Scope, count: Count) -> Judgement {
+    let whole = scope.any(totals, count.whole());
+    if whole == 0 {
+        return none(format!("not exercised: {} was 0", names(count.whole())));
+    }
+    let part = count.part().read(totals, scope.phase, scope.group);
+    let value = part as f64 / whole as f64 * 100.0;
+    let actual = format!(
+        "{} ({} of {})",
+        Unit::Share.write(value),
+        thousands(part as f64),
+        thousands(whole as f64)
+    );
+    judged(gate, value, actual, String::new())
+}

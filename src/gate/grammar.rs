@@ -1,0 +1,490 @@
+//! The gate's grammar and its parser.
+//!
+//! ```text
+//! gate     = measure op value { "in" phase | "of" group }        each of them at most once
+//! measure  = timer stat | count [ "rate" | "share" ]
+//! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
+//! count    = counter | "failed" [ kind ] | "status" code | "close" code
+//! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
+//! value    = time | number | bytes | number "/s" | number "%"    by the measure
+//! phase    = name                                                letters, digits, "-", "_", "."
+//! group    = name
+//! ```
+//!
+//! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
+//! [`super::metrics`].
+
+use super::metric::Count;
+use super::value::Unit;
+use crate::metrics::{Counter, Failure, Timer};
+use std::fmt;
+
+/// A parsed budget.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    pub(super) text: String,
+    pub(super) measure: Measure,
+    pub(super) op: Op,
+    /// In the base of the measure's unit.
+    pub(super) limit: f64,
+    pub(super) phase: Option<Name>,
+    pub(super) group: Option<Name>,
+}
+
+/// A name in a gate and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    pub name: String,
+    pub column: usize,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    Timer(Timer, Stat),
+    Count(Count),
+    Rate(Count),
+    Share(Count),
+}
+
+impl Measure {
+    /// The unit of its limit.
+    pub fn unit(self) -> Unit {
+        match self {
+            Measure::Timer(..) => Unit::Time,
+            Measure::Count(count) if count.bytes() => Unit::Bytes,
+            Measure::Count(_) => Unit::Number,
+            Measure::Rate(count) if count.bytes() => Unit::ByteRate,
+            Measure::Rate(_) => Unit::Rate,
+            Measure::Share(_) => Unit::Share,
+        }
+    }
+}
+
+/// What is taken of a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stat {
+    /// A quantile in millionths, 0 and 1,000,000 excluded.
+    Quantile(u32),
+    Min,
+    Mean,
+    Max,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Equal,
+}
+
+impl Op {
+    /// Whether it holds.
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Op::Less => value < limit,
+            Op::LessEqual => value <= limit,
+            Op::Greater => value > limit,
+            Op::GreaterEqual => value >= limit,
+            Op::Equal => value == limit,
+        }
+    }
+
+    /// Whether it asks for at most something.
+    pub fn is_upper(self) -> bool {
+        matches!(self, Op::Less | Op::LessEqual)
+    }
+
+    fn parse(text: &str) -> Option<Op> {
+        Some(match text {
+            "<" => Op::Less,
+            "<=" => Op::LessEqual,
+            ">" => Op::Greater,
+            ">=" => Op::GreaterEqual,
+            "==" => Op::Equal,
+            _ => return None,
+        })
+    }
+}
+
+/// What is wrong with a gate, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateError {
+    /// In characters, from 1; one past the end for something missing.
+    pub column: usize,
+    /// In a sentence.
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for GateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {}: {}", self.column, self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, "; did you mean `{suggestion}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for GateError {}
+
+impl Gate {
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The phase it is about; `None`: the whole run.
+    pub fn phase(&self) -> Option<&str> {
+        self.phase.as_ref().map(|name| name.name.as_str())
+    }
+
+    /// The group it is about; `None`: all.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_ref().map(|name| name.name.as_str())
+    }
+
+    /// Checks that the phase and the group it names exist.
+    pub fn check_names(&self, phases: &[&str], groups: &[&str]) -> Result<(), GateError> {
+        for (what, name, known) in [
+            ("phase", &self.phase, phases),
+            ("client group", &self.group, groups),
+        ] {
+            if let Some(Name { name, column }) = name
+                && !known.contains(&name.as_str())
+            {
+                return Err(GateError {
+                    column: *column,
+                    message: format!("there is no {what} `{name}`"),
+                    suggestion: nearest(name, known.iter().copied()),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Parses a gate; see the module for the grammar. Names of phases and groups are checked later, by [`Gate::check_names`].
+pub fn parse(text: &str) -> Result<Gate, GateError> {
+    let mut words = Words::of(text);
+    let measure = measure(&mut words)?;
+    let op = operator(&mut words, measure)?;
+    let limit = limit(&mut words, measure, op)?;
+    let (mut phase, mut group) = (None, None);
+    while let Some(word) = words.take() {
+        let (place, what) = match word.text {
+            "in" => (&mut phase, "phase"),
+            "of" => (&mut group, "client group"),
+            other => {
+                return Err(word.error(
+                    format!("expected `in PHASE`, `of GROUP` or the end, not `{other}`"),
+                    nearest(other, ["in", "of"]),
+                ));
+            }
+        };
+        let Some(name) = words.take() else {
+            return Err(words.missing(format!("the name of a {what}")));
+        };
+        if place.is_some() {
+            return Err(word.error(format!("a second {what}"), None));
+        }
+        if !name
+            .text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        {
+            return Err(name.error(
+                format!("`{}` cannot be the name of a {what}", name.text),
+                None,
+            ));
+        }
+        *place = Some(Name {
+            name: name.text.to_owned(),
+            column: name.column,
+        });
+    }
+    Ok(Gate {
+        text: text.trim().to_owned(),
+        measure,
+        op,
+        limit,
+        phase,
+        group,
+    })
+}
+
+fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
+    let Some(word) = words.take() else {
+        return Err(words.missing("a metric, such as `latency p99` or `lost`".to_owned()));
+    };
+    if let Some(timer) = Timer::parse(word.text) {
+        return Ok(Measure::Timer(timer, stat(words, timer)?));
+    }
+    let count = match word.text {
+        "failed" => Count::Failed(failure(words)?),
+        "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
+        "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
+        "closed_by_target" => Count::ClosedByTarget,
+        name => match Counter::parse(name) {
+            Some(counter) => Count::Counter(counter),
+            None => {
+                let known = Timer::ALL.iter().map(|t| t.name());
+                let known = known.chain(Counter::ALL.iter().map(|c| c.name()));
+                let known = known.chain(["failed", "status", "close", "closed_by_target"]);
+                return Err(
+                    word.error(format!("there is no metric `{name}`"), nearest(name, known))
+                );
+            }
+        },
+    };
+    let Some(form) = words
+        .peek()
+        .filter(|word| matches!(word.text, "rate" | "share"))
+    else {
+        return Ok(Measure::Count(count));
+    };
+    words.take();
+    if form.text == "rate" {
+        return Ok(Measure::Rate(count));
+    }
+    if count.whole().is_empty() {
+        return Err(form.error(
+            format!("`{}` is not a share of anything", count.name()),
+            None,
+        ));
+    }
+    Ok(Measure::Share(count))
+}
+
+fn stat(words: &mut Words<'_>, timer: Timer) -> Result<Stat, GateError> {
+    let expected = format!(
+        "p50, p99, p99.9 …, min, mean or max after `{}`",
+        timer.name()
+    );
+    let Some(word) = words.take_word() else {
+        return Err(words.missing(expected));
+    };
+    match word.text {
+        "min" => return Ok(Stat::Min),
+        "mean" => return Ok(Stat::Mean),
+        "max" => return Ok(Stat::Max),
+        _ => {}
+    }
+    match word.text.strip_prefix('p').and_then(millionths) {
+        Some(quantile) => Ok(Stat::Quantile(quantile)),
+        None => Err(word.error(
+            format!("expected {expected}, not `{}`", word.text),
+            nearest(word.text, ["min", "mean", "max"]),
+        )),
+    }
+}
+
+/// A percent with up to four decimals as millionths; `None` unless between 0 and 100, both excluded.
+fn millionths(percent: &str) -> Option<u32> {
+    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+    };
+    if !digits(whole, 2) || !digits(decimals, 4) {
+        return None;
+    }
+    let quantile =
+        whole.parse::<u32>().ok()? * 10_000 + format!("{decimals:0<4}").parse::<u32>().ok()?;
+    (quantile > 0).then_some(quantile)
+}
+
+fn failure(words: &mut Words<'_>) -> Result<Option<Failure>, GateError> {
+    let Some(word) = words
+        .peek()
+        .filter(|w| !w.is_operator() && !matches!(w.text, "rate" | "share"))
+    else {
+        return Ok(None);
+    };
+    words.take();
+    match Failure::parse(word.text) {
+        Some(kind) => Ok(Some(kind)),
+        None => Err(word.error(
+            format!("there is no kind of failure `{}`", word.text),
+            nearest(word.text, Failure::ALL.iter().map(|kind| kind.name())),
+        )),
+    }
+}
+
+fn code(
+    words: &mut Words<'_>,
+    what: &str,
+    range: std::ops::RangeInclusive<u16>,
+) -> Result<u16, GateError> {
+    let expected = format!("{what} ({} to {})", range.start(), range.end());
+    let Some(word) = words.take_word() else {
+        return Err(words.missing(expected));
+    };
+    match word
+        .text
+        .parse::<u16>()
+        .ok()
+        .filter(|code| range.contains(code))
+    {
+        Some(code) => Ok(code),
+        None => Err(word.error(format!("expected {expected}, not `{}`", word.text), None)),
+    }
+}
+
+fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
+    let comparison = "a comparison: <, <=, >, >= or ==";
+    let Some(word) = words.take() else {
+        return Err(words.missing(comparison.to_owned()));
+    };
+    let Some(op) = Op::parse(word.text) else {
+        let suggestion = match word.text {
+            "=" | "===" => Some("=="),
+            "=<" => Some("<="),
+            "=>" => Some(">="),
+            _ => None,
+        };
+        return Err(word.error(
+            format!("expected {comparison}, not `{}`", word.text),
+            suggestion.map(str::to_owned),
+        ));
+    };
+    if op == Op::Equal && matches!(measure, Measure::Timer(..) | Measure::Rate(_)) {
+        return Err(word.error(
+            "a time or a rate is never exactly equal to a limit".to_owned(),
+            Some("<=".to_owned()),
+        ));
+    }
+    Ok(op)
+}
+
+fn limit(words: &mut Words<'_>, measure: Measure, op: Op) -> Result<f64, GateError> {
+    let unit = measure.unit();
+    let Some(word) = words.take_word() else {
+        return Err(words.missing(unit.example().to_owned()));
+    };
+    let Some(limit) = unit.read(word.text) else {
+        return Err(word.error(
+            format!("expected {}, not `{}`", unit.example(), word.text),
+            None,
+        ));
+    };
+    if (op == Op::Less && limit == 0.0)
+        || (op == Op::Greater && unit == Unit::Share && limit >= 100.0)
+    {
+        return Err(word.error("this can never hold".to_owned(), None));
+    }
+    Ok(limit)
+}
+
+/// The known word nearest to a wrong one, if any is near.
+fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near = known
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(word, k), k));
+    let (distance, best) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (best.len().max(word.len()) / 3).max(1)).then(|| best.to_owned())
+}
+
+/// A word or an operator and where it stands.
+#[derive(Debug, Clone, Copy)]
+struct Word<'a> {
+    text: &'a str,
+    column: usize,
+}
+
+impl Word<'_> {
+    fn error(&self, message: String, suggestion: Option<String>) -> GateError {
+        GateError {
+            column: self.column,
+            message,
+            suggestion,
+        }
+    }
+
+    fn is_operator(&self) -> bool {
+        self.text.starts_with(operator_char)
+    }
+}
+
+fn operator_char(c: char) -> bool {
+    matches!(c, '<' | '>' | '=' | '!')
+}
+
+/// The words of a text, one after another.
+struct Words<'a> {
+    words: Vec<Word<'a>>,
+    next: usize,
+    end: usize,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
+        #[derive(PartialEq, Clone, Copy)]
+        enum Class {
+            Space,
+            Operator,
+            Word,
+        }
+        let class = |c: char| {
+            if c.is_whitespace() {
+                Class::Space
+            } else if operator_char(c) {
+                Class::Operator
+            } else {
+                Class::Word
+            }
+        };
+        let mut words = Vec::new();
+        let mut rest = text;
+        let mut column = 1;
+        while let Some(first) = rest.chars().next().map(class) {
+            let end = rest.find(|c| class(c) != first).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            if first != Class::Space {
+                words.push(Word { text: word, column });
+            }
+            column += word.chars().count();
+            rest = after;
+        }
+        Words {
+            words,
+            next: 0,
+            end: text.trim_end().chars().count() + 1,
+        }
+    }
+
+    fn peek(&self) -> Option<Word<'a>> {
+        self.words.get(self.next).copied()
+    }
+
+    fn take(&mut self) -> Option<Word<'a>> {
+        let word = self.peek();
+        self.next += usize::from(word.is_some());
+        word
+    }
+
+    /// The next one unless it is an operator.
+    fn take_word(&mut self) -> Option<Word<'a>> {
+        self.peek().filter(|word| !word.is_operator())?;
+        self.take()
+    }
+
+    /// Something is missing at the next word, or at the end.
+    fn missing(&self, what: String) -> GateError {
+        GateError {
+            column: self.peek().map_or(self.end, |word| word.column),
+            message: format!("expected {what}"),
+            suggestion: None,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Every metric a gate can name: what it means, what a share of it is a share of, and what must have happened for it to
+//! say anything at all.
+
+use crate::metrics::{Counter, Failure, Timer, Totals};
+
+/// A metric as the documentation lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    /// As written in a gate; `N` stands for a number, `KIND` for a failure kind.
+    pub name: String,
+    /// Unit of the value, as written: `ms`, a number, bytes.
+    pub unit: &'static str,
+    /// What `share` is a share of; `None` where there is no share, and for timers.
+    pub share_of: Option<String>,
+    /// One line.
+    pub doc: &'static str,
+}
+
+/// Every metric, timers first, in the order of the documentation.
+pub fn metrics() -> Vec<Metric> {
+    let timers = Timer::ALL.iter().map(|timer| Metric {
+        name: timer.name().to_owned(),
+        unit: "time",
+        share_of: None,
+        doc: timer_doc(*timer),
+    });
+    let counts = Counter::ALL.iter().map(|c| Count::Counter(*c)).chain([
+        Count::Failed(None),
+        Count::Failed(Some(Failure::Timeout)),
+        Count::Status(503),
+        Count::Close(1006),
+        Count::ClosedByTarget,
+    ]);
+    timers
+        .chain(counts.map(|count| Metric {
+            name: match count {
+                Count::Failed(Some(_)) => "failed KIND".to_owned(),
+                Count::Status(_) => "status N".to_owned(),
+                Count::Close(_) => "close N".to_owned(),
+                other => other.name(),
+            },
+            unit: if count.bytes() { "bytes" } else { "number" },
+            share_of: (!count.whole().is_empty()).then(|| names(count.whole())),
+            doc: count.doc(),
+        }))
+        .collect()
+}
+
+/// `reconnected + gave_up`
+pub(super) fn names(counters: &[Counter]) -> String {
+    counters
+        .iter()
+        .map(|c| c.name())
+        .collect::<Vec<_>>()
+        .join(" + ")
+}
+
+/// Something that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Counter(Counter),
+    /// All failures, or those of one kind.
+    Failed(Option<Failure>),
+    /// Upgrades refused with this HTTP status.
+    Status(u16),
+    /// Connections ended with this close code.
+    Close(u16),
+    /// Connections ended by the target.
+    ClosedByTarget,
+}
+
+/// What must have happened before a count means anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exercise {
+    /// Nothing: the count itself is the exercise.
+    Always,
+    /// One of these, in the gate's phase.
+    Here(&'static [Counter]),
+    /// One of these, in the gate's phase or before it.
+    SoFar(&'static [Counter]),
+}
+
+impl Count {
+    /// As written.
+    pub fn name(self) -> String {
+        match self {
+            Count::Counter(counter) => counter.name().to_owned(),
+            Count::Failed(None) => "failed".to_owned(),
+            Count::Failed(Some(kind)) => format!("failed {}", kind.name()),
+            Count::Status(status) => format!("status {status}"),
+            Count::Close(code) => format!("close {code}"),
+            Count::ClosedByTarget => "closed_by_target".to_owned(),
+        }
+    }
+
+    /// How many.
+    pub fn read(self, totals: &Totals, phase: Option<usize>, group: Option<usize>) -> u64 {
+        match self {
+            Count::Counter(counter) => totals.count(counter, phase, group),
+            Count::Failed(kind) => totals.failures(kind, phase, group),
+            Count::Status(status) => totals
+                .statuses(phase, group)
+                .get(&status)
+                .copied()
+                .unwrap_or(0),
+            Count::Close(code) => {
+                let closes = totals.closes(phase, group);
+                closes
+                    .iter()
+                    .filter(|(key, _)| key.code == code)
+                    .map(|(_, n)| n)
+                    .sum()
+            }
+            Count::ClosedByTarget => {
+                let closes = totals.closes(phase, group);
+                closes
+                    .iter()
+                    .filter(|(key, _)| key.by_target)
+                    .map(|(_, n)| n)
+                    .sum()
+            }
+        }
+    }
+
+    /// Whether it counts bytes.
+    pub fn bytes(self) -> bool {
+        matches!(
+            self,
+            Count::Counter(Counter::BytesSent | Counter::BytesReceived)
+        )
+    }
+
+    /// The counter a share is taken of instead: of what was received, distinct messages make up what was expected.
+    pub fn part(self) -> Count {
+        match self {
+            Count::Counter(Counter::Received) => Count::Counter(Counter::Unique),
+            other => other,
+        }
+    }
+
+    /// What a share is a share of; empty where a share makes no sense.
+    pub fn whole(self) -> &'static [Counter] {
+        use Counter as C;
+        match self {
+            Count::Failed(_) | Count::Status(_) => &[C::Attempts],
+            Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
+            Count::Counter(counter) => match counter {
+                C::Opened => &[C::Attempts],
+                C::Reconnected | C::GaveUp => &[C::Reconnected, C::GaveUp],
+                C::Churned => &[C::Opened],
+                C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
+                C::Received | C::Unique | C::Lost | C::Missed => &[C::Expected],
+                C::Duplicated | C::Reordered | C::Indeterminate => &[C::Received],
+                C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
+                C::Replies | C::RequestTimeouts => &[C::Requests],
+                C::Attempts
+                | C::Offered
+                | C::Expected
+                | C::Unaccounted
+                | C::Misrouted
+                | C::Unstamped
+                | C::RequestsOffered
+                | C::Errors
+                | C::ServiceGaps
+                | C::PingsSent
+                | C::PingsAnswered
+                | C::Oversized
+                | C::BytesSent
+                | C::BytesReceived
+                | C::OutOfRange => &[],
+            },
+        }
+    }
+
+    /// What must have happened before the count means anything.
+    pub fn exercise(self) -> Exercise {
+        use Counter as C;
+        match self {
+            // Kinds that only an opening can fail with need openings here; others can befall any open connection.
+            Count::Failed(Some(kind)) if opening(kind) => Exercise::Here(&[C::Attempts]),
+            Count::Status(_) => Exercise::Here(&[C::Attempts]),
+            Count::Failed(_) => Exercise::SoFar(&[C::Attempts]),
+            Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
+            Count::Counter(counter) => match counter {
+                C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
+                C::Churned
+                | C::Errors
+                | C::PingsSent
+                | C::PingsAnswered
+                | C::Oversized
+                | C::BytesReceived
+                | C::Misrouted
+                | C::OutOfRange => Exercise::SoFar(&[C::Opened]),
+                C::Unstamped | C::ServiceGaps => {
+                    Exercise::Here(&[C::Received, C::Unstamped, C::Replies])
+                }
+                C::Received | C::Unique | C::Expected | C::Unaccounted => {
+                    Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
+                }
+                C::Opened
+                | C::Reconnected
+                | C::GaveUp
+                | C::Sent
+                | C::Dropped
+                | C::Cancelled
+                | C::Lost
+                | C::Missed
+                | C::Duplicated
+                | C::Reordered
+                | C::Indeterminate
+                | C::Requests
+                | C::RequestsDropped
+                | C::RequestsCancelled
+                | C::Replies
+                | C::RequestTimeouts => Exercise::Here(self.whole()),
+            },
+        }
+    }
+
+    /// One line.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Count::Counter(counter) => counter_doc(counter),
+            Count::Failed(None) => {
+                "Failures of every kind: of openings, and connections lost other than by a close"
+            }
+            Count::Failed(Some(_)) => {
+                "Failures of one kind, such as `failed timeout`; the kinds are listed below"
+            }
+            Count::Status(_) => "Upgrades refused with this HTTP status, such as `status 503`",
+            Count::Close(_) => {
+                "Connections that ended with this close code, whoever ended them, such as `close 1006`"
+            }
+            Count::ClosedByTarget => {
+                "Connections that the target ended, by whatever code, FIN or RST"
+            }
+        }
+    }
+}
+
+/// Whether only an opening can fail this way.
+pub(super) fn opening(kind: Failure) -> bool {
+    match kind {
+        Failure::Dns
+        | Failure::Refused
+        | Failure::Unreachable
+        | Failure::Timeout
+        | Failure::NoPort
+        | Failure::NoDescriptor
+        | Failure::Tls
+        | Failure::Status
+        | Failure::Handshake
+        | Failure::AcceptKey
+        | Failure::Subprotocol
+        | Failure::HeaderTooLarge
+        | Failure::Step => true,
+        Failure::Reset
+        | Failure::Eof
+        | Failure::Protocol
+        | Failure::TooLarge
+        | Failure::Dead
+        | Failure::CloseTimeout
+        | Failure::Os => false,
+    }
+}
+
+fn timer_doc(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Latency => "A message's intended (scheduled) time to its arrival at a subscriber",
+        Timer::Service => "A message's actual send to its arrival at a subscriber",
+        Timer::Lag => "Actual send minus scheduled time: the generator's own lateness",
+        Timer::Rtt => "A request's intended time to its reply",
+        Timer::RttService => "A request's actual send to its reply",
+        Timer::Ping => "Own ping to its pong",
+        Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
+        Timer::Reconnect => "Loss of a connection to ready again",
+        Timer::Dns => "Name lookup",
+        Timer::Tcp => "TCP connect",
+        Timer::Tls => "TLS handshake",
+        Timer::Upgrade => "WebSocket upgrade, request to accepted response",
+        Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
+        Timer::Open => "The whole opening, from its intended time to ready",
+        Timer::OpenLag => "Start of an opening minus its scheduled time",
+    }
+}
+
+fn counter_doc(counter: Counter) -> &'static str {
+    match counter {
+        Counter::Attempts => "Connections started, reconnects included",
+        Counter::Opened => "Connections that became ready, reconnects included",
+        Counter::Reconnected => "Connections that became ready again after a loss",
+        Counter::GaveUp => {
+            "Connections that gave up reconnecting, or were still away when the run ended"
+        }
+        Counter::Churned => "Connections replaced because their lifetime was over",
+        Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
+        Counter::Sent => "Publishes written",
+        Counter::Dropped => "Publishes due while the connection could not take them",
+        Counter::Cancelled => "Publishes due that the end of the run or an interruption cut off",
+        Counter::Received => {
+            "Stamped messages received by subscribers, duplicates included; the share is of distinct ones"
+        }
+        Counter::Unique => "Distinct stamped messages received",
+        Counter::Expected => {
+            "Messages that subscribers should have received; expected = unique + lost + missed"
+        }
+        Counter::Lost => "Expected, never received, while connected",
+        Counter::Missed => "Published while the subscriber was away and never received",
+        Counter::Duplicated => "Received again",
+        Counter::Reordered => "Received after a later one of the same stream",
+        Counter::Indeterminate => "Received too late or too early to tell whether new or again",
+        Counter::Unaccounted => {
+            "Published while a subscriber was joining and not received; owed to it or not, nobody can tell"
+        }
+        Counter::Misrouted => "Received without a subscription to its topic",
+        Counter::Unstamped => "Received without squall's stamp",
+        Counter::RequestsOffered => {
+            "Requests due by the schedule; = requests + requests_dropped + requests_cancelled"
+        }
+        Counter::Requests => "Requests written",
+        Counter::RequestsDropped => "Requests due while the connection could not take them",
+        Counter::RequestsCancelled => "Requests due that the end of the run cut off",
+        Counter::Replies => "Replies in time",
+        Counter::RequestTimeouts => {
+            "Requests without a reply in time, or whose connection was lost"
+        }
+        Counter::Errors => "Messages of the service's error type",
+        Counter::ServiceGaps => "Gaps in the service's own per-topic sequence numbers, in messages",
+        Counter::PingsSent => "Pings sent",
+        Counter::PingsAnswered => "Pings of the target answered",
+        Counter::Oversized => "Messages over the accepted size",
+        Counter::BytesSent => "Bytes of messages sent, frames included",
+        Counter::BytesReceived => "Bytes of messages received, frames included",
+        Counter::OutOfRange => "Times that were negative or over 60 s and stand in no distribution",
+    }
+}

@@ -1,0 +1,483 @@
+//! Sequence accounting: what each subscriber connection got of each stream, and what it did not.
+//!
+//! A stream is one publisher's messages of one kind, numbered 0, 1, 2 …; a connection that subscribed is
+//! owed all of them from the first one it can be known to have been there for. Per (connection, stream)
+//! the table keeps the next expected number and a window of the 64 numbers below it. What leaves the
+//! window without having come is lost for good (or missed, when the connection was away in between), so
+//! that nothing is counted twice: a number still later than that is *indeterminate*.
+//!
+//! Two sums hold once the tail is closed, in every shard and in total, and per phase:
+//!
+//! - `received = unique + duplicated + indeterminate`
+//! - `expected = unique + lost + missed`
+//!
+//! `unaccounted` stands beside them: published while a subscriber that got nothing was still joining.
+//! What was published before a late joiner's first message is not counted at all.
+//!
+//! The caller checks that a stream's number is one of the plan's before it comes here: the table holds
+//! whatever it is told.
+
+use super::gaps::{Gap, WINDOW, unset};
+use super::names::Counter;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A number this far beyond the expected one is not believed (a run cannot have published that many).
+const FURTHEST: u64 = 1 << 32;
+
+/// What a stream published, known to its shard when publishing is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamEnd {
+    /// The stream's number in the run.
+    pub stream: u32,
+    /// Intended time of its first message, nanoseconds from the run's start.
+    pub first_ns: u64,
+    /// Messages sent, by phase, in order: the first phase's have the lowest numbers.
+    pub published: Vec<u64>,
+}
+
+impl StreamEnd {
+    /// Messages sent in all phases.
+    pub fn total(&self) -> u64 {
+        self.published.iter().sum()
+    }
+
+    /// Whether a subscriber that was first ready then was there for the whole stream.
+    pub fn heard_whole_by(&self, ready_ns: u64) -> bool {
+        ready_ns <= self.first_ns
+    }
+}
+
+/// What an arriving message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The first time, in order.
+    New,
+    /// The first time, after a later one.
+    Reordered,
+    /// Came before.
+    Duplicated,
+    /// Too late (its fate is counted already) or impossibly early.
+    Indeterminate,
+}
+
+impl Arrival {
+    /// What it counts to, one each.
+    pub fn counters(self) -> &'static [Counter] {
+        match self {
+            Arrival::New => &[Counter::Received, Counter::Unique, Counter::Expected],
+            Arrival::Reordered => &[
+                Counter::Received,
+                Counter::Unique,
+                Counter::Expected,
+                Counter::Reordered,
+            ],
+            Arrival::Duplicated => &[Counter::Received, Counter::Duplicated],
+            Arrival::Indeterminate => &[Counter::Received, Counter::Indeterminate],
+        }
+    }
+
+    /// Whether it is the message's first arrival, so that its latency is recorded.
+    pub fn first(self) -> bool {
+        matches!(self, Arrival::New | Arrival::Reordered)
+    }
+}
+
+/// What became of a message that never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// Published while the connection was there.
+    Lost,
+    /// The connection was away in between.
+    Missed,
+    /// The connection was joining: owed or not, nobody can tell.
+    Unaccounted,
+}
+
+/// Messages that never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Whose.
+    pub conn: u32,
+    /// Passed when the hole was found; for a tail, the phase it was published in.
+    pub phase: usize,
+    /// What became of them.
+    pub fate: Fate,
+    /// How many, at least 1.
+    pub count: u64,
+}
+
+impl Loss {
+    /// What it counts to, `count` each.
+    pub fn counters(&self) -> &'static [Counter] {
+        match self.fate {
+            Fate::Lost => &[Counter::Expected, Counter::Lost],
+            Fate::Missed => &[Counter::Expected, Counter::Missed],
+            Fate::Unaccounted => &[Counter::Unaccounted],
+        }
+    }
+}
+
+/// The accounts of one shard's subscriber connections; see the module.
+#[derive(Default)]
+pub struct Delivery {
+    streams: HashMap<u64, Entry, BuildHasherDefault<Mix>>,
+    gaps: HashMap<u64, Vec<Gap>, BuildHasherDefault<Mix>>,
+    /// By connection: how often it went away. Only as long as the highest that ever did.
+    epochs: Vec<u32>,
+    losses: Vec<Loss>,
+}
+
+/// Of one (connection, stream): 24 bytes, 32 with the key.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// The next number expected.
+    high: u64,
+    /// Received below it: bit i stands for `high − 1 − i`.
+    window: u64,
+    /// The connection's epoch when `high` was last moved.
+    epoch: u32,
+    /// Whether `gaps` has holes of it.
+    gapped: bool,
+    /// Whether the tail is closed: every number's fate is counted.
+    closed: bool,
+}
+
+impl Delivery {
+    /// Empty accounts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes room for so many (connection, stream) pairs at once.
+    pub fn reserve(&mut self, pairs: usize) {
+        self.streams.reserve(pairs);
+    }
+
+    /// Accounts for a message. `from_start` says the connection was ready before the stream's first message; it
+    /// matters for the first message only: without it, numbers before that one are not expected.
+    /// Losses this makes final wait in [`Delivery::losses`].
+    pub fn receive(
+        &mut self,
+        conn: u32,
+        stream: u32,
+        seq: u64,
+        phase: usize,
+        from_start: bool,
+    ) -> Arrival {
+        let key = key(conn, stream);
+        let epoch = epoch(&self.epochs, conn);
+        let entry = match self.streams.entry(key) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => {
+                let (high, epoch) = if from_start { (0, 0) } else { (seq, epoch) };
+                if seq - high > FURTHEST || seq == u64::MAX {
+                    return Arrival::Indeterminate;
+                }
+                slot.insert(Entry {
+                    high,
+                    window: 0,
+                    epoch,
+                    gapped: false,
+                    closed: false,
+                })
+            }
+        };
+        if let Some(back) = entry
+            .high
+            .checked_sub(1)
+            .and_then(|last| last.checked_sub(seq))
+        {
+            if back >= WINDOW {
+                return Arrival::Indeterminate;
+            }
+            let bit = 1 << back;
+            if entry.window & bit != 0 {
+                return Arrival::Duplicated;
+            }
+            if entry.closed {
+                return Arrival::Indeterminate;
+            }
+            entry.window |= bit;
+            return Arrival::Reordered;
+        }
+        if entry.closed || seq - entry.high > FURTHEST || seq == u64::MAX {
+            return Arrival::Indeterminate;
+        }
+        let missed = entry.epoch != epoch;
+        entry.epoch = epoch;
+        if seq == entry.high && !entry.gapped {
+            // The common case: in order, nothing open.
+            entry.high += 1;
+            entry.window = entry.window << 1 | 1;
+            return Arrival::New;
+        }
+        let (old, low) = (*entry, (seq + 1).saturating_sub(WINDOW));
+        entry.window = shifted(old.window, seq + 1 - old.high) | 1;
+        entry.high = seq + 1;
+        let gaps = self.gaps.entry(key).or_default();
+        settle(gaps, &old, low, conn, &mut self.losses);
+        if seq > old.high {
+            let from = old.high.max(low);
+            let fate = if missed { Fate::Missed } else { Fate::Lost };
+            let beyond = from.min(seq) - old.high;
+            lose(
+                &mut self.losses,
+                Loss {
+                    conn,
+                    phase,
+                    fate,
+                    count: beyond,
+                },
+            );
+            if from < seq {
+                gaps.push(Gap {
+                    from,
+                    to: seq,
+                    phase,
+                    missed,
+                });
+            }
+        }
+        entry.gapped = !gaps.is_empty();
+        if gaps.is_empty() {
+            self.gaps.remove(&key);
+        }
+        Arrival::New
+    }
+
+    /// The connection, which was ready, is gone: a hole up to its next new message is missed, not lost.
+    pub fn away(&mut self, conn: u32) {
+        let index = conn as usize;
+        if self.epochs.len() <= index {
+            self.epochs.resize(index + 1, 0);
+        }
+        if let Some(epoch) = self.epochs.get_mut(index) {
+            *epoch = epoch.wrapping_add(1);
+        }
+    }
+
+    /// Closes a connection's account of the streams it subscribed to: whatever was published and has not come by now
+    /// never came. `ready_ns` is when it was first ready (`None`: never, nothing was owed to it), `phase_starts_ns`
+    /// the start of each phase. What never came waits in [`Delivery::losses`]; closing again adds nothing.
+    pub fn close_tail<'a>(
+        &mut self,
+        conn: u32,
+        ready_ns: Option<u64>,
+        ends: impl IntoIterator<Item = &'a StreamEnd>,
+        phase_starts_ns: &[u64],
+    ) {
+        let Some(ready_ns) = ready_ns else { return };
+        let epoch = epoch(&self.epochs, conn);
+        for end in ends {
+            let (key, total) = (key(conn, end.stream), end.total());
+            let seen = self.streams.get(&key).copied();
+            if seen.is_some_and(|entry| entry.closed) {
+                continue;
+            }
+            if let Some(mut gaps) = self.gaps.remove(&key)
+                && let Some(entry) = &seen
+            {
+                settle(&mut gaps, entry, u64::MAX, conn, &mut self.losses);
+            }
+            let here = seen.map_or(0, |entry| entry.epoch);
+            let fate = if here == epoch {
+                Fate::Lost
+            } else {
+                Fate::Missed
+            };
+            for owed in owed(seen.as_ref(), ready_ns, end, phase_starts_ns) {
+                let fate = if owed.certain {
+                    fate
+                } else {
+                    Fate::Unaccounted
+                };
+                let loss = Loss {
+                    conn,
+                    phase: owed.phase,
+                    fate,
+                    count: owed.count,
+                };
+                lose(&mut self.losses, loss);
+            }
+            let (high, window) = match &seen {
+                Some(entry) => (
+                    entry.high.max(total),
+                    shifted(entry.window, total.saturating_sub(entry.high)),
+                ),
+                None => (total, 0),
+            };
+            let closed = Entry {
+                high,
+                window,
+                epoch,
+                gapped: false,
+                closed: true,
+            };
+            self.streams.insert(key, closed);
+        }
+    }
+
+    /// Makes every open hole final, for streams whose end nobody told (their shard was lost).
+    pub fn close_gaps(&mut self) {
+        for (key, mut gaps) in self.gaps.drain() {
+            if let Some(entry) = self.streams.get_mut(&key) {
+                settle(
+                    &mut gaps,
+                    entry,
+                    u64::MAX,
+                    (key >> 32) as u32,
+                    &mut self.losses,
+                );
+                entry.gapped = false;
+                entry.closed = true;
+            }
+        }
+    }
+
+    /// How many messages the connection is certainly owed and may still get: the tails, and holes that did not come of
+    /// being away. 0 once everything has arrived; it costs a look-up per stream, so ask at intervals, and only
+    /// for connections that were not at 0 before.
+    pub fn outstanding<'a>(
+        &self,
+        conn: u32,
+        ready_ns: Option<u64>,
+        ends: impl IntoIterator<Item = &'a StreamEnd>,
+        phase_starts_ns: &[u64],
+    ) -> u64 {
+        let Some(ready_ns) = ready_ns else { return 0 };
+        let mut sum = 0;
+        for end in ends {
+            let key = key(conn, end.stream);
+            let seen = self.streams.get(&key);
+            if seen.is_some_and(|entry| entry.closed) {
+                continue;
+            }
+            if let Some(entry) = seen.filter(|entry| entry.gapped) {
+                let gaps = self.gaps.get(&key).into_iter().flatten();
+                sum += gaps
+                    .filter(|gap| !gap.missed)
+                    .map(|gap| unset(entry.high, entry.window, gap.from, gap.to))
+                    .sum::<u64>();
+            }
+            sum += owed(seen, ready_ns, end, phase_starts_ns)
+                .filter(|owed| owed.certain)
+                .map(|owed| owed.count)
+                .sum::<u64>();
+        }
+        sum
+    }
+
+    /// Takes the losses that became final since the last call. Cheap when there are none.
+    pub fn losses(&mut self) -> std::vec::Drain<'_, Loss> {
+        self.losses.drain(..)
+    }
+
+    /// The (connection, stream) pairs in the table.
+    pub fn pairs(&self) -> usize {
+        self.streams.len()
+    }
+}
+
+/// A part of a stream that has not come.
+struct Owed {
+    phase: usize,
+    count: u64,
+    certain: bool,
+}
+
+/// By phase of publishing, what a stream published beyond what was seen of it.
+fn owed<'a>(
+    seen: Option<&Entry>,
+    ready_ns: u64,
+    end: &'a StreamEnd,
+    phase_starts_ns: &'a [u64],
+) -> impl Iterator<Item = Owed> + 'a {
+    let high = seen.map_or(0, |entry| entry.high);
+    let whole = seen.is_some() || end.heard_whole_by(ready_ns);
+    let mut first = 0u64;
+    end.published
+        .iter()
+        .enumerate()
+        .filter_map(move |(phase, &published)| {
+            let next = first + published;
+            let count = next.saturating_sub(high.max(first));
+            first = next;
+            let certain = whole
+                || phase_starts_ns
+                    .get(phase)
+                    .is_some_and(|&start| start >= ready_ns);
+            (count > 0).then_some(Owed {
+                phase,
+                count,
+                certain,
+            })
+        })
+}
+
+/// Makes final what is missing below `low` and drops the holes that are over. `entry` is as it was before `high` moved.
+fn settle(gaps: &mut Vec<Gap>, entry: &Entry, low: u64, conn: u32, losses: &mut Vec<Loss>) {
+    gaps.retain_mut(|gap| {
+        let to = gap.to.min(low);
+        if to > gap.from {
+            let count = unset(entry.high, entry.window, gap.from, to);
+            let fate = if gap.missed { Fate::Missed } else { Fate::Lost };
+            lose(
+                losses,
+                Loss {
+                    conn,
+                    phase: gap.phase,
+                    fate,
+                    count,
+                },
+            );
+            gap.from = to;
+        }
+        gap.from < gap.to
+    });
+}
+
+fn lose(losses: &mut Vec<Loss>, loss: Loss) {
+    if loss.count > 0 {
+        losses.push(loss);
+    }
+}
+
+/// The window after `high` moved up.
+fn shifted(window: u64, by: u64) -> u64 {
+    if by >= WINDOW { 0 } else { window << by }
+}
+
+fn key(conn: u32, stream: u32) -> u64 {
+    u64::from(conn) << 32 | u64::from(stream)
+}
+
+fn epoch(epochs: &[u32], conn: u32) -> u32 {
+    epochs.get(conn as usize).copied().unwrap_or(0)
+}
+
+/// Hash of one `u64` key: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014). The keys are our own numbers,
+/// which a target cannot choose, so no keyed hash is needed.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let mut x = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = x ^ x >> 31;
+    }
+}

@@ -1,0 +1,230 @@
+//! The hot path of measuring: everything a shard records between two snapshots.
+//!
+//! Called for every message, so it does not allocate in steady state: counts are cells of flat
+//! tables, histograms are made on first use and recycled from one interval to the next.
+
+use super::clean::clean;
+use super::histogram::{self, HIGHEST_US, LOWEST_US};
+use super::names::{Counter, Failure, Timer};
+use super::snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2Serializer;
+use std::collections::BTreeMap;
+
+/// Distinct texts kept of one kind in one interval.
+const TEXTS_PER_KIND: usize = 20;
+/// Distinct kinds of texts kept in one interval.
+const KINDS: usize = 50;
+
+/// What one shard records; see the module.
+pub struct Recorder {
+    shard: u32,
+    number: u32,
+    phases: usize,
+    groups: usize,
+    counts: Vec<u64>,
+    failures: Vec<u64>,
+    statuses: BTreeMap<(u8, u16, u16), u64>,
+    closes: BTreeMap<(u8, u16, CloseKey), u64>,
+    timers: Vec<Option<Histogram<u32>>>,
+    spare: Vec<Histogram<u32>>,
+    serializer: V2Serializer,
+    samples: BTreeMap<String, Vec<String>>,
+}
+
+impl Recorder {
+    /// For a shard of a run with so many phases (at most 256) and groups (at most 65,536); none counts as one.
+    pub fn new(shard: u32, phases: usize, groups: usize) -> Self {
+        let phases = phases.clamp(1, usize::from(u8::MAX) + 1);
+        let groups = groups.clamp(1, usize::from(u16::MAX) + 1);
+        let cells = phases * groups;
+        let mut timers = Vec::new();
+        timers.resize_with(Timer::ALL.len() * cells, || None);
+        Recorder {
+            shard,
+            number: 0,
+            phases,
+            groups,
+            counts: vec![0; Counter::ALL.len() * cells],
+            failures: vec![0; Failure::ALL.len() * cells],
+            statuses: BTreeMap::new(),
+            closes: BTreeMap::new(),
+            timers,
+            spare: Vec::new(),
+            serializer: V2Serializer::new(),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// The cell of a phase and group of the key's table; what is beyond the last counts to the last.
+    fn cell(&self, key: usize, phase: usize, group: usize) -> usize {
+        debug_assert!(phase < self.phases && group < self.groups);
+        let phase = phase.min(self.phases - 1);
+        let group = group.min(self.groups - 1);
+        (key * self.phases + phase) * self.groups + group
+    }
+
+    /// Records a duration in nanoseconds, rounded to microseconds; under one microsecond counts as one.
+    /// A negative one or one above 60 s is counted as [`Counter::OutOfRange`] instead.
+    pub fn time(&mut self, timer: Timer, phase: usize, group: usize, ns: i64) {
+        let us = match u64::try_from(ns) {
+            Ok(ns) if ns <= HIGHEST_US * 1000 => ((ns + 500) / 1000).max(LOWEST_US),
+            _ => return self.count(Counter::OutOfRange, phase, group, 1),
+        };
+        let cell = self.cell(timer as usize, phase, group);
+        let Some(slot) = self.timers.get_mut(cell) else {
+            return;
+        };
+        let histogram = match slot {
+            Some(histogram) => histogram,
+            None => slot.insert(self.spare.pop().unwrap_or_else(histogram::empty)),
+        };
+        histogram.saturating_record(us);
+    }
+
+    /// Adds `n` to a counter.
+    pub fn count(&mut self, counter: Counter, phase: usize, group: usize, n: u64) {
+        let cell = self.cell(counter as usize, phase, group);
+        if let Some(count) = self.counts.get_mut(cell) {
+            *count += n;
+        }
+    }
+
+    /// Counts a failure.
+    pub fn fail(&mut self, failure: Failure, phase: usize, group: usize) {
+        let cell = self.cell(failure as usize, phase, group);
+        if let Some(count) = self.failures.get_mut(cell) {
+            *count += 1;
+        }
+    }
+
+    /// Counts the HTTP status of a refused upgrade (besides its [`Failure::Status`]).
+    pub fn status(&mut self, status: u16, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), status);
+        *self.statuses.entry(key).or_default() += 1;
+    }
+
+    /// Counts an ended connection.
+    pub fn close(&mut self, close: CloseKey, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), close);
+        *self.closes.entry(key).or_default() += 1;
+    }
+
+    /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
+    pub fn sample(&mut self, kind: &str, text: &[u8]) {
+        if let Some(texts) = self.samples.get_mut(kind) {
+            // Full: do not even clean, a flood of texts must stay cheap.
+            if texts.len() < TEXTS_PER_KIND {
+                let text = clean(text);
+                if !text.is_empty() && !texts.contains(&text) {
+                    texts.push(text);
+                }
+            }
+        } else if self.samples.len() < KINDS {
+            let text = clean(text);
+            if !text.is_empty() {
+                self.samples.insert(kind.to_owned(), vec![text]);
+            }
+        }
+    }
+
+    /// Everything since the last snapshot, and starts anew. `at_ns` is nanoseconds from the run's start.
+    pub fn snapshot(&mut self, at_ns: i64, gauges: Gauges, last: bool) -> Snapshot {
+        let (phases, groups) = (self.phases, self.groups);
+        let number = self.number;
+        self.number = self.number.wrapping_add(1);
+        let mut timers = Vec::new();
+        for (cell, slot) in self.timers.iter_mut().enumerate() {
+            let Some(mut histogram) = slot.take() else {
+                continue;
+            };
+            if histogram.is_empty() {
+                // Not used for a whole interval: free for whatever needs one next.
+                self.spare.push(histogram);
+                continue;
+            }
+            let (key, phase, group) = tags(cell, phases, groups);
+            let mut bytes = Vec::new();
+            if histogram::encode(&mut self.serializer, &histogram, &mut bytes)
+                && let Some(&timer) = Timer::ALL.get(key)
+            {
+                timers.push(TimerDelta {
+                    phase,
+                    group,
+                    timer,
+                    histogram: bytes,
+                });
+            }
+            histogram.reset();
+            *slot = Some(histogram);
+        }
+        Snapshot {
+            version: SNAPSHOT_VERSION,
+            shard: self.shard,
+            number,
+            at_ns,
+            last,
+            counts: take(&mut self.counts, Counter::ALL, phases, groups),
+            failures: take(&mut self.failures, Failure::ALL, phases, groups),
+            statuses: drain(&mut self.statuses),
+            closes: drain(&mut self.closes),
+            timers,
+            gauges,
+            samples: std::mem::take(&mut self.samples)
+                .into_iter()
+                .flat_map(|(kind, texts)| {
+                    texts.into_iter().map(move |text| Sample {
+                        kind: kind.clone(),
+                        text,
+                    })
+                })
+                .collect(),
+        }
+    }
+}
+
+fn tag8(phase: usize) -> u8 {
+    u8::try_from(phase).unwrap_or(u8::MAX)
+}
+
+fn tag16(group: usize) -> u16 {
+    u16::try_from(group).unwrap_or(u16::MAX)
+}
+
+/// Key, phase and group of a cell.
+fn tags(cell: usize, phases: usize, groups: usize) -> (usize, u8, u16) {
+    let (row, group) = (cell / groups, cell % groups);
+    (row / phases, tag8(row % phases), tag16(group))
+}
+
+/// The non-zero cells, which are zero afterwards.
+fn take<K: Copy>(cells: &mut [u64], keys: &[K], phases: usize, groups: usize) -> Vec<Tagged<K>> {
+    let mut out = Vec::new();
+    for (cell, count) in cells.iter_mut().enumerate() {
+        if *count > 0 {
+            let (key, phase, group) = tags(cell, phases, groups);
+            if let Some(&key) = keys.get(key) {
+                out.push(Tagged {
+                    phase,
+                    group,
+                    key,
+                    count: *count,
+                });
+            }
+            *count = 0;
+        }
+    }
+    out
+}
+
+fn drain<K: Ord>(map: &mut BTreeMap<(u8, u16, K), u64>) -> Vec<Tagged<K>> {
+    std::mem::take(map)
+        .into_iter()
+        .map(|((phase, group, key), count)| Tagged {
+            phase,
+            group,
+            key,
+            count,
+        })
+        .collect()
+}

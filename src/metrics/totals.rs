@@ -1,0 +1,454 @@
+//! All shards' snapshots put together: sums, merged histograms, the timeline, and the facts that validity is judged by.
+
+use super::histogram::{self, Quantiles};
+use super::names::{Counter, Failure, Timer};
+use super::snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
+use super::timeline::{Interval, Pending, Second};
+use hdrhistogram::Histogram;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Distinct texts kept of one kind in a run.
+const TEXTS_PER_KIND: usize = 20;
+/// Distinct kinds of texts kept in a run.
+const KINDS: usize = 100;
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Why a snapshot was refused. Nothing of it was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbsorbError {
+    /// Its wire form is of another version.
+    Version {
+        /// The snapshot's.
+        got: u16,
+    },
+    /// From a shard that the run does not have.
+    Shard {
+        /// The index.
+        shard: u32,
+    },
+    /// Its number was there before.
+    Repeated {
+        /// The shard.
+        shard: u32,
+        /// The number.
+        number: u32,
+    },
+    /// A phase, group or histogram in it makes no sense.
+    Malformed {
+        /// The shard.
+        shard: u32,
+    },
+}
+
+impl fmt::Display for AbsorbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AbsorbError::Version { got } => {
+                write!(
+                    f,
+                    "snapshot of version {got}, this squall reads {SNAPSHOT_VERSION}"
+                )
+            }
+            AbsorbError::Shard { shard } => write!(f, "snapshot of an unknown shard {shard}"),
+            AbsorbError::Repeated { shard, number } => {
+                write!(f, "snapshot {number} of shard {shard} came twice")
+            }
+            AbsorbError::Malformed { shard } => write!(f, "malformed snapshot of shard {shard}"),
+        }
+    }
+}
+
+impl std::error::Error for AbsorbError {}
+
+/// One shard's own sums and health.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ShardTotals {
+    /// Counts by `Counter as usize`, all phases and groups; see [`ShardTotals::count`].
+    counts: Vec<u64>,
+    /// Snapshots absorbed.
+    pub snapshots: u32,
+    /// Snapshots that never came although later ones did.
+    pub missing: u32,
+    /// Longest time between two snapshots, nanoseconds.
+    pub longest_gap_ns: i64,
+    /// Whether the last snapshot came.
+    pub finished: bool,
+    /// Why it was lost, if it was.
+    pub lost: Option<String>,
+    /// Its snapshots' intervals in order.
+    pub intervals: Vec<Interval>,
+    /// Largest resident memory, bytes.
+    pub rss_max: u64,
+    /// The number expected next.
+    next: u32,
+    /// End and CPU time of the last snapshot.
+    before: Option<(i64, u64)>,
+}
+
+impl ShardTotals {
+    /// A count over all phases and groups.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.counts.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether offered = sent + dropped + cancelled, of publishes and of requests.
+    pub fn conserved(&self) -> bool {
+        let sum = |counters: [Counter; 3]| counters.iter().map(|c| self.count(*c)).sum::<u64>();
+        self.count(Counter::Offered) == sum([Counter::Sent, Counter::Dropped, Counter::Cancelled])
+            && self.count(Counter::RequestsOffered)
+                == sum([
+                    Counter::Requests,
+                    Counter::RequestsDropped,
+                    Counter::RequestsCancelled,
+                ])
+    }
+
+    /// Highest share of one core in any interval.
+    pub fn cpu_max(&self) -> f64 {
+        self.intervals
+            .iter()
+            .filter_map(|i| i.cpu)
+            .fold(0.0, f64::max)
+    }
+
+    /// Highest 0.99 quantile of the schedule lag of any interval, microseconds.
+    pub fn lag_p99_max_us(&self) -> u64 {
+        self.intervals
+            .iter()
+            .map(|i| i.lag_p99_us)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// The run so far; see the module.
+pub struct Totals {
+    phases: usize,
+    groups: usize,
+    counts: BTreeMap<(Counter, u8, u16), u64>,
+    failures: BTreeMap<(Failure, u8, u16), u64>,
+    statuses: BTreeMap<(u16, u8, u16), u64>,
+    closes: BTreeMap<(CloseKey, u8, u16), u64>,
+    timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
+    shards: Vec<ShardTotals>,
+    states: Vec<Option<Gauges>>,
+    pending: BTreeMap<u32, Pending>,
+    timeline: Vec<Second>,
+    samples: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Totals {
+    /// Of a run with so many phases, groups and shards.
+    pub fn new(phases: usize, groups: usize, shards: usize) -> Self {
+        let shard = ShardTotals {
+            counts: vec![0; Counter::ALL.len()],
+            ..ShardTotals::default()
+        };
+        Totals {
+            phases,
+            groups,
+            counts: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            closes: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            shards: vec![shard; shards],
+            states: vec![None; shards],
+            pending: BTreeMap::new(),
+            timeline: Vec::new(),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a snapshot, whole or not at all. A hole in a shard's numbers is no error here: the snapshot counts, and
+    /// the hole is kept for [`super::judge`] ([`ShardTotals::missing`]).
+    pub fn absorb(&mut self, snapshot: Snapshot) -> Result<(), AbsorbError> {
+        if snapshot.version != SNAPSHOT_VERSION {
+            return Err(AbsorbError::Version {
+                got: snapshot.version,
+            });
+        }
+        let index = snapshot.shard as usize;
+        let malformed = AbsorbError::Malformed {
+            shard: snapshot.shard,
+        };
+        let Some(shard) = self.shards.get_mut(index) else {
+            return Err(AbsorbError::Shard {
+                shard: snapshot.shard,
+            });
+        };
+        let Some(missing) = snapshot.number.checked_sub(shard.next) else {
+            let (shard, number) = (snapshot.shard, snapshot.number);
+            return Err(AbsorbError::Repeated { shard, number });
+        };
+        let (phases, groups) = (self.phases, self.groups);
+        let known =
+            |phase: u8, group: u16| usize::from(phase) < phases && usize::from(group) < groups;
+        if !(fits(&snapshot.counts, known)
+            && fits(&snapshot.failures, known)
+            && fits(&snapshot.statuses, known)
+            && fits(&snapshot.closes, known))
+        {
+            return Err(malformed);
+        }
+        let mut decoded = Vec::with_capacity(snapshot.timers.len());
+        for delta in &snapshot.timers {
+            match histogram::decode(&delta.histogram) {
+                Some(values) if known(delta.phase, delta.group) => {
+                    decoded.push(((delta.timer, delta.phase, delta.group), values));
+                }
+                _ => return Err(malformed),
+            }
+        }
+        // From here on nothing fails.
+        let mut merged: BTreeMap<Timer, Histogram<u64>> = BTreeMap::new();
+        for (key, values) in &decoded {
+            histogram::merge(merged.entry(key.0).or_insert_with(histogram::empty), values);
+            histogram::merge(
+                self.timers.entry(*key).or_insert_with(histogram::empty),
+                values,
+            );
+        }
+        shard.next = snapshot.number.saturating_add(1);
+        shard.missing += missing;
+        let interval = shard.take(&snapshot, merged.get(&Timer::Lag));
+        add(&mut self.counts, &snapshot.counts);
+        add(&mut self.failures, &snapshot.failures);
+        add(&mut self.statuses, &snapshot.statuses);
+        add(&mut self.closes, &snapshot.closes);
+        let second = second_of(snapshot.at_ns).max(self.first_open());
+        self.pending
+            .entry(second)
+            .or_default()
+            .add(&snapshot, &merged, interval.cpu);
+        self.keep(snapshot.samples);
+        self.complete();
+        Ok(())
+    }
+
+    /// Notes that a shard is gone, with the reason; the timeline no longer waits for it.
+    pub fn lose(&mut self, shard: u32, reason: &str) {
+        let index = shard as usize;
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.lost.get_or_insert_with(|| reason.to_owned());
+            if let Some(state) = self.states.get_mut(index) {
+                *state = None;
+            }
+        }
+        self.complete();
+    }
+
+    /// Ends the timeline: seconds that not every shard reported are taken as they are.
+    pub fn finish(&mut self) {
+        while let Some((index, pending)) = self.pending.pop_first() {
+            self.timeline.push(pending.finish(index, &mut self.states));
+        }
+    }
+
+    /// The complete seconds, in order. A second in which no shard reported is not in it.
+    pub fn timeline(&self) -> &[Second] {
+        &self.timeline
+    }
+
+    /// Merged values of a timer, microseconds; `None` means all phases, all groups. Empty when there are none.
+    pub fn histogram(
+        &self,
+        timer: Timer,
+        phase: Option<usize>,
+        group: Option<usize>,
+    ) -> Histogram<u64> {
+        let mut merged = histogram::empty();
+        for ((_, p, g), values) in self
+            .timers
+            .range((timer, 0, 0)..=(timer, u8::MAX, u16::MAX))
+        {
+            if within(*p, *g, phase, group) {
+                histogram::merge(&mut merged, values);
+            }
+        }
+        merged
+    }
+
+    /// The same in a few numbers; `None` without values.
+    pub fn quantiles(
+        &self,
+        timer: Timer,
+        phase: Option<usize>,
+        group: Option<usize>,
+    ) -> Option<Quantiles> {
+        Quantiles::of(&self.histogram(timer, phase, group))
+    }
+
+    /// A count; `None` means all phases, all groups.
+    pub fn count(&self, counter: Counter, phase: Option<usize>, group: Option<usize>) -> u64 {
+        sum(&self.counts, phase, group, |key| key == counter)
+    }
+
+    /// Failures of one kind, or of all.
+    pub fn failures(
+        &self,
+        kind: Option<Failure>,
+        phase: Option<usize>,
+        group: Option<usize>,
+    ) -> u64 {
+        sum(&self.failures, phase, group, |key| {
+            kind.is_none_or(|kind| key == kind)
+        })
+    }
+
+    /// Failures by kind, without those that did not happen.
+    pub fn failures_by_kind(
+        &self,
+        phase: Option<usize>,
+        group: Option<usize>,
+    ) -> BTreeMap<Failure, u64> {
+        by_key(&self.failures, phase, group)
+    }
+
+    /// Refused upgrades by HTTP status.
+    pub fn statuses(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
+        by_key(&self.statuses, phase, group)
+    }
+
+    /// Ended connections by how they ended.
+    pub fn closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<CloseKey, u64> {
+        by_key(&self.closes, phase, group)
+    }
+
+    /// The shards' own sums, by index.
+    pub fn shards(&self) -> &[ShardTotals] {
+        &self.shards
+    }
+
+    /// Texts from the target, by kind.
+    pub fn samples(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.samples
+            .iter()
+            .flat_map(|(kind, texts)| texts.iter().map(move |text| (kind.as_str(), text.as_str())))
+    }
+
+    /// The first second that is not in the timeline yet: what comes late still counts, there.
+    fn first_open(&self) -> u32 {
+        self.timeline.last().map_or(0, |second| second.index + 1)
+    }
+
+    /// Moves the seconds that every live shard has reported to the timeline.
+    fn complete(&mut self) {
+        let waiting = self
+            .shards
+            .iter()
+            .filter(|s| s.lost.is_none() && !s.finished);
+        let reported = waiting
+            .map(|shard| {
+                shard
+                    .before
+                    .map_or(0, |(at_ns, _)| second_of(at_ns).saturating_add(1))
+            })
+            .min();
+        while let Some(first) = self.pending.first_entry() {
+            let index = *first.key();
+            if reported.is_some_and(|reported| index >= reported) {
+                break;
+            }
+            let second = first.remove().finish(index, &mut self.states);
+            self.timeline.push(second);
+        }
+    }
+
+    fn keep(&mut self, samples: Vec<Sample>) {
+        for Sample { kind, text } in samples {
+            if self.samples.len() >= KINDS && !self.samples.contains_key(&kind) {
+                continue;
+            }
+            let texts = self.samples.entry(kind).or_default();
+            if texts.len() < TEXTS_PER_KIND {
+                texts.insert(text);
+            }
+        }
+    }
+}
+
+impl ShardTotals {
+    /// Takes a snapshot into the shard's own sums; returns its interval.
+    fn take(&mut self, snapshot: &Snapshot, lag: Option<&Histogram<u64>>) -> Interval {
+        for tagged in &snapshot.counts {
+            if let Some(count) = self.counts.get_mut(tagged.key as usize) {
+                *count += tagged.count;
+            }
+        }
+        let lag = lag.and_then(Quantiles::of).unwrap_or_default();
+        let cpu = self.before.and_then(|(at_ns, cpu_ns)| {
+            let length = snapshot.at_ns.saturating_sub(at_ns);
+            let used = snapshot.gauges.cpu_ns.saturating_sub(cpu_ns);
+            (length > 0).then(|| used as f64 / length as f64)
+        });
+        if let Some((at_ns, _)) = self.before {
+            self.longest_gap_ns = self
+                .longest_gap_ns
+                .max(snapshot.at_ns.saturating_sub(at_ns));
+        }
+        let interval = Interval {
+            at_ns: snapshot.at_ns,
+            lag_count: lag.count,
+            lag_p99_us: lag.p99,
+            lag_max_us: lag.max,
+            cpu,
+        };
+        self.intervals.push(interval);
+        self.before = Some((snapshot.at_ns, snapshot.gauges.cpu_ns));
+        self.snapshots += 1;
+        self.finished |= snapshot.last;
+        self.rss_max = self.rss_max.max(snapshot.gauges.rss);
+        interval
+    }
+}
+
+/// The second a snapshot taken then speaks of: the nearest whole second is its end.
+fn second_of(at_ns: i64) -> u32 {
+    let end = at_ns.saturating_add(SECOND_NS / 2).div_euclid(SECOND_NS);
+    u32::try_from(end.saturating_sub(1).max(0)).unwrap_or(u32::MAX - 1)
+}
+
+fn fits<K>(tagged: &[Tagged<K>], known: impl Fn(u8, u16) -> bool) -> bool {
+    tagged
+        .iter()
+        .all(|tagged| known(tagged.phase, tagged.group))
+}
+
+fn add<K: Ord + Copy>(into: &mut BTreeMap<(K, u8, u16), u64>, tagged: &[Tagged<K>]) {
+    for t in tagged {
+        *into.entry((t.key, t.phase, t.group)).or_default() += t.count;
+    }
+}
+
+fn within(p: u8, g: u16, phase: Option<usize>, group: Option<usize>) -> bool {
+    phase.is_none_or(|phase| phase == usize::from(p))
+        && group.is_none_or(|group| group == usize::from(g))
+}
+
+fn sum<K: Copy>(
+    of: &BTreeMap<(K, u8, u16), u64>,
+    phase: Option<usize>,
+    group: Option<usize>,
+    wanted: impl Fn(K) -> bool,
+) -> u64 {
+    of.iter()
+        .filter(|((key, p, g), _)| wanted(*key) && within(*p, *g, phase, group))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+fn by_key<K: Copy + Ord>(
+    of: &BTreeMap<(K, u8, u16), u64>,
+    phase: Option<usize>,
+    group: Option<usize>,
+) -> BTreeMap<K, u64> {
+    let mut out = BTreeMap::new();
+    for ((key, p, g), count) in of {
+        if within(*p, *g, phase, group) {
+            *out.entry(*key).or_default() += count;
+        }
+    }
+    out
+}
