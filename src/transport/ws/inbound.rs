@@ -98,9 +98,9 @@ impl Inbound {
     /// # Errors
     /// A [`Violation`]; the connection must not be read any further.
     #[inline]
-    pub fn next<'s>(
+    pub fn next<'s, 'b: 's>(
         &'s mut self,
-        bytes: &mut &'s [u8],
+        bytes: &mut &'b [u8],
         max_message: usize,
     ) -> Result<Option<Event<'s>>, Violation> {
         let ready = self.advance(bytes, max_message)?;
@@ -132,6 +132,19 @@ impl Inbound {
                 .held
                 .as_ref()
                 .is_some_and(|held| !held.frame.is_empty() && !held.frame_spent)
+    }
+
+    /// Bytes set aside for what is incomplete.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.held
+            .as_ref()
+            .map_or(0, |held| held.frame.capacity() + held.message.capacity())
+    }
+
+    #[cfg(test)]
+    pub(super) fn holds_memory(&self) -> bool {
+        self.held.is_some()
     }
 
     #[inline]
