@@ -2,12 +2,16 @@
 //!
 //! Knows the configuration types of the parts it composes, and nothing of how they do their work.
 
+mod compile;
+mod needs;
 mod pacer;
 mod seeded;
 mod template;
 mod types;
 
+pub use compile::{Compiled, compile};
+pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use seeded::{Purpose, Stream, backoff, lifetime, payload_size, rng, var_value};
-pub use template::{percent_encode, render};
+pub use template::{percent_encode, render, value_of};
 pub use types::*;

@@ -2,6 +2,7 @@
 //! of shards, because each draw is keyed by what it is for and never by who makes it.
 
 use super::types::{Backoff, Group, Lifetime, Reconnect, Size, VarSource};
+use crate::protocol::MIN_PAYLOAD;
 use rand::{Rng, RngExt, TryRng};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -135,12 +136,10 @@ pub fn payload_size(size: Size, rng: &mut Stream) -> usize {
         Size::Uniform(low, high) => rng.random_range(low..=high.max(low)),
         Size::Exponential { mean, max } => (mean * rng.exponential())
             .min(f64::from(max))
-            .max(f64::from(MIN_PAYLOAD.min(max))) as u32,
+            .max(f64::from(max.min(MIN_PAYLOAD as u32)))
+            as u32,
     }) as usize
 }
-
-/// Smallest payload in bytes: the stamp and room to grow.
-pub const MIN_PAYLOAD: u32 = 48;
 
 /// Wait before reconnect attempt `attempt` (from 0), given the wait before the attempt that failed (zero
 /// at first). Formulas at [`Backoff`].

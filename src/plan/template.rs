@@ -1,6 +1,7 @@
 //! Templates: text with `{placeholders}`, filled per connection or per message.
 
-use super::types::{Part, Template};
+use super::seeded::var_value;
+use super::types::{Builtin, Group, Part, Template};
 use std::borrow::Cow;
 
 /// Fills a template: text as it is, everything else by what `value` says of the part.
@@ -13,6 +14,21 @@ pub fn render<'a>(template: &Template, mut value: impl FnMut(&Part) -> Cow<'a, s
         }
     }
     out
+}
+
+/// What a part stands for on the connection at `index` of a group. Empty for what belongs to a message
+/// (`{topic}`, `{id}`, `{payload}`) and for captured variables, which only the connection knows.
+pub fn value_of(part: &Part, seed: u64, group: &Group, index: u32) -> String {
+    match part {
+        Part::Text(text) => text.clone(),
+        Part::Var(slot) => var_value(seed, group, *slot, index),
+        Part::Builtin(Builtin::Connection) => {
+            (u64::from(group.first) + u64::from(index)).to_string()
+        }
+        Part::Builtin(Builtin::Index) => index.to_string(),
+        Part::Builtin(Builtin::Group) => group.name.clone(),
+        Part::Builtin(Builtin::Topic | Builtin::Id | Builtin::Payload) => String::new(),
+    }
 }
 
 /// Percent-encodes a value for a path segment or a query: all but RFC 3986's unreserved characters.

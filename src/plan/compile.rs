@@ -1,0 +1,118 @@
+//! From what was written to what will run: every mistake at once, each with its path.
+//!
+//! The scenario was already checked against its schema; here is what no schema can say: names that must
+//! exist, rates that must fit into their time, parts that exclude each other, limits of the machine.
+
+mod generator;
+mod group;
+mod message;
+mod names;
+mod profile;
+mod target;
+mod text;
+mod timeline;
+mod topics;
+
+use super::needs::{Machine, Needs};
+use super::types::Plan;
+use crate::scenario::model::OneOrMany;
+use crate::scenario::{Files, Level, Problem, Scenario};
+
+/// A scenario that can run, and everything worth knowing before it does.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// What will run.
+    pub plan: Plan,
+    /// What can run but probably means something else.
+    pub warnings: Vec<Problem>,
+    /// What it takes, and what the machine is short of.
+    pub needs: Needs,
+}
+
+/// Compiles a scenario.
+///
+/// # Errors
+/// All problems, warnings included, when at least one of them keeps it from running.
+pub fn compile(
+    scenario: &Scenario,
+    files: &Files,
+    machine: &Machine,
+) -> Result<Compiled, Vec<Problem>> {
+    let mut problems = Problems::default();
+    names::check(scenario, &mut problems);
+    let timeline = timeline::compile(scenario, &mut problems);
+    let target = target::compile(&scenario.target, files, &mut problems);
+    let groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
+    let stride = groups
+        .iter()
+        .map(|g| g.publish.len())
+        .max()
+        .unwrap_or(0)
+        .max(1) as u32;
+    let connections: u64 = groups.iter().map(|g| u64::from(g.count)).sum();
+    if connections * u64::from(stride) > u64::from(u32::MAX) {
+        problems.add(Problem::error(
+            "clients",
+            format!("{connections} connections with up to {stride} publish streams each are more than 2³²"),
+        ));
+    }
+    let generator = generator::compile(scenario, &mut problems);
+    if problems.fatal() {
+        return Err(problems.list);
+    }
+    let mut plan = Plan {
+        name: scenario.name.clone(),
+        seed: scenario.seed,
+        target: target.config,
+        groups,
+        phases: timeline.phases,
+        generator,
+        stride,
+    };
+    let traffic = topics::traffic(&plan, &mut problems);
+    let needs = generator::fit(&mut plan, scenario, machine, &traffic, &mut problems);
+    if problems.fatal() {
+        return Err(problems.list);
+    }
+    Ok(Compiled {
+        plan,
+        warnings: problems.list,
+        needs,
+    })
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Adds an error or warning, whichever it is.
+    fn add(&mut self, problem: Problem) {
+        self.list.push(problem);
+    }
+
+    fn fatal(&self) -> bool {
+        self.list.iter().any(|p| p.level == Level::Error)
+    }
+
+    /// The problem with a zero where there must be something, as `what` cannot be without.
+    fn zero(&mut self, is_zero: bool, path: impl Into<String>, what: &str) {
+        if is_zero {
+            self.add(Problem::error(path, format!("{what} must be more than 0")));
+        }
+    }
+}
+
+/// The values with the path of each: `path` for a single one, `path[i]` in a list.
+fn each<'a, T>(values: &'a OneOrMany<T>, path: &str) -> Vec<(String, &'a T)> {
+    match values {
+        OneOrMany::One(value) => vec![(path.to_owned(), value)],
+        OneOrMany::Many(values) => values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (format!("{path}[{i}]"), v))
+            .collect(),
+    }
+}

@@ -1,0 +1,400 @@
+//! What a plan takes, and what the machine is short of.
+//!
+//! Pure arithmetic: whoever calls reads the machine's limits. A limit of 0 is one that could not be read,
+//! and is not held against the plan.
+
+mod describe;
+
+pub use describe::describe;
+
+use super::types::{Group, Opening, Plan};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The machine, as far as it limits a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Machine {
+    /// Cores the generator may use.
+    pub cores: u32,
+    /// Descriptors a process may have (the hard limit).
+    pub descriptors: u64,
+    /// Descriptors of all processes (`fs.file-max`).
+    pub file_max: u64,
+    /// Local ports the kernel chooses from, both included (`net.ipv4.ip_local_port_range`).
+    pub port_range: (u16, u16),
+    /// Bytes of memory that can be had without swapping.
+    pub memory_available: u64,
+    /// Connections that wait to be accepted (`net.core.somaxconn`).
+    pub somaxconn: u32,
+}
+
+/// What a plan takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs {
+    /// Connections of all groups.
+    pub connections: u64,
+    /// Connections by group.
+    pub groups: Vec<(String, u64)>,
+    /// The phases' traffic.
+    pub phases: Vec<PhaseNeeds>,
+    /// Publishes, requests and deliveries of the whole run; deliveries as far as they can be foreseen.
+    pub publishes: f64,
+    /// Requests of the whole run.
+    pub requests: f64,
+    /// Deliveries to subscribers of the whole run, as far as topics are known before.
+    pub deliveries: f64,
+    /// Most publishes and requests per second.
+    pub peak_sent: f64,
+    /// Most messages per second, in both directions.
+    pub peak: f64,
+    /// Worker processes.
+    pub shards: u32,
+    /// Connections of the largest shard.
+    pub connections_per_shard: u64,
+    /// Descriptors of the largest shard.
+    pub descriptors_per_shard: u64,
+    /// Source addresses named by the plan; 0: the kernel chooses one.
+    pub sources: u32,
+    /// Local ports of one source to one address of the target.
+    pub ports_per_source: u64,
+    /// Bytes, of all shards with the kernel's part (and of the embedded gateway).
+    pub memory: u64,
+    /// Cores there are.
+    pub cores: u32,
+    /// The machine it was compared with.
+    pub machine: Machine,
+    /// What there is too little of.
+    pub shortages: Vec<Shortage>,
+}
+
+/// A phase's traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseNeeds {
+    /// Name.
+    pub name: String,
+    /// Seconds.
+    pub length: f64,
+    /// Connections that open in it.
+    pub opens: u64,
+    /// Publishes per second, on the average.
+    pub publishes: f64,
+    /// Requests per second, on the average.
+    pub requests: f64,
+    /// Deliveries per second, on the average.
+    pub deliveries: f64,
+}
+
+/// Something the machine has too little of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// What.
+    pub what: &'static str,
+    /// How much there is.
+    pub has: u64,
+    /// How much it takes.
+    pub needs: u64,
+    /// The command, or what else helps.
+    pub command: String,
+    /// The run could not do what is planned; otherwise it would be slower or distorted.
+    pub fatal: bool,
+}
+
+/// Messages, as foreseen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Volume {
+    pub publishes: f64,
+    pub requests: f64,
+    pub deliveries: f64,
+    /// By phase, the same three.
+    pub phases: Vec<[f64; 3]>,
+    pub peak_sent: f64,
+    pub peak: f64,
+}
+
+/// Descriptors of a shard beside its connections: pipes, epoll, libraries, name lookups, headroom.
+const SPARE_DESCRIPTORS: u64 = 200;
+/// Connections to one address from one source, past which the kernel's search for a port gets slow:
+/// measured, 0.66 CPU-seconds per 10,000 up to half the port range, 3.6 and more after.
+const PER_SOURCE: u64 = 10_000;
+/// Ports that any user may be given.
+const ALL_PORTS: u64 = 65_535 - 1_024 + 1;
+/// Connections that one shard has before a further core is used.
+const PER_SHARD: u64 = 5_000;
+/// Messages per second that one shard moves before a further core is used.
+const RATE_PER_SHARD: f64 = 25_000.0;
+
+const MIB: u64 = 1 << 20;
+const KIB: u64 = 1 << 10;
+
+/// Shards for that many connections and messages per second: per the cores, but two at least from 1,000
+/// connections on, as many as descriptors ask for, and never more than connections.
+pub(super) fn shards(connections: u64, peak: f64, machine: &Machine) -> u32 {
+    let by_load = connections
+        .div_ceil(PER_SHARD)
+        .max((peak / RATE_PER_SHARD).ceil() as u64);
+    let by_cores = by_load.min(u64::from(machine.cores.max(1)));
+    let least = if connections >= 1_000 { 2 } else { 1 };
+    let usable = machine.descriptors.saturating_sub(SPARE_DESCRIPTORS);
+    let by_descriptors = if machine.descriptors == 0 {
+        1
+    } else {
+        connections.div_ceil(usable.max(1))
+    };
+    // Descriptors so few that thousands of processes were needed are a shortage, not a plan.
+    by_cores
+        .max(least)
+        .max(by_descriptors.min(256))
+        .min(connections)
+        .max(1) as u32
+}
+
+/// Loopback addresses to connect from, when one is not enough and the target is on this machine.
+pub(super) fn aliases(plan: &Plan) -> Vec<IpAddr> {
+    let loopback = |host: &str| {
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    };
+    let needed = per_endpoint(plan).div_ceil(PER_SOURCE);
+    if needed < 2 || !plan.target().endpoints.iter().all(|e| loopback(&e.host)) {
+        return Vec::new();
+    }
+    // 127.0.1.1, 127.0.1.2, … with 250 to a block, of which there are more than connections could need.
+    (0..needed.min(250 * 254))
+        .map(|i| {
+            IpAddr::V4(Ipv4Addr::new(
+                127,
+                0,
+                1 + (i / 250) as u8,
+                1 + (i % 250) as u8,
+            ))
+        })
+        .collect()
+}
+
+/// Connections to the address that has the most.
+fn per_endpoint(plan: &Plan) -> u64 {
+    plan.connections()
+        .div_ceil(plan.target().endpoints.len().max(1) as u64)
+}
+
+/// Most connections per second that a group's curve opens, jumps left out.
+pub(super) fn steepest(group: &Group) -> f64 {
+    let slope = |pair: &[(std::time::Duration, u32)]| {
+        let time = (pair[1].0 - pair[0].0).as_secs_f64();
+        if time > 0.0 {
+            f64::from(pair[1].1 - pair[0].1) / time
+        } else {
+            0.0
+        }
+    };
+    group
+        .opening
+        .knots
+        .windows(2)
+        .map(slope)
+        .fold(0.0, f64::max)
+}
+
+/// Connections of a curve that are open by a moment.
+fn opened_by(opening: &Opening, at: std::time::Duration) -> u64 {
+    let behind = opening.knots.partition_point(|(time, _)| *time <= at);
+    let (Some(before), after) = (
+        behind.checked_sub(1).map(|i| opening.knots[i]),
+        opening.knots.get(behind),
+    ) else {
+        return 0;
+    };
+    let Some(after) = after else {
+        return u64::from(before.1);
+    };
+    let part = (at - before.0).as_secs_f64() / (after.0 - before.0).as_secs_f64();
+    u64::from(before.1) + (f64::from(after.1 - before.1) * part).round() as u64
+}
+
+impl Needs {
+    pub(super) fn new(plan: &Plan, embedded: bool, volume: Volume, machine: &Machine) -> Needs {
+        let connections = plan.connections();
+        let shards = plan.generator().shards;
+        let connections_per_shard = connections.div_ceil(u64::from(shards.max(1)));
+        let sources = plan.generator().sources.len() as u32;
+        let secure = plan.target().endpoints.iter().any(|e| e.tls);
+        // User and kernel memory of an idle connection; TLS as measured, two halves of its buffers filled.
+        let per_connection = KIB + 6 * KIB + if secure { 12 * KIB } else { 0 };
+        let gateway = if embedded {
+            32 * MIB + connections * (8 * KIB + 6 * KIB)
+        } else {
+            0
+        };
+        let phases =
+            plan.phases()
+                .iter()
+                .zip(&volume.phases)
+                .enumerate()
+                .map(|(i, (phase, sums))| {
+                    let length = (phase.end - phase.start).as_secs_f64();
+                    let opens = |g: &Group| {
+                        // The end of a phase belongs to the next, but the run's first moment to the first.
+                        let before = match i {
+                            0 => 0,
+                            _ => opened_by(
+                                &g.opening,
+                                phase.start - std::time::Duration::from_nanos(1),
+                            ),
+                        };
+                        let end = if i + 1 == plan.phases().len() {
+                            phase.end
+                        } else {
+                            phase.end - std::time::Duration::from_nanos(1)
+                        };
+                        opened_by(&g.opening, end) - before
+                    };
+                    let [publishes, requests, deliveries] = sums.map(|sum| sum / length);
+                    let opens = plan.groups().iter().map(opens).sum();
+                    PhaseNeeds {
+                        name: phase.name.clone(),
+                        length,
+                        opens,
+                        publishes,
+                        requests,
+                        deliveries,
+                    }
+                });
+        let mut needs = Needs {
+            connections,
+            groups: plan
+                .groups()
+                .iter()
+                .map(|g| (g.name.clone(), u64::from(g.count)))
+                .collect(),
+            phases: phases.collect(),
+            publishes: volume.publishes,
+            requests: volume.requests,
+            deliveries: volume.deliveries,
+            peak_sent: volume.peak_sent,
+            peak: volume.peak,
+            shards,
+            connections_per_shard,
+            descriptors_per_shard: connections_per_shard + SPARE_DESCRIPTORS,
+            sources,
+            ports_per_source: per_endpoint(plan).div_ceil(u64::from(sources.max(1))),
+            memory: u64::from(shards) * 12 * MIB + connections * per_connection + gateway,
+            cores: machine.cores.max(1),
+            machine: *machine,
+            shortages: Vec::new(),
+        };
+        needs.shortages = needs.compare(plan, embedded, machine);
+        needs
+    }
+
+    fn compare(&self, plan: &Plan, embedded: bool, machine: &Machine) -> Vec<Shortage> {
+        let mut shortages = Vec::new();
+        let mut short = |what, has: u64, needs: u64, command: String, fatal| {
+            if has > 0 && needs > has {
+                shortages.push(Shortage {
+                    what,
+                    has,
+                    needs,
+                    command,
+                    fatal,
+                });
+            }
+        };
+        let descriptors = self.descriptors_per_shard;
+        short(
+            "descriptors per shard",
+            machine.descriptors,
+            descriptors,
+            format!("ulimit -n {descriptors}   (or more `generator.shards`)"),
+            true,
+        );
+        let gateway = if embedded {
+            self.connections + SPARE_DESCRIPTORS
+        } else {
+            0
+        };
+        let command = format!("ulimit -n {gateway}");
+        short(
+            "descriptors of the embedded gateway",
+            machine.descriptors,
+            gateway,
+            command,
+            true,
+        );
+        let all = u64::from(self.shards) * SPARE_DESCRIPTORS + self.connections + gateway;
+        let command = format!("sysctl -w fs.file-max={}", all + all / 10);
+        short(
+            "descriptors of all processes",
+            machine.file_max,
+            all,
+            command,
+            true,
+        );
+        let (low, high) = machine.port_range;
+        let range = if high == 0 {
+            0
+        } else {
+            u64::from(high.saturating_sub(low)) + 1
+        };
+        let ports = self.ports_per_source;
+        let sources = per_endpoint(plan).div_ceil(PER_SOURCE);
+        let more = format!(
+            "give {sources} addresses as `generator.sources` (ip address add ADDRESS dev DEVICE)"
+        );
+        let command = match ports {
+            _ if ports <= ALL_PORTS => {
+                "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned()
+            }
+            _ => more.clone(),
+        };
+        short(
+            "local ports to one address of the target",
+            range,
+            ports,
+            command,
+            true,
+        );
+        if ports <= range {
+            short(
+                "source addresses for fast connecting",
+                u64::from(self.sources.max(1)),
+                sources,
+                more,
+                false,
+            );
+        }
+        let waiting = if embedded { self.at_once(plan) } else { 0 };
+        let command = format!("sysctl -w net.core.somaxconn={waiting}");
+        short(
+            "places to wait for being accepted",
+            u64::from(machine.somaxconn),
+            waiting,
+            command,
+            false,
+        );
+        let command = "lower the counts, or use a machine with more memory".to_owned();
+        short(
+            "bytes of memory",
+            machine.memory_available,
+            self.memory,
+            command,
+            true,
+        );
+        shortages
+    }
+
+    /// Connections of the largest jump.
+    fn at_once(&self, plan: &Plan) -> u64 {
+        let mut jumps: std::collections::BTreeMap<std::time::Duration, u64> = Default::default();
+        for group in plan.groups() {
+            let mut before: Option<(std::time::Duration, u32)> = None;
+            for &(time, count) in &group.opening.knots {
+                let from = match before {
+                    None => Some(0),
+                    Some((at, from)) => (at == time).then_some(from),
+                };
+                *jumps.entry(time).or_default() += from.map_or(0, |from| u64::from(count - from));
+                before = Some((time, count));
+            }
+        }
+        jumps.into_values().max().unwrap_or(0)
+    }
+}
