@@ -43,6 +43,12 @@ impl Exit {
         self as u8
     }
 
+    /// The exit of a number; a number that is none of them means the run cannot be believed.
+    pub fn of(code: u8) -> Exit {
+        let found = Exit::ALL.iter().find(|exit| exit.code() == code);
+        found.copied().unwrap_or(Exit::RunInvalid)
+    }
+
     /// In a word or two, for summaries.
     pub fn label(self) -> &'static str {
         match self {

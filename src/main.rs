@@ -1,1 +1,5 @@
-fn main() {}
+//! The `squall` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    squall::cli::main()
+}

@@ -1,1 +1,93 @@
-//! cli
+//! The command line: one file a verb. Parses, hands over, prints, and turns the result into an exit code.
+//!
+//! Knows every part but the engine, which only a shard runs.
+
+mod gateway;
+mod init;
+mod output;
+mod report;
+mod schema;
+
+use crate::exit::Exit;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Load testing and chaos for real-time services: one scenario in, one verdict out that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "squall", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    passed
+  2    wrong usage
+  99   a gate failed
+  104  the scenario is invalid
+  105  interrupted
+  106  the run is invalid (generator-limited, lost shard, telemetry gap)
+  107  inconclusive: a gate had no evidence
+  108  results could not be written
+  109  nothing ran: the target was never reached";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a commented scenario to start from
+    Init(init::Init),
+    /// Print the JSON Schema of scenarios
+    Schema,
+    /// Serve the embedded reference target on its own
+    Gateway(Box<gateway::Gateway>),
+    /// Render the report of an earlier run again
+    Report(report::Report),
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Parses the process's arguments and does what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; both may be closed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    match cli.verb {
+        Verb::Init(init) => init.execute().into(),
+        Verb::Schema => schema::execute().into(),
+        Verb::Gateway(gateway) => gateway.execute().into(),
+        Verb::Report(report) => report.execute().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help() {
+        for exit in Exit::ALL {
+            let line = format!("\n  {:<5}", exit.code());
+            assert!(EXIT_CODES.contains(&line), "{} is missing", exit.code());
+        }
+    }
+}

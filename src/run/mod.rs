@@ -1,1 +1,3 @@
 //! The pipeline, readable top to bottom.
+
+pub mod machine;

@@ -1,0 +1,293 @@
+//! `squall gateway`: the embedded reference target as a process of its own.
+//!
+//! By hand it takes flags and says in words where it listens. Under a coordinator (`--coordinated`,
+//! hidden) it takes its configuration as one line of JSON on standard input, because tokens have no
+//! business in a process list, answers with one line of JSON, and ends with its coordinator.
+
+use super::output;
+use crate::exit::Exit;
+use crate::fabric::parent::die_with_parent;
+use crate::gateway::{
+    Certificate, Config, Ping, PongLie, Stats, WhenFull, self_signed, serve, shutdown_signal,
+};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::io::BufRead;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Serves until SIGTERM or Ctrl-C.
+#[derive(Debug, Args)]
+pub(super) struct Gateway {
+    /// Address to listen on; port 0 lets the system choose [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// The whole configuration as JSON; flags are applied on top of it
+    #[arg(long, value_name = "JSON")]
+    config_json: Option<String>,
+    /// Serve wss:// with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Serve wss:// with a certificate made now
+    #[arg(long, conflicts_with = "cert")]
+    self_signed: bool,
+    /// Messages queued per client
+    #[arg(long, value_name = "N")]
+    queue: Option<usize>,
+    /// What a full queue does
+    #[arg(long, value_enum)]
+    when_full: Option<Full>,
+    /// Largest message accepted, bytes
+    #[arg(long, value_name = "BYTES")]
+    max_message: Option<usize>,
+    /// Messages accepted from one client per second
+    #[arg(long, value_name = "PER_SECOND")]
+    rate_limit: Option<f64>,
+    /// File with accepted bearer tokens, one a line
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Accepted value of Origin; may be repeated
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Ping clients this often (and give them as long to answer)
+    #[arg(long, value_name = "TIME")]
+    ping: Option<crate::scenario::units::Duration>,
+    /// Silently drop every Nth delivery of a subscription
+    #[arg(long, value_name = "N")]
+    drop_every: Option<u32>,
+    /// Send every Nth delivery of a subscription twice
+    #[arg(long, value_name = "N")]
+    duplicate_every: Option<u32>,
+    /// Swap every Nth delivery of a subscription with the next
+    #[arg(long, value_name = "N")]
+    reorder_every: Option<u32>,
+    /// Refuse every Nth upgrade
+    #[arg(long, value_name = "N")]
+    refuse_every: Option<u32>,
+    /// Hold back every delivery for this long
+    #[arg(long, value_name = "TIME")]
+    delay: Option<crate::scenario::units::Duration>,
+    /// Stop everything once, this long after start
+    #[arg(long, value_name = "TIME", requires = "stall_for")]
+    stall_after: Option<crate::scenario::units::Duration>,
+    /// Length of that stop
+    #[arg(long, value_name = "TIME", requires = "stall_after")]
+    stall_for: Option<crate::scenario::units::Duration>,
+    /// Lie about pongs
+    #[arg(long, value_enum)]
+    pong: Option<Lie>,
+    /// Never answer requests
+    #[arg(long)]
+    mute: bool,
+    /// Belong to a coordinator on standard input and output
+    #[arg(long, hide = true)]
+    coordinated: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Full {
+    DropNewest,
+    DropOldest,
+    Disconnect,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Lie {
+    None,
+    Wrong,
+}
+
+/// The one line that a coordinator sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    config: Config,
+    self_signed: bool,
+}
+
+impl Gateway {
+    /// Serves until the end. Wrong usage when the configuration or the address cannot be used.
+    pub(super) fn execute(self) -> Exit {
+        match self.serve() {
+            Ok(stats) => {
+                output::complain(&format!("gateway: {stats:?}"));
+                Exit::Passed
+            }
+            Err(error) => {
+                output::complain(&error);
+                Exit::Usage
+            }
+        }
+    }
+
+    fn serve(self) -> Result<Stats, String> {
+        let coordinated = self.coordinated;
+        let (mut config, made) = if coordinated {
+            order()?
+        } else {
+            self.config()?
+        };
+        let mut authority = None;
+        if made {
+            let (cert, key) = self_signed().map_err(|e| e.to_string())?;
+            authority = Some(cert.clone());
+            config.tls = Some(Certificate { cert, key });
+        }
+        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+        // As many connections as the machine lets one process have.
+        let _ = crate::run::machine::raise_descriptor_limit();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| format!("cannot start: {e}"))?;
+        runtime.block_on(async {
+            let shutdown =
+                shutdown_signal(coordinated).map_err(|e| format!("cannot start: {e}"))?;
+            let ready = |address: SocketAddr| {
+                output::print(&if coordinated {
+                    format!(
+                        "{}\n",
+                        serde_json::json!({ "listen": address, "ca": authority })
+                    )
+                } else {
+                    format!("listening on {scheme}://{address}\n")
+                });
+            };
+            serve(config, shutdown, ready)
+                .await
+                .map_err(|e| e.to_string())
+        })
+    }
+
+    /// The configuration of the flags; whether a certificate is to be made.
+    fn config(self) -> Result<(Config, bool), String> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .map_err(|e| format!("cannot read {}: {e}", path.display()))
+        };
+        let mut config: Config = match &self.config_json {
+            Some(json) => serde_json::from_str(json).map_err(|e| format!("--config-json: {e}"))?,
+            None => Config::default(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            config.tls = Some(Certificate {
+                cert: read(cert)?,
+                key: read(key)?,
+            });
+        }
+        if let Some(path) = &self.tokens {
+            let tokens = read(path)?;
+            let tokens = tokens
+                .lines()
+                .map(str::trim)
+                .filter(|token| !token.is_empty());
+            config.tokens.extend(tokens.map(str::to_owned));
+        }
+        if let Some(ping) = self.ping {
+            config.ping = Some(Ping {
+                every: ping.0,
+                timeout: ping.0,
+            });
+        }
+        config.when_full = match self.when_full {
+            None => config.when_full,
+            Some(Full::DropNewest) => WhenFull::DropNewest,
+            Some(Full::DropOldest) => WhenFull::DropOldest,
+            Some(Full::Disconnect) => WhenFull::Disconnect,
+        };
+        set(&mut config.listen, self.listen);
+        set(&mut config.queue, self.queue);
+        set(&mut config.max_message, self.max_message);
+        config.origins.extend(self.origins);
+        config.rate_limit = self.rate_limit.or(config.rate_limit);
+        let knobs = &mut config.misbehave;
+        let time = |time: Option<crate::scenario::units::Duration>, old: Option<Duration>| {
+            time.map(|t| t.0).or(old)
+        };
+        knobs.drop_every = self.drop_every.or(knobs.drop_every);
+        knobs.duplicate_every = self.duplicate_every.or(knobs.duplicate_every);
+        knobs.reorder_every = self.reorder_every.or(knobs.reorder_every);
+        knobs.refuse_every = self.refuse_every.or(knobs.refuse_every);
+        knobs.delay = time(self.delay, knobs.delay);
+        knobs.stall_after = time(self.stall_after, knobs.stall_after);
+        knobs.stall_for = time(self.stall_for, knobs.stall_for);
+        knobs.mute |= self.mute;
+        knobs.pong = match self.pong {
+            None => knobs.pong,
+            Some(Lie::None) => Some(PongLie::None),
+            Some(Lie::Wrong) => Some(PongLie::Wrong),
+        };
+        Ok((config, self.self_signed))
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// Reads the coordinator's line.
+fn order() -> Result<(Config, bool), String> {
+    die_with_parent();
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|e| format!("no configuration: {e}"))?;
+    let order: Order =
+        serde_json::from_str(&line).map_err(|e| format!("the configuration: {e}"))?;
+    Ok((order.config, order.self_signed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        gateway: Gateway,
+    }
+
+    fn config(flags: &[&str]) -> Config {
+        let only = Only::try_parse_from([&["x"], flags].concat()).expect("parsed");
+        only.gateway.config().expect("a configuration").0
+    }
+
+    #[test]
+    fn no_flags_are_the_default() {
+        assert_eq!(config(&[]), Config::default());
+    }
+
+    #[test]
+    fn flags_go_on_top_of_json() {
+        let json = r#"{"queue":7,"misbehave":{"drop_every":3,"delay":20}}"#;
+        let config = config(&[
+            "--config-json",
+            json,
+            "--drop-every",
+            "5",
+            "--ping",
+            "2s",
+            "--mute",
+        ]);
+        assert_eq!(config.queue, 7);
+        assert_eq!(config.misbehave.drop_every, Some(5));
+        assert_eq!(config.misbehave.delay, Some(Duration::from_millis(20)));
+        assert_eq!(config.ping.map(|p| p.every), Some(Duration::from_secs(2)));
+        assert!(config.misbehave.mute);
+    }
+
+    #[test]
+    fn a_coordinators_line_is_understood() {
+        let line = r#"{"config":{"queue":3},"self_signed":true}"#;
+        let order: Order = serde_json::from_str(line).expect("understood");
+        assert_eq!((order.config.queue, order.self_signed), (3, true));
+    }
+}

@@ -1,0 +1,119 @@
+//! `squall init`: a commented scenario to start from.
+
+use super::output;
+use crate::exit::Exit;
+use crate::scenario::STARTER;
+use clap::Args;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes the starter; never over a file that exists.
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Name of the scenario; the file becomes NAME.yaml
+    #[arg(default_value = "scenario", value_parser = name)]
+    name: String,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let text = text
+        .strip_suffix(".yaml")
+        .or_else(|| text.strip_suffix(".yml"))
+        .unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match text {
+        "" | "." | ".." => Err("a name is needed".into()),
+        _ if text.starts_with('-') || !text.chars().all(plain) => Err(
+            "letters, digits, `-`, `_` and `.` only; the file is written into the current folder"
+                .into(),
+        ),
+        _ => Ok(text.into()),
+    }
+}
+
+impl Init {
+    /// Writes the file and says how to go on.
+    pub(super) fn execute(self) -> Exit {
+        let file = format!("{}.yaml", self.name);
+        match write(Path::new(&file), &starter(&self.name)) {
+            Ok(()) => output::print(&format!(
+                "wrote {file}\n\n  squall check {file}    what it will do\n  squall run {file}      do it\n"
+            )),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                output::complain(&format!(
+                    "{file} exists and is left as it is; choose another name"
+                ));
+                Exit::Usage
+            }
+            Err(error) => {
+                output::complain(&format!("cannot write {file}: {error}"));
+                Exit::NotWritten
+            }
+        }
+    }
+}
+
+/// The starter under another name.
+fn starter(name: &str) -> String {
+    let rename = |line: &str| match line.starts_with("name:") {
+        true => format!("name: \"{name}\"\n"),
+        false => format!("{line}\n"),
+    };
+    STARTER.lines().map(rename).collect()
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_the_folder() {
+        for (given, taken) in [
+            ("a", Ok("a")),
+            ("b.yaml", Ok("b")),
+            ("c-1_2.x", Ok("c-1_2.x")),
+        ] {
+            assert_eq!(
+                name(given).as_deref(),
+                taken.map_err(|e: &String| e),
+                "{given}"
+            );
+        }
+        for bad in ["", ".", "..", "../up", "/etc/x", "a b", "-x", "ä", ".yaml"] {
+            assert!(name(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn the_starter_is_a_valid_scenario_under_any_name() {
+        // A name that YAML would take for a number must stay a text.
+        for name in ["mine", "1.5", "true"] {
+            let document = crate::scenario::parse(
+                "starter.yaml",
+                &starter(name),
+                None,
+                &crate::scenario::Options::default(),
+            );
+            assert_eq!(document.expect("valid").scenario().name, name);
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.yaml");
+        write(&path, "mine").expect("written");
+        let again = write(&path, "yours").expect_err("refused");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "mine");
+    }
+}
