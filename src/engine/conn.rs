@@ -1,0 +1,204 @@
+//! One connection of the shard's share, in as few bytes as an idle one can do with.
+//!
+//! Everything that only some connections need, or only some of the time, is behind a pointer: opening,
+//! queued bytes, incomplete frames, publishing and asking.
+
+use super::outbox::Outbox;
+use super::stream::Stream;
+use crate::transport::ws;
+use std::collections::VecDeque;
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not due to open yet.
+    Idle,
+    /// From dialling to ready; details in [`Opening`].
+    Opening,
+    /// Open for business.
+    Ready,
+    /// A Close frame was sent or received; waiting for the end.
+    Closing,
+    /// Lost, and waiting for its backoff.
+    Waiting,
+    /// Will not open again.
+    Over,
+}
+
+/// A planned connection and what it is at now. Index and group follow from its place in the shard.
+pub struct Conn {
+    /// The socket, when there is one.
+    pub stream: Option<Stream>,
+    /// Counts up with every socket and every loss: events and timers of an earlier one are stale.
+    pub generation: u32,
+    /// Index in its group.
+    pub index: u32,
+    /// Its group.
+    pub group: u16,
+    /// Where it is.
+    pub state: State,
+    /// Why it closes, when we do.
+    pub intent: Intent,
+    /// Code of the peer's Close frame, 0 before one came.
+    pub peer_code: u16,
+    /// Failed attempts in a row.
+    pub attempt: u16,
+    /// Times it was opened, for churn's draw.
+    pub life: u16,
+    /// Last sign of life, milliseconds from the run's start.
+    pub heard_ms: u32,
+    /// Last backoff, milliseconds.
+    pub backoff_ms: u32,
+    /// When it became ready, 0 before.
+    pub ready_ns: u64,
+    /// When it first became ready, `u64::MAX` before.
+    pub first_ready_ns: u64,
+    /// When it was lost, 0 if it was not.
+    pub lost_ns: u64,
+    /// When the ping that waits for its pong was sent, 0 when none waits.
+    pub ping_ns: u64,
+    /// Its queue did not fit the socket.
+    pub blocked: bool,
+    /// Frame decoding, and what is incomplete of it.
+    pub inbound: ws::Inbound,
+    /// While it opens.
+    pub opening: Option<Box<Opening>>,
+    /// While bytes wait.
+    pub outbox: Option<Box<Outbox>>,
+    /// If it publishes, asks or captured variables.
+    pub work: Option<Box<Work>>,
+}
+
+impl Conn {
+    /// One that is not due yet.
+    pub fn idle(group: u16, index: u32) -> Self {
+        Conn {
+            stream: None,
+            generation: 0,
+            index,
+            group,
+            state: State::Idle,
+            intent: Intent::None,
+            peer_code: 0,
+            attempt: 0,
+            life: 0,
+            heard_ms: 0,
+            backoff_ms: 0,
+            ready_ns: 0,
+            first_ready_ns: u64::MAX,
+            lost_ns: 0,
+            ping_ns: 0,
+            blocked: false,
+            inbound: ws::Inbound::default(),
+            opening: None,
+            outbox: None,
+            work: None,
+        }
+    }
+}
+
+/// Why we close a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// We don't.
+    None,
+    /// Its lifetime is over: another takes its place.
+    Churn,
+    /// The run ends.
+    Finish,
+    /// It broke the rules (protocol error, too large): counts as a loss.
+    Punish,
+}
+
+/// What an opening is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// An address.
+    Dns,
+    /// The TCP connection.
+    Tcp,
+    /// The TLS handshake.
+    Tls,
+    /// The answer to the upgrade.
+    Upgrade,
+    /// Its `on_open` steps; the index of the current one.
+    Steps(u16),
+    /// Acknowledgements of subscriptions that are still to come.
+    Subscribing(u16),
+}
+
+/// An opening in progress: freed when ready, so that its size is not paid for life.
+pub struct Opening {
+    /// When it was to start.
+    pub scheduled_ns: u64,
+    /// When the current stage began.
+    pub since_ns: u64,
+    /// What it waits for.
+    pub stage: Stage,
+    /// Deadline of an expectation or end of a pause, 0 when neither.
+    pub step_until_ns: u64,
+    /// Sec-WebSocket-Key.
+    pub key: String,
+    /// Response so far.
+    pub response: Vec<u8>,
+}
+
+/// What a connection that does things needs for them.
+#[derive(Default)]
+pub struct Work {
+    /// One for each of the group's publishes.
+    pub publishes: Vec<Publishing>,
+    /// One for each of the group's requests.
+    pub requests: Vec<Vec<Piece>>,
+    /// Requests without an answer yet, oldest first.
+    pub pending: VecDeque<Pending>,
+    /// Next request's `{id}`; ids start at 1 and are never used twice.
+    pub next_id: u64,
+    /// Captured variables by slot.
+    pub captured: Vec<(u32, String)>,
+    /// Random sizes.
+    pub sizes: Option<crate::plan::Stream>,
+}
+
+/// A publish as this connection does it.
+pub struct Publishing {
+    /// Topic, rendered.
+    pub topic: String,
+    /// Number of the stream in the run.
+    pub stream: u32,
+    /// Next sequence number.
+    pub seq: u64,
+    /// First message's send time.
+    pub first_ns: u64,
+    /// Published by phase.
+    pub by_phase: Vec<u64>,
+    /// Message around the payload.
+    pub prefix: Vec<u8>,
+    /// See `prefix`.
+    pub suffix: Vec<u8>,
+    /// Payload before the stamp.
+    pub head: Vec<u8>,
+}
+
+/// A piece of a request.
+pub enum Piece {
+    /// As it is.
+    Bytes(Vec<u8>),
+    /// The id.
+    Id,
+    /// The stamped payload.
+    Payload,
+}
+
+/// A request without an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Pending {
+    /// Its `{id}`.
+    pub id: u64,
+    /// When it was due.
+    pub intended_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
+    /// Which of the group's requests.
+    pub ordinal: u8,
+}

@@ -1,0 +1,107 @@
+//! Addresses of the target's endpoints: literal ones at once, names looked up beside the loop and kept a
+//! minute, so that a million connections do not mean a million lookups.
+
+use super::clock::monotonic_ns;
+use crate::transport::TargetConfig;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use tokio::sync::mpsc;
+
+/// A lookup's answer is used this long.
+const KEEP_NS: u64 = 60_000_000_000;
+
+/// The end of a lookup.
+pub struct Looked {
+    endpoint: usize,
+    took_ns: u64,
+    result: io::Result<Vec<SocketAddr>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    addresses: Vec<SocketAddr>,
+    turn: usize,
+    /// Monotonic; `u64::MAX` for literals.
+    valid_until: u64,
+    asking: bool,
+    waiting: Vec<(u32, u32)>,
+}
+
+/// Looks up and remembers.
+pub struct Resolver {
+    entries: Vec<Entry>,
+    names: Vec<(String, u16)>,
+    sender: mpsc::UnboundedSender<Looked>,
+    receiver: mpsc::UnboundedReceiver<Looked>,
+}
+
+/// What a lookup brought.
+pub struct Answer {
+    /// How long it took, nanoseconds.
+    pub took_ns: u64,
+    /// Connections (index, generation) that waited.
+    pub waiting: Vec<(u32, u32)>,
+    /// Why it failed.
+    pub error: Option<io::Error>,
+}
+
+impl Resolver {
+    /// Of the target's endpoints; nothing is looked up yet.
+    pub fn new(target: &TargetConfig) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let entry = |host: &str, port| match host.parse::<IpAddr>() {
+            Ok(ip) => Entry { addresses: vec![SocketAddr::new(ip, port)], valid_until: u64::MAX, ..Entry::default() },
+            Err(_) => Entry::default(),
+        };
+        Resolver {
+            entries: target.endpoints.iter().map(|e| entry(&e.host, e.port)).collect(),
+            names: target.endpoints.iter().map(|e| (e.host.clone(), e.port)).collect(),
+            sender,
+            receiver,
+        }
+    }
+
+    /// An address of the endpoint (in turn, when it has several), or `None`: the connection is told by
+    /// the answer to come.
+    pub fn address(&mut self, endpoint: usize, conn: u32, generation: u32) -> Option<SocketAddr> {
+        let entry = self.entries.get_mut(endpoint)?;
+        if entry.valid_until > monotonic_ns() && !entry.addresses.is_empty() {
+            entry.turn += 1;
+            return Some(entry.addresses[entry.turn % entry.addresses.len()]);
+        }
+        entry.waiting.push((conn, generation));
+        if !entry.asking {
+            entry.asking = true;
+            let (host, port) = self.names[endpoint].clone();
+            let sender = self.sender.clone();
+            let asked = monotonic_ns();
+            tokio::task::spawn_local(async move {
+                let result = tokio::net::lookup_host((host.as_str(), port)).await.map(|found| found.collect());
+                // The shard may have ended meanwhile; then nobody needs the answer.
+                let _ = sender.send(Looked { endpoint, took_ns: monotonic_ns() - asked, result });
+            });
+        }
+        None
+    }
+
+    /// Waits for a lookup to end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Looked> {
+        self.receiver.recv().await
+    }
+
+    /// Keeps an answer.
+    pub fn keep(&mut self, looked: Looked) -> Answer {
+        let entry = &mut self.entries[looked.endpoint];
+        entry.asking = false;
+        let error = match looked.result {
+            Ok(addresses) if addresses.is_empty() => Some(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            Ok(addresses) => {
+                entry.addresses = addresses;
+                entry.valid_until = monotonic_ns() + KEEP_NS;
+                None
+            }
+            Err(e) => Some(e),
+        };
+        Answer { took_ns: looked.took_ns, waiting: std::mem::take(&mut entry.waiting), error }
+    }
+}

@@ -1,0 +1,280 @@
+//! The ends of connections: losses and their kinds, the close handshake, backoff and reconnect, churn,
+//! heartbeats that declare a peer dead, and the end of the run.
+
+use super::conn::{Intent, State};
+use super::outbox::Written;
+use super::shard::{Shard, Stretch};
+use super::wheel::Due;
+use crate::metrics::{CloseKey, Counter, Failure, Timer};
+use crate::plan::{self, Purpose};
+use crate::transport::socket::{self, SocketFailure};
+use crate::transport::ws::Opcode;
+use std::io;
+use std::time::Duration;
+
+/// Connections closed in one turn at the end of the run.
+const CLOSES_PER_TURN: usize = 256;
+
+/// Why a connection ended.
+pub(super) enum Cause {
+    /// The peer ended TCP (FIN).
+    Eof,
+    /// The operating system says no.
+    Socket(io::Error),
+    /// We gave up on it.
+    Failed(Failure),
+    /// The close handshake was complete, or we stopped waiting for its end.
+    Closed,
+}
+
+fn failure_of(error: &io::Error) -> Failure {
+    match socket::classify(error) {
+        SocketFailure::Refused => Failure::Refused,
+        SocketFailure::Unreachable => Failure::Unreachable,
+        SocketFailure::Reset => Failure::Reset,
+        SocketFailure::Timeout => Failure::Timeout,
+        SocketFailure::NoPort => Failure::NoPort,
+        SocketFailure::NoDescriptor => Failure::NoDescriptor,
+        SocketFailure::Os => Failure::Os,
+    }
+}
+
+impl Shard {
+    /// No longer ready: out of the open ones.
+    pub(super) fn leave_ready(&mut self, c: usize) {
+        let conn = &self.conns[c];
+        let g = usize::from(conn.group);
+        match conn.state {
+            State::Ready => {
+                self.groups[g].open -= 1;
+                let number = self.number(c);
+                self.delivery.away(number);
+            }
+            State::Opening => self.opening -= 1,
+            State::Closing => self.closing -= 1,
+            State::Waiting => self.waiting -= 1,
+            State::Idle | State::Over => {}
+        }
+        self.conns[c].opening = None;
+    }
+
+    /// A connection, or the attempt at one, is over. Counts it, frees it, and decides what is next.
+    pub(super) fn lost(&mut self, c: usize, cause: Cause, now: u64) {
+        let phase = self.phase;
+        let conn = &self.conns[c];
+        let (g, state, intent, peer_code) = (usize::from(conn.group), conn.state, conn.intent, conn.peer_code);
+        let established = matches!(state, State::Ready | State::Closing);
+        // After both Close frames any end of TCP will do.
+        let shaken = state == State::Closing && peer_code != 0;
+        let failure = match &cause {
+            _ if shaken => None,
+            Cause::Eof if established => Some(Failure::Eof),
+            Cause::Eof => Some(if conn.stream.as_ref().is_some_and(|s| s.tls.is_some()) { Failure::Eof } else { Failure::Handshake }),
+            Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
+            Cause::Socket(e) => Some(failure_of(e)),
+            Cause::Failed(failure) => Some(*failure),
+            Cause::Closed => None,
+        };
+        // Connections that the end of the run cuts off while they open are neither opened nor failed.
+        let cut_off = intent == Intent::Finish && !established;
+        if let Some(failure) = failure
+            && !cut_off
+        {
+            self.recorder.fail(failure, phase, g);
+            if let (Failure::Os, Cause::Socket(e)) = (failure, &cause) {
+                self.recorder.sample("os", e.to_string().as_bytes());
+            }
+        }
+        if established {
+            let by_target = match intent {
+                Intent::None | Intent::Punish => !matches!(failure, Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)),
+                Intent::Churn | Intent::Finish => false,
+            };
+            let code = if shaken { peer_code } else { 1006 };
+            self.recorder.close(CloseKey { code, by_target, clean: shaken }, phase, g);
+        }
+        self.leave_ready(c);
+        self.abandon(c);
+        let conn = &mut self.conns[c];
+        conn.stream = None;
+        conn.generation = conn.generation.wrapping_add(1);
+        conn.inbound = Default::default();
+        conn.ping_ns = 0;
+        if conn.blocked {
+            conn.blocked = false;
+            self.blocked -= 1;
+        }
+        let was_ready = conn.ready_ns > 0;
+        conn.ready_ns = 0;
+        conn.state = State::Over;
+        if intent == Intent::Churn && self.stretch == Stretch::Running {
+            conn.life = conn.life.saturating_add(1);
+            self.recorder.count(Counter::Churned, phase, g, 1);
+            return self.open(c, now, now);
+        }
+        if intent == Intent::Finish || self.stretch >= Stretch::Finishing || self.stopped {
+            return;
+        }
+        if was_ready && conn.lost_ns == 0 {
+            conn.lost_ns = now;
+        }
+        self.back_off(c, now);
+    }
+
+    fn back_off(&mut self, c: usize, now: u64) {
+        let number = self.number(c);
+        let seed = self.plan.seed();
+        let conn = &mut self.conns[c];
+        let g = usize::from(conn.group);
+        let Some(reconnect) = &self.plan.groups()[g].reconnect else { return };
+        if reconnect.attempts.is_some_and(|most| u32::from(conn.attempt) >= most) {
+            self.recorder.count(Counter::GaveUp, self.phase, g, 1);
+            return;
+        }
+        let key = [u64::from(number), u64::from(conn.generation), u64::from(conn.attempt)];
+        let mut rng = plan::rng(seed, Purpose::Backoff, &key);
+        let previous = Duration::from_millis(u64::from(conn.backoff_ms));
+        let wait = plan::backoff(reconnect, u32::from(conn.attempt), previous, &mut rng);
+        conn.attempt = conn.attempt.saturating_add(1);
+        conn.backoff_ms = wait.as_millis() as u32;
+        conn.state = State::Waiting;
+        self.waiting += 1;
+        self.set_timer(now + wait.as_nanos() as u64, c, Due::Reconnect);
+    }
+
+    /// The backoff is over.
+    pub(super) fn backoff_over(&mut self, c: usize, now: u64) {
+        if self.conns[c].state == State::Waiting && self.stretch < Stretch::Finishing && !self.stopped {
+            self.waiting -= 1;
+            self.open(c, now, now);
+        }
+    }
+
+    /// What was queued and never left: publishes were dropped, and their numbers are free again.
+    fn abandon(&mut self, c: usize) {
+        let Shard { conns, recorder, pool, plan, .. } = self;
+        let conn = &mut conns[c];
+        let g = usize::from(conn.group);
+        if let Some(mut outbox) = conn.outbox.take() {
+            let work = &mut conn.work;
+            outbox.abandon(|what| match what {
+                Written::Publish { ordinal, phase } => {
+                    recorder.count(Counter::Dropped, usize::from(phase), g, 1);
+                    if let Some(publishing) = work.as_mut().and_then(|w| w.publishes.get_mut(usize::from(ordinal))) {
+                        publishing.seq -= 1;
+                        publishing.by_phase[usize::from(phase)] -= 1;
+                    }
+                }
+                Written::Request { ordinal, phase } => {
+                    recorder.count(Counter::RequestsDropped, usize::from(phase), g, 1);
+                    // The last ones sent are the ones that did not leave.
+                    if let Some(work) = work.as_mut()
+                        && let Some(at) = work.pending.iter().rposition(|p| p.ordinal == ordinal)
+                    {
+                        work.pending.remove(at);
+                    }
+                }
+                Written::Control => {}
+            });
+            pool.push(outbox);
+        }
+        if let Some(work) = &mut conn.work {
+            for pending in work.pending.drain(..) {
+                recorder.count(Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+            }
+        }
+    }
+
+    /// Begins to close from our side.
+    pub(super) fn close(&mut self, c: usize, code: u16, intent: Intent, now: u64) {
+        self.leave_ready(c);
+        let conn = &mut self.conns[c];
+        conn.state = State::Closing;
+        conn.intent = intent;
+        self.closing += 1;
+        self.queue_control(c, Opcode::Close, &code.to_be_bytes());
+        let timeout = self.plan.target().close_timeout.as_nanos() as u64;
+        self.set_timer(now + timeout, c, Due::CloseTimeout);
+    }
+
+    /// The close handshake, or the end of TCP after it, took too long.
+    pub(super) fn close_timeout(&mut self, c: usize, now: u64) {
+        if self.conns[c].state == State::Closing {
+            let cause = if self.conns[c].peer_code != 0 { Cause::Closed } else { Cause::Failed(Failure::CloseTimeout) };
+            self.lost(c, cause, now);
+        }
+    }
+
+    /// The connection has lived its time.
+    pub(super) fn lifetime_over(&mut self, c: usize, now: u64) {
+        if self.conns[c].state == State::Ready && self.stretch == Stretch::Running {
+            self.close(c, 1000, Intent::Churn, now);
+        }
+    }
+
+    /// Time to ping.
+    pub(super) fn ping(&mut self, c: usize, now: u64) {
+        let conn = &mut self.conns[c];
+        let g = usize::from(conn.group);
+        let Some(heartbeat) = self.plan.groups()[g].heartbeat else { return };
+        if conn.state != State::Ready {
+            return;
+        }
+        // With a timeout longer than the interval a ping may still wait: it keeps its own deadline.
+        if conn.ping_ns == 0 {
+            conn.ping_ns = now.max(1);
+            self.queue_control(c, Opcode::Ping, &now.max(1).to_be_bytes());
+            self.count(c, Counter::PingsSent);
+            self.set_timer(now + heartbeat.timeout.as_nanos() as u64, c, Due::PongCheck);
+        }
+        self.set_timer(now + heartbeat.every.as_nanos() as u64, c, Due::Ping);
+    }
+
+    /// A pong counts only with the payload of the ping that waits.
+    pub(super) fn pong(&mut self, c: usize, payload: &[u8], now: u64) {
+        let conn = &mut self.conns[c];
+        if conn.ping_ns != 0 && payload == conn.ping_ns.to_be_bytes() {
+            let sent = conn.ping_ns;
+            conn.ping_ns = 0;
+            self.recorder.time(Timer::Ping, self.phase, usize::from(conn.group), now as i64 - sent as i64);
+        }
+    }
+
+    /// Time to have seen the pong.
+    pub(super) fn pong_check(&mut self, c: usize, now: u64) {
+        let conn = &self.conns[c];
+        let g = usize::from(conn.group);
+        let Some(heartbeat) = self.plan.groups()[g].heartbeat else { return };
+        if conn.state != State::Ready || conn.ping_ns == 0 || now < conn.ping_ns + heartbeat.timeout.as_nanos() as u64 {
+            return;
+        }
+        let silent = now.saturating_sub(u64::from(conn.heard_ms) * 1_000_000);
+        self.recorder.time(Timer::Detect, self.phase, g, silent as i64);
+        self.lost(c, Cause::Failed(Failure::Dead), now);
+    }
+
+    /// Ends everything that is open or opening, a few at a time. True while there is more to begin.
+    pub(super) fn finish_some(&mut self, now: u64) -> bool {
+        let to = (self.finish_from + CLOSES_PER_TURN).min(self.conns.len());
+        for c in self.finish_from..to {
+            match self.conns[c].state {
+                State::Ready => self.close(c, 1000, Intent::Finish, now),
+                State::Opening => {
+                    self.conns[c].intent = Intent::Finish;
+                    self.lost(c, Cause::Closed, now);
+                }
+                State::Waiting => {
+                    self.waiting -= 1;
+                    self.conns[c].state = State::Over;
+                }
+                State::Closing => self.conns[c].intent = if self.conns[c].intent == Intent::None { Intent::None } else { Intent::Finish },
+                State::Idle | State::Over => {}
+            }
+        }
+        self.finish_from = to;
+        if to == self.conns.len() && self.closing == 0 && self.opening == 0 {
+            self.stretch = Stretch::Done;
+        }
+        to < self.conns.len()
+    }
+}

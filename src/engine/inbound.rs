@@ -1,0 +1,282 @@
+//! Receiving: bytes from a socket, messages from bytes, and what each message means for the connection.
+
+use super::conn::{Stage, State};
+use super::end::Cause;
+use super::shard::Shard;
+use super::traffic::{REQUEST_STREAMS, take_pending};
+use super::wheel::Due;
+use crate::metrics::{Counter, Failure, Timer};
+use crate::plan::Reply;
+use crate::protocol::{Incoming, Stamp, pointer};
+use crate::transport::ws::{Close, Event, Opcode};
+use std::io;
+
+/// Reads of one connection in a row before others get their turn.
+const READS: usize = 16;
+
+impl Shard {
+    /// The kernel says something of a connection's socket.
+    pub(super) fn socket_event(&mut self, c: usize, readable: bool, writable: bool) {
+        let now = self.now();
+        if self.conns[c].opening.is_some() && self.dial_event(c, now) {
+            return;
+        }
+        if writable && self.conns[c].outbox.is_some() {
+            self.flush(c);
+        }
+        if readable {
+            self.read(c, now);
+        }
+    }
+
+    /// Reads until the socket is drained or others are due.
+    pub(super) fn read(&mut self, c: usize, now: u64) {
+        // The one scratch buffer leaves the shard while its slices are in use, and never crosses an await.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let generation = self.conns[c].generation;
+        let mut drained = false;
+        for _ in 0..READS {
+            let conn = &mut self.conns[c];
+            let Some(stream) = &mut conn.stream else {
+                drained = true;
+                break;
+            };
+            match stream.read(&mut scratch) {
+                Ok(0) => {
+                    self.lost(c, Cause::Eof, now);
+                    drained = true;
+                    break;
+                }
+                Ok(n) => {
+                    self.bytes(c, &scratch[..n], now);
+                    if self.conns[c].generation != generation {
+                        drained = true;
+                        break;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    drained = true;
+                    break;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.lost(c, Cause::Socket(e), now);
+                    drained = true;
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+        if !drained {
+            self.again.push(c as u32);
+        }
+    }
+
+    /// Bytes of a connection in the order they came.
+    pub(super) fn bytes(&mut self, c: usize, bytes: &[u8], now: u64) {
+        let conn = &mut self.conns[c];
+        conn.heard_ms = (now / 1_000_000) as u32;
+        self.recorder.count(Counter::BytesReceived, self.phase, usize::from(conn.group), bytes.len() as u64);
+        if conn.opening.as_ref().is_some_and(|o| o.stage == Stage::Upgrade) {
+            self.upgrade_bytes(c, bytes, now);
+        } else {
+            self.frames(c, bytes, now);
+        }
+    }
+
+    /// WebSocket frames, whole or in part.
+    pub(super) fn frames(&mut self, c: usize, mut bytes: &[u8], now: u64) {
+        let max = self.plan.target().max_message;
+        let generation = self.conns[c].generation;
+        let mut inbound = std::mem::take(&mut self.conns[c].inbound);
+        loop {
+            match inbound.next(&mut bytes, max) {
+                Ok(Some(event)) => {
+                    match event {
+                        Event::Text(text) => self.message(c, text.as_bytes(), now),
+                        Event::Binary(bytes) => self.message(c, bytes, now),
+                        Event::Ping(payload) => {
+                            if self.conns[c].state != State::Closing {
+                                self.queue_control(c, Opcode::Pong, payload);
+                                self.count(c, Counter::PingsAnswered);
+                            }
+                        }
+                        Event::Pong(payload) => self.pong(c, payload, now),
+                        Event::Close(close) => {
+                            self.close_frame(c, close, now);
+                            // Whatever follows a Close frame is not for us (RFC 6455 §5.5.1).
+                            bytes = &[];
+                        }
+                    }
+                    // The connection ended in there: its next socket has a decoder of its own.
+                    if self.conns[c].generation != generation {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(violation) => {
+                    self.violation(c, violation, now);
+                    return;
+                }
+            }
+        }
+        self.conns[c].inbound = inbound;
+    }
+
+    pub(super) fn count(&mut self, c: usize, counter: Counter) {
+        self.recorder.count(counter, self.phase, usize::from(self.conns[c].group), 1);
+    }
+
+    fn close_frame(&mut self, c: usize, close: Close<'_>, now: u64) {
+        let conn = &mut self.conns[c];
+        conn.peer_code = close.code.unwrap_or(1005);
+        if !close.reason.is_empty() {
+            self.recorder.sample(&format!("close {}", conn.peer_code), close.reason.as_bytes());
+        }
+        match conn.state {
+            // Ours was first: the handshake is complete, and the peer ends TCP.
+            State::Closing => {}
+            _ => {
+                let code = close.code;
+                self.leave_ready(c);
+                self.conns[c].state = State::Closing;
+                self.closing += 1;
+                let payload = code.map(u16::to_be_bytes);
+                self.queue_control(c, Opcode::Close, payload.as_ref().map_or(&[], |p| p.as_slice()));
+                let timeout = self.plan.target().close_timeout.as_nanos() as u64;
+                self.set_timer(now + timeout, c, Due::CloseTimeout);
+            }
+        }
+    }
+
+    /// A whole message.
+    fn message(&mut self, c: usize, message: &[u8], now: u64) {
+        match self.conns[c].state {
+            State::Opening => {
+                if self.step_message(c, message, now) {
+                    return;
+                }
+            }
+            State::Ready => {}
+            // Between the Close frames messages may still arrive and count: the target sent them in time.
+            State::Closing => {}
+            _ => return,
+        }
+        let g = usize::from(self.conns[c].group);
+        if let Some(stamp) = Stamp::find(message)
+            && stamp.run == self.run
+            && !self.groups[g].codec.is_error(message)
+        {
+            if stamp.stream >= REQUEST_STREAMS {
+                self.reply_stamped(c, &stamp, message, now);
+            } else {
+                self.delivered(c, g, &stamp, now);
+            }
+            return;
+        }
+        if self.conns[c].work.as_ref().is_some_and(|w| !w.pending.is_empty()) && self.reply_plain(c, message, now) {
+            return;
+        }
+        match self.groups[g].codec.classify(message) {
+            Incoming::Error { text } => {
+                self.recorder.sample("error", text);
+                self.count(c, Counter::Errors);
+            }
+            Incoming::Message { .. } => self.count(c, Counter::Unstamped),
+            Incoming::Subscribed | Incoming::Other => {}
+        }
+    }
+
+    /// A stamped delivery.
+    fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, now: u64) {
+        if stamp.stream >= self.plan.streams() {
+            self.count(c, Counter::Indeterminate);
+            return;
+        }
+        let number = self.number(c);
+        // Metrics of a message belong to the phase it was due in, whenever it arrives.
+        let phase = self.plan.phase_at(stamp.intended_ns);
+        let origin = self.origin(stamp.stream);
+        if !self.subscribes(c, &origin) {
+            self.count(c, Counter::Misrouted);
+            return;
+        }
+        let from_start = self.conns[c].first_ready_ns <= origin.starts_ns;
+        let arrival = self.delivery.receive(number, stamp.stream, stamp.seq, phase, from_start);
+        let recorder = &mut self.recorder;
+        for counter in arrival.counters() {
+            recorder.count(*counter, phase, g, 1);
+        }
+        self.book_losses();
+        if !arrival.first() {
+            return;
+        }
+        let recorder = &mut self.recorder;
+        recorder.time(Timer::Latency, phase, g, now as i64 - stamp.intended_ns as i64);
+        recorder.time(Timer::Service, phase, g, now as i64 - stamp.sent_ns as i64);
+    }
+
+    /// An answer that carries its request's stamp.
+    fn reply_stamped(&mut self, c: usize, stamp: &Stamp, message: &[u8], now: u64) {
+        let ordinal = (stamp.stream - REQUEST_STREAMS) as usize;
+        let g = usize::from(self.conns[c].group);
+        let Some(request) = self.plan.groups()[g].request.get(ordinal) else {
+            return;
+        };
+        // A service that answers by id may quote the payload in something that is not the answer.
+        if let Reply::Id(path) = &request.reply
+            && pointer::lookup(message, path).is_none_or(|found| found.number() != Some(stamp.seq))
+        {
+            return;
+        }
+        self.answered(c, |p| p.id == stamp.seq && usize::from(p.ordinal) == ordinal, now);
+    }
+
+    /// An answer that is known by an id or a text. False when it is none.
+    fn reply_plain(&mut self, c: usize, message: &[u8], now: u64) -> bool {
+        let g = usize::from(self.conns[c].group);
+        for ordinal in 0..self.plan.groups()[g].request.len() {
+            let matched = match &self.plan.groups()[g].request[ordinal].reply {
+                Reply::Id(path) => pointer::lookup(message, path).and_then(|found| found.number()).map(Some),
+                Reply::Contains(text) => {
+                    memchr::memmem::find(message, text.as_bytes()).map(|_| None)
+                }
+                Reply::Stamp => None,
+            };
+            let Some(id) = matched else { continue };
+            if self.answered(c, |p| usize::from(p.ordinal) == ordinal && id.is_none_or(|id| p.id == id), now) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn answered(&mut self, c: usize, matches: impl Fn(&super::conn::Pending) -> bool, now: u64) -> bool {
+        let conn = &mut self.conns[c];
+        let g = usize::from(conn.group);
+        let Some(pending) = conn.work.as_mut().and_then(|w| take_pending(w, matches)) else { return false };
+        let phase = self.plan.phase_at(pending.intended_ns);
+        self.recorder.count(Counter::Replies, phase, g, 1);
+        self.recorder.time(Timer::Rtt, phase, g, now as i64 - pending.intended_ns as i64);
+        self.recorder.time(Timer::RttService, phase, g, now as i64 - pending.sent_ns as i64);
+        true
+    }
+
+    fn violation(&mut self, c: usize, violation: crate::transport::ws::Violation, now: u64) {
+        let failure = match violation {
+            crate::transport::ws::Violation::TooLarge => {
+                self.count(c, Counter::Oversized);
+                Failure::TooLarge
+            }
+            _ => Failure::Protocol,
+        };
+        self.recorder.sample("protocol", violation.to_string().as_bytes());
+        // Tell the peer why, as far as its socket takes it at once, then fail the connection (RFC 6455 §7.1.7).
+        self.queue_control(c, Opcode::Close, &violation.close_code().to_be_bytes());
+        let generation = self.conns[c].generation;
+        self.flush(c);
+        if self.conns[c].generation == generation {
+            self.lost(c, Cause::Failed(failure), now);
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Opening: name, TCP, TLS, upgrade, `on_open` steps, subscriptions, ready. Each step is timed; each way
+//! it can fail has a kind of its own.
+
+use super::conn::{Opening, Stage, State};
+use super::dns::Looked;
+use super::end::Cause;
+use super::shard::Shard;
+use super::stream::Stream;
+use super::wheel::Due;
+use crate::metrics::{Counter, Failure, Timer};
+use crate::plan::{self, Matcher, Part, Purpose, Step};
+use crate::protocol::{Incoming, pointer};
+use crate::transport::handshake::{self, HandshakeError};
+use crate::transport::ws::Opcode;
+use crate::transport::{socket, tls};
+use mio::{Interest, Token};
+use std::io;
+use std::net::SocketAddr;
+
+impl Shard {
+    /// Begins to open a connection that was due at `scheduled`.
+    pub(super) fn open(&mut self, c: usize, scheduled: u64, now: u64) {
+        let phase = self.phase;
+        let conn = &mut self.conns[c];
+        let g = usize::from(conn.group);
+        conn.state = State::Opening;
+        conn.generation = conn.generation.wrapping_add(1);
+        conn.peer_code = 0;
+        conn.intent = super::conn::Intent::None;
+        conn.inbound = Default::default();
+        let generation = conn.generation;
+        conn.opening = Some(Box::new(Opening {
+            scheduled_ns: scheduled,
+            since_ns: now,
+            stage: Stage::Dns,
+            step_until_ns: 0,
+            key: handshake::key(self.masks.nonce()),
+            response: Vec::new(),
+        }));
+        self.opening += 1;
+        self.recorder.count(Counter::Attempts, phase, g, 1);
+        self.recorder.time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
+        let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
+        self.set_timer(now + timeout, c, Due::OpenTimeout);
+        let endpoint = self.plan.endpoint_of(self.number(c));
+        if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
+            self.connect(c, address, now);
+        }
+    }
+
+    /// A lookup ended: everyone who waited goes on, or fails.
+    pub(super) fn looked_up(&mut self, looked: Looked) {
+        let now = self.now();
+        let answer = self.resolver.keep(looked);
+        for (i, (c, generation)) in answer.waiting.into_iter().enumerate() {
+            let c = c as usize;
+            if self.conns[c].generation != generation {
+                continue;
+            }
+            if i == 0 {
+                let g = usize::from(self.conns[c].group);
+                self.recorder.time(Timer::Dns, self.phase, g, answer.took_ns as i64);
+            }
+            if let Some(error) = &answer.error {
+                self.recorder.sample("dns", error.to_string().as_bytes());
+                self.lost(c, Cause::Failed(Failure::Dns), now);
+                continue;
+            }
+            let endpoint = self.plan.endpoint_of(self.number(c));
+            match self.resolver.address(endpoint, c as u32, generation) {
+                Some(address) => self.connect(c, address, now),
+                None => continue,
+            }
+        }
+    }
+
+    fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
+        let source = self.plan.source_of(self.number(c)).filter(|s| s.is_ipv4() == address.is_ipv4());
+        let connected = socket::connect(address, source).and_then(|mut socket| {
+            let token = Token(c | (self.conns[c].generation as usize) << 32);
+            self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => {
+                let conn = &mut self.conns[c];
+                conn.stream = Some(Stream { socket, tls: None });
+                if let Some(opening) = &mut conn.opening {
+                    opening.stage = Stage::Tcp;
+                    opening.since_ns = now;
+                }
+            }
+            Err(e) => self.lost(c, Cause::Socket(e), now),
+        }
+    }
+
+    /// An event for a connection that is opening. True when it is used up.
+    pub(super) fn dial_event(&mut self, c: usize, now: u64) -> bool {
+        let Some(opening) = &self.conns[c].opening else { return false };
+        match opening.stage {
+            Stage::Dns => true,
+            Stage::Tcp => {
+                self.tcp_event(c, now);
+                // What the event says beside the connect is read below once the upgrade is on its way.
+                !matches!(self.conns[c].opening.as_ref().map(|o| o.stage), Some(Stage::Upgrade))
+            }
+            Stage::Tls => {
+                self.tls_event(c, now);
+                !matches!(self.conns[c].opening.as_ref().map(|o| o.stage), Some(Stage::Upgrade))
+            }
+            Stage::Upgrade | Stage::Steps(_) | Stage::Subscribing(_) => false,
+        }
+    }
+
+    fn tcp_event(&mut self, c: usize, now: u64) {
+        let Some(stream) = &self.conns[c].stream else { return };
+        match stream.socket.take_error() {
+            Ok(None) => {}
+            Ok(Some(e)) | Err(e) => return self.lost(c, Cause::Socket(e), now),
+        }
+        match stream.socket.peer_addr() {
+            Ok(_) => {}
+            // Still connecting: the event was for something else.
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => return,
+            Err(e) => return self.lost(c, Cause::Socket(e), now),
+        }
+        self.step_done(c, Timer::Tcp, now);
+        let endpoint = &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))];
+        if !endpoint.tls {
+            return self.send_upgrade(c);
+        }
+        let name = self.plan.target().tls.server_name.as_deref().unwrap_or(&endpoint.host);
+        let session = self.tls.clone().ok_or_else(|| io::Error::other("no TLS settings")).and_then(|config| {
+            let name = tls::server_name(name).map_err(io::Error::other)?;
+            rustls::ClientConnection::new(config, name).map_err(io::Error::other)
+        });
+        match session {
+            Ok(session) => {
+                let conn = &mut self.conns[c];
+                if let (Some(stream), Some(opening)) = (&mut conn.stream, &mut conn.opening) {
+                    stream.tls = Some(Box::new(session));
+                    opening.stage = Stage::Tls;
+                }
+                self.tls_event(c, now);
+            }
+            Err(e) => {
+                self.recorder.sample("tls", e.to_string().as_bytes());
+                self.lost(c, Cause::Failed(Failure::Tls), now);
+            }
+        }
+    }
+
+    fn tls_event(&mut self, c: usize, now: u64) {
+        let Some(stream) = &mut self.conns[c].stream else { return };
+        match stream.handshake() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.step_done(c, Timer::Tls, now);
+                self.send_upgrade(c);
+            }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                self.recorder.sample("tls", e.to_string().as_bytes());
+                self.lost(c, Cause::Failed(Failure::Tls), now);
+            }
+            Err(e) => self.lost(c, Cause::Socket(e), now),
+        }
+    }
+
+    /// Records a step of opening and starts the clock of the next.
+    fn step_done(&mut self, c: usize, timer: Timer, now: u64) {
+        let conn = &mut self.conns[c];
+        if let Some(opening) = &mut conn.opening {
+            self.recorder.time(timer, self.phase, usize::from(conn.group), now as i64 - opening.since_ns as i64);
+            opening.since_ns = now;
+        }
+    }
+
+    fn send_upgrade(&mut self, c: usize) {
+        let number = self.number(c);
+        let endpoint_index = self.plan.endpoint_of(number);
+        let g = usize::from(self.conns[c].group);
+        let upgrade = self.plan.upgrade(g);
+        let path = plan::render(upgrade.path(endpoint_index), |part| match part {
+            Part::Text(text) => text.clone().into(),
+            other => plan::percent_encode(&self.value(c, other)).into(),
+        });
+        let headers: Vec<(String, String)> =
+            upgrade.headers.iter().map(|(name, value)| (name.clone(), self.fill(c, value))).collect();
+        let Some(opening) = &mut self.conns[c].opening else { return };
+        opening.stage = Stage::Upgrade;
+        let key = opening.key.clone();
+        let endpoint = &self.plan.target().endpoints[endpoint_index];
+        let mut request = Vec::with_capacity(512);
+        let made = handshake::request(
+            &mut request,
+            &handshake::Request {
+                host: &endpoint.host,
+                port: endpoint.port,
+                tls: endpoint.tls,
+                path: &path,
+                headers: &headers,
+                subprotocols: &self.plan.target().subprotocols,
+                key: &key,
+            },
+        );
+        if let Err(e) = made {
+            // A captured value or a CSV cell that cannot stand in a header.
+            self.recorder.sample("handshake", e.to_string().as_bytes());
+            let now = self.now();
+            return self.lost(c, Cause::Failed(Failure::Handshake), now);
+        }
+        self.queue_bytes(c, &request);
+    }
+
+    /// Bytes of the answer to the upgrade, perhaps with the first frames behind it.
+    pub(super) fn upgrade_bytes(&mut self, c: usize, bytes: &[u8], now: u64) {
+        let Some(mut opening) = self.conns[c].opening.take() else { return };
+        opening.response.extend_from_slice(bytes);
+        let target = self.plan.target();
+        let parsed = handshake::response(&opening.response, &opening.key, &target.subprotocols, target.max_header);
+        let response = std::mem::take(&mut opening.response);
+        self.conns[c].opening = Some(opening);
+        match parsed {
+            Ok(None) => {
+                if let Some(opening) = &mut self.conns[c].opening {
+                    opening.response = response;
+                }
+            }
+            Ok(Some(accepted)) => {
+                self.step_done(c, Timer::Upgrade, now);
+                let generation = self.conns[c].generation;
+                self.run_steps(c, 0, now);
+                let behind = &response[accepted.consumed..];
+                if !behind.is_empty() && self.conns[c].generation == generation {
+                    self.frames(c, behind, now);
+                }
+            }
+            Err(error) => {
+                let g = usize::from(self.conns[c].group);
+                let failure = match &error {
+                    HandshakeError::Status { status, reason, body, .. } => {
+                        self.recorder.status(*status, self.phase, g);
+                        let text = if body.is_empty() { reason.as_bytes() } else { body.as_slice() };
+                        self.recorder.sample(&format!("status {status}"), text);
+                        Failure::Status
+                    }
+                    HandshakeError::AcceptKey => Failure::AcceptKey,
+                    HandshakeError::Subprotocol { .. } => Failure::Subprotocol,
+                    HandshakeError::HeaderTooLarge { .. } => Failure::HeaderTooLarge,
+                    other => {
+                        self.recorder.sample("handshake", other.to_string().as_bytes());
+                        Failure::Handshake
+                    }
+                };
+                self.lost(c, Cause::Failed(failure), now);
+            }
+        }
+    }
+
+    /// Goes on with the `on_open` steps from `step` on, as far as they do not wait.
+    fn run_steps(&mut self, c: usize, mut step: u16, now: u64) {
+        let g = usize::from(self.conns[c].group);
+        loop {
+            let Some(what) = self.plan.groups()[g].on_open.get(usize::from(step)) else {
+                return self.subscribe(c, now);
+            };
+            let until = match what {
+                Step::Send(template) => {
+                    let text = self.fill(c, template);
+                    self.queue_control(c, Opcode::Text, text.as_bytes());
+                    step += 1;
+                    continue;
+                }
+                Step::Expect(expect) => now + expect.within.as_nanos() as u64,
+                Step::Pause(pause) => now + pause.as_nanos() as u64,
+            };
+            if let Some(opening) = &mut self.conns[c].opening {
+                opening.stage = Stage::Steps(step);
+                opening.step_until_ns = until;
+            }
+            return self.set_timer(until, c, Due::Step);
+        }
+    }
+
+    /// A pause is over, or an expectation was not met in time.
+    pub(super) fn step_timer(&mut self, c: usize, now: u64) {
+        let Some(opening) = &self.conns[c].opening else { return };
+        let Stage::Steps(step) = opening.stage else { return };
+        if opening.step_until_ns > now {
+            // Of a step that is behind us.
+            return;
+        }
+        let g = usize::from(self.conns[c].group);
+        match self.plan.groups()[g].on_open.get(usize::from(step)) {
+            Some(Step::Expect(_)) => {
+                self.recorder.sample("step", format!("on_open[{step}]: nothing matched in time").as_bytes());
+                self.lost(c, Cause::Failed(Failure::Step), now);
+            }
+            _ => self.run_steps(c, step + 1, now),
+        }
+    }
+
+    /// A message while opening. True when it is used up; deliveries that come early are not.
+    pub(super) fn step_message(&mut self, c: usize, message: &[u8], now: u64) -> bool {
+        let g = usize::from(self.conns[c].group);
+        let Some(opening) = &mut self.conns[c].opening else { return false };
+        match opening.stage {
+            Stage::Steps(step) => {
+                let Some(Step::Expect(expect)) = self.plan.groups()[g].on_open.get(usize::from(step)) else {
+                    return false;
+                };
+                if !self.matches(c, &expect.matching, message) {
+                    return false;
+                }
+                let mut captured = Vec::new();
+                for (slot, path) in &expect.capture {
+                    let Some(found) = pointer::lookup(message, path) else {
+                        self.recorder.sample("step", format!("on_open[{step}]: nothing at {path}").as_bytes());
+                        self.lost(c, Cause::Failed(Failure::Step), now);
+                        return true;
+                    };
+                    captured.push((*slot, found.text().into_owned()));
+                }
+                if !captured.is_empty() {
+                    let work = self.conns[c].work.get_or_insert_default();
+                    work.captured.retain(|(slot, _)| captured.iter().all(|(s, _)| s != slot));
+                    work.captured.extend(captured);
+                }
+                self.run_steps(c, step + 1, now);
+                true
+            }
+            Stage::Subscribing(left) if self.groups[g].codec.classify(message) == Incoming::Subscribed => {
+                opening.stage = Stage::Subscribing(left - 1);
+                if left == 1 {
+                    self.ready(c, now);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn matches(&self, c: usize, matcher: &Matcher, message: &[u8]) -> bool {
+        let contains = matcher.contains.as_ref().map(|t| self.fill(c, t));
+        if contains.is_some_and(|text| memchr::memmem::find(message, text.as_bytes()).is_none()) {
+            return false;
+        }
+        let Some(path) = &matcher.pointer else { return true };
+        let Some(found) = pointer::lookup(message, path) else { return false };
+        matcher.equals.as_ref().is_none_or(|wanted| found.is(&self.fill(c, wanted)))
+    }
+
+    fn subscribe(&mut self, c: usize, now: u64) {
+        let g = usize::from(self.conns[c].group);
+        let topics = self.plan.groups()[g].subscribe.len();
+        let mut sent = 0;
+        for t in 0..topics {
+            let topic = self.fill(c, &self.plan.groups()[g].subscribe[t]);
+            let mut message = Vec::new();
+            if self.groups[g].codec.subscribe(&topic, t as u64 + 1, &mut message) {
+                self.queue_control(c, Opcode::Text, &message);
+                sent += 1;
+            }
+        }
+        if sent == 0 || !self.groups[g].codec.acknowledges() {
+            return self.ready(c, now);
+        }
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.stage = Stage::Subscribing(sent);
+        }
+    }
+
+    fn ready(&mut self, c: usize, now: u64) {
+        self.step_done(c, Timer::Ready, now);
+        let phase = self.phase;
+        let number = self.number(c);
+        let conn = &mut self.conns[c];
+        let g = usize::from(conn.group);
+        let Some(opening) = conn.opening.take() else { return };
+        self.opening -= 1;
+        self.recorder.time(Timer::Open, phase, g, now as i64 - opening.scheduled_ns as i64);
+        self.recorder.count(Counter::Opened, phase, g, 1);
+        if conn.lost_ns > 0 {
+            self.recorder.count(Counter::Reconnected, phase, g, 1);
+            self.recorder.time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);
+            conn.lost_ns = 0;
+        }
+        conn.state = State::Ready;
+        conn.ready_ns = now;
+        conn.first_ready_ns = conn.first_ready_ns.min(now);
+        conn.attempt = 0;
+        conn.backoff_ms = 0;
+        conn.ping_ns = 0;
+        self.groups[g].open += 1;
+        let (index, life) = (conn.index, u32::from(conn.life));
+        let group = &self.plan.groups()[g];
+        let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
+        let heartbeat = group.heartbeat;
+        if let Some(lifetime) = lifetime {
+            self.set_timer(now + lifetime.as_nanos() as u64, c, Due::Lifetime);
+        }
+        if let Some(heartbeat) = heartbeat {
+            // Each connection pings at its own place in the interval, so that they do not all at once.
+            let mut place = plan::rng(self.plan.seed(), Purpose::Heartbeat, &[u64::from(number)]);
+            let first = (heartbeat.every.as_nanos() as f64 * place.unit()) as u64;
+            self.set_timer(now + first, c, Due::Ping);
+        }
+        self.prepare_work(c);
+    }
+
+    /// The whole opening took too long.
+    pub(super) fn open_timeout(&mut self, c: usize, now: u64) {
+        let Some(opening) = &self.conns[c].opening else { return };
+        let failure = match opening.stage {
+            Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
+            _ => Failure::Timeout,
+        };
+        let stage = match opening.stage {
+            Stage::Dns => "looking up the name",
+            Stage::Tcp => "connecting",
+            Stage::Tls => "in the TLS handshake",
+            Stage::Upgrade => "waiting for the answer to the upgrade",
+            Stage::Steps(_) => "in an on_open step",
+            Stage::Subscribing(_) => "waiting for a subscription to be acknowledged",
+        };
+        self.recorder.sample("timeout", stage.as_bytes());
+        self.lost(c, Cause::Failed(failure), now);
+    }
+}

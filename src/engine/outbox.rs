@@ -1,0 +1,99 @@
+//! Bytes on their way out of one connection, with what each frame is: what could not be written when a
+//! connection ends is known frame by frame, so that nothing counts as sent that never left.
+
+use super::stream::Stream;
+use std::collections::VecDeque;
+use std::io;
+
+/// What a queued frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A ping, pong, close, subscribe or step message.
+    Control,
+    /// A publish: ordinal in the group, phase it was due in.
+    Publish {
+        /// Which of the group's publishes.
+        ordinal: u8,
+        /// Phase of its intended time.
+        phase: u8,
+    },
+    /// A request, likewise.
+    Request {
+        /// Which of the group's requests.
+        ordinal: u8,
+        /// Phase of its intended time.
+        phase: u8,
+    },
+}
+
+struct Frame {
+    end: usize,
+    what: Written,
+}
+
+/// The queue of one connection. Exists only while there is something in it; empty ones wait in the
+/// shard's pool with their capacity, so that steady state allocates nothing.
+#[derive(Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    gone: usize,
+    frames: VecDeque<Frame>,
+}
+
+impl Outbox {
+    /// Where a frame is appended; [`Outbox::seal`] ends it.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Everything appended since the last seal is one frame of this kind.
+    pub fn seal(&mut self, what: Written) {
+        self.frames.push_back(Frame { end: self.bytes.len(), what });
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.gone
+    }
+
+    /// Writes what the socket takes and reports each frame that left whole. True when all is gone.
+    pub fn flush(&mut self, stream: &mut Stream, mut left: impl FnMut(Written)) -> io::Result<bool> {
+        let result = loop {
+            if self.gone == self.bytes.len() {
+                break Ok(!stream.wants_write());
+            }
+            match stream.write(&self.bytes[self.gone..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.gone += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Err(e),
+            }
+        };
+        while self.frames.front().is_some_and(|f| f.end <= self.gone) {
+            if let Some(frame) = self.frames.pop_front() {
+                left(frame.what);
+            }
+        }
+        if self.gone == self.bytes.len() {
+            self.bytes.clear();
+            self.gone = 0;
+        } else if self.gone > 64 * 1024 && self.gone > self.bytes.len() / 2 {
+            self.bytes.drain(..self.gone);
+            for frame in &mut self.frames {
+                frame.end -= self.gone;
+            }
+            self.gone = 0;
+        }
+        result
+    }
+
+    /// Empties it and says what never left whole, oldest first.
+    pub fn abandon(&mut self, mut kept: impl FnMut(Written)) {
+        for frame in self.frames.drain(..) {
+            kept(frame.what);
+        }
+        self.bytes.clear();
+        self.gone = 0;
+    }
+}

@@ -1,0 +1,276 @@
+//! Sending: publishes and requests when they are due, frames into the connection's queue, queues into sockets.
+
+use super::conn::{Conn, Pending, Piece, Publishing, State, Work};
+use super::end::Cause;
+use super::outbox::{Outbox, Written};
+use super::shard::{Group, Shard};
+use crate::metrics::{Counter, Timer};
+use crate::plan::{self, Builtin, Part, Plan, Purpose};
+use crate::protocol::{MIN_PAYLOAD, STAMP_LEN, Stamp, escape};
+use crate::transport::ws;
+
+/// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
+pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
+
+/// Queues kept for reuse.
+const POOL: usize = 1024;
+
+/// Appends `size` bytes of payload: head, stamp, filler. The stamp always fits.
+fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
+    let end = out.len() + size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD);
+    out.extend_from_slice(head);
+    out.extend_from_slice(&stamp.text());
+    out.resize(end, b'.');
+}
+
+impl Shard {
+    /// Queues a control frame or message: never dropped, whatever the queue holds.
+    pub(super) fn queue_control(&mut self, c: usize, opcode: ws::Opcode, payload: &[u8]) {
+        let Shard { conns, masks, pool, dirty, .. } = self;
+        let outbox = outbox(&mut conns[c], pool, dirty, c);
+        ws::push_frame(opcode, &[payload], masks.draw(), outbox.buffer());
+        outbox.seal(Written::Control);
+    }
+
+    /// Makes what a connection needs to publish and ask; built when it first is ready.
+    pub(super) fn prepare_work(&mut self, c: usize) {
+        let group = usize::from(self.conns[c].group);
+        let plan_group = &self.plan.groups()[group];
+        if plan_group.publish.is_empty() && plan_group.request.is_empty() {
+            return;
+        }
+        let number = self.number(c);
+        let phases = self.plan.phases().len();
+        let publishes: Vec<Publishing> = plan_group
+            .publish
+            .iter()
+            .enumerate()
+            .map(|(ordinal, publish)| {
+                let topic = self.fill(c, &publish.topic);
+                let envelope = self.groups[group].codec.publish(&topic, 1);
+                let mut head = Vec::new();
+                envelope.put_payload(&self.fill(c, &publish.payload), &mut head);
+                Publishing {
+                    topic,
+                    stream: self.plan.stream(number, ordinal as u32),
+                    seq: 0,
+                    first_ns: 0,
+                    by_phase: vec![0; phases],
+                    prefix: envelope.prefix,
+                    suffix: envelope.suffix,
+                    head,
+                }
+            })
+            .collect();
+        let json = self.groups[group].codec.is_json();
+        let requests = plan_group
+            .request
+            .iter()
+            .map(|request| {
+                let mut pieces = Vec::new();
+                let mut bytes = Vec::new();
+                for part in &request.send.parts {
+                    match part {
+                        Part::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                        Part::Builtin(Builtin::Id) => {
+                            pieces.push(Piece::Bytes(std::mem::take(&mut bytes)));
+                            pieces.push(Piece::Id);
+                        }
+                        Part::Builtin(Builtin::Payload) => {
+                            pieces.push(Piece::Bytes(std::mem::take(&mut bytes)));
+                            pieces.push(Piece::Payload);
+                        }
+                        other if json => escape(&self.value(c, other), &mut bytes),
+                        other => bytes.extend_from_slice(self.value(c, other).as_bytes()),
+                    }
+                }
+                pieces.push(Piece::Bytes(bytes));
+                pieces
+            })
+            .collect();
+        let sizes = plan::rng(self.plan.seed(), Purpose::Size, &[u64::from(number)]);
+        let work = self.conns[c].work.get_or_insert_default();
+        if work.next_id == 0 {
+            work.next_id = 1;
+        }
+        work.sizes = Some(sizes);
+        // A reconnected publisher goes on where it was: its streams' numbers are never used twice.
+        if work.publishes.is_empty() {
+            work.publishes = publishes;
+        }
+        work.requests = requests;
+    }
+
+    /// A publish is due.
+    pub(super) fn publish(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
+        let now = self.now();
+        let Shard { conns, groups, recorder, plan, masks, compose, pool, dirty, run, .. } = self;
+        let phase = plan.phase_at(intended);
+        recorder.count(Counter::Offered, phase, g, 1);
+        let conn = &mut conns[c];
+        if conn.state != State::Ready || is_full(conn, plan) {
+            recorder.count(Counter::Dropped, phase, g, 1);
+            return;
+        }
+        recorder.time(Timer::Lag, phase, g, now as i64 - intended as i64);
+        let planned = &plan.groups()[g].publish[ordinal];
+        let Some(work) = &mut conn.work else { return };
+        let Work { publishes, sizes, next_id, .. } = &mut **work;
+        let (Some(publishing), Some(sizes)) = (publishes.get_mut(ordinal), sizes) else { return };
+        let size = plan::payload_size(planned.size, sizes);
+        let stamp = Stamp { run: *run, stream: publishing.stream, seq: publishing.seq, intended_ns: intended, sent_ns: now };
+        compose.clear();
+        if groups[g].codec.publish_has_id() {
+            let envelope = groups[g].codec.publish(&publishing.topic, *next_id);
+            *next_id += 1;
+            publishing.prefix = envelope.prefix;
+            publishing.suffix = envelope.suffix;
+        }
+        compose.extend_from_slice(&publishing.prefix);
+        put_payload(compose, &publishing.head, &stamp, size);
+        compose.extend_from_slice(&publishing.suffix);
+        if publishing.seq == 0 {
+            publishing.first_ns = now;
+        }
+        publishing.seq += 1;
+        publishing.by_phase[phase] += 1;
+        let outbox = outbox(conn, pool, dirty, c);
+        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        outbox.seal(Written::Publish { ordinal: ordinal as u8, phase: phase as u8 });
+    }
+
+    /// A request is due.
+    pub(super) fn request(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
+        let now = self.now();
+        let Shard { conns, groups, recorder, plan, masks, compose, pool, dirty, run, .. } = self;
+        let phase = plan.phase_at(intended);
+        recorder.count(Counter::RequestsOffered, phase, g, 1);
+        let conn = &mut conns[c];
+        if conn.state != State::Ready || is_full(conn, plan) {
+            recorder.count(Counter::RequestsDropped, phase, g, 1);
+            return;
+        }
+        recorder.time(Timer::Lag, phase, g, now as i64 - intended as i64);
+        let planned = &plan.groups()[g].request[ordinal];
+        let generation = conn.generation;
+        let Some(work) = &mut conn.work else { return };
+        let Work { requests, sizes, next_id, pending, .. } = &mut **work;
+        let (Some(pieces), Some(sizes)) = (requests.get(ordinal), sizes) else { return };
+        let id = *next_id;
+        *next_id += 1;
+        let stamp = Stamp { run: *run, stream: REQUEST_STREAMS + ordinal as u32, seq: id, intended_ns: intended, sent_ns: now };
+        compose.clear();
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => compose.extend_from_slice(bytes),
+                Piece::Id => put_number(compose, id),
+                Piece::Payload => put_payload(compose, &[], &stamp, plan::payload_size(planned.size, sizes)),
+            }
+        }
+        pending.push_back(Pending { id, intended_ns: intended, sent_ns: now, ordinal: ordinal as u8 });
+        groups[g].deadlines[ordinal].push_back((now + planned.timeout.as_nanos() as u64, c as u32, generation, id));
+        let outbox = outbox(conn, pool, dirty, c);
+        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        outbox.seal(Written::Request { ordinal: ordinal as u8, phase: phase as u8 });
+    }
+
+    /// Requests whose time is up.
+    pub(super) fn expire_requests(&mut self, now: u64) {
+        let Shard { groups, conns, recorder, plan, .. } = self;
+        for (g, Group { deadlines, .. }) in groups.iter_mut().enumerate() {
+            for queue in deadlines {
+                while let Some(&(deadline, c, generation, id)) = queue.front() {
+                    if deadline > now {
+                        break;
+                    }
+                    queue.pop_front();
+                    let conn = &mut conns[c as usize];
+                    // Those of a lost connection were counted when it was lost.
+                    if conn.generation != generation {
+                        continue;
+                    }
+                    if let Some(pending) = conn.work.as_mut().and_then(|w| take_pending(w, |p| p.id == id)) {
+                        recorder.count(Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes every queue that got something in this turn: frames due together leave in one write.
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for c in dirty.drain(..) {
+            self.flush(c as usize);
+        }
+        // What a failing connection queued on others' behalf is written in the next turn.
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    /// Writes a connection's queue as far as the socket takes it; a blocked one parks only itself.
+    pub(super) fn flush(&mut self, c: usize) {
+        let now_phase = self.phase;
+        let Shard { conns, recorder, pool, blocked, .. } = self;
+        let conn = &mut conns[c];
+        let g = usize::from(conn.group);
+        let (Some(stream), Some(outbox)) = (&mut conn.stream, &mut conn.outbox) else { return };
+        let before = outbox.waiting();
+        let result = outbox.flush(stream, |what| match what {
+            Written::Publish { phase, .. } => recorder.count(Counter::Sent, usize::from(phase), g, 1),
+            Written::Request { phase, .. } => recorder.count(Counter::Requests, usize::from(phase), g, 1),
+            Written::Control => {}
+        });
+        recorder.count(Counter::BytesSent, now_phase, g, (before - outbox.waiting()) as u64);
+        match result {
+            Ok(true) => {
+                if conn.blocked {
+                    conn.blocked = false;
+                    *blocked -= 1;
+                }
+                if let Some(outbox) = conn.outbox.take()
+                    && pool.len() < POOL
+                {
+                    pool.push(outbox);
+                }
+            }
+            Ok(false) => {
+                if !conn.blocked {
+                    conn.blocked = true;
+                    *blocked += 1;
+                }
+            }
+            Err(e) => {
+                let now = self.now();
+                self.lost(c, Cause::Socket(e), now);
+            }
+        }
+    }
+}
+
+fn is_full(conn: &Conn, plan: &Plan) -> bool {
+    conn.outbox.as_ref().is_some_and(|o| o.waiting() >= plan.target().max_queue)
+}
+
+fn put_number(out: &mut Vec<u8>, number: u64) {
+    use std::io::Write;
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+/// Takes the request that matches out of the queue; nearly always it is the first.
+pub(super) fn take_pending(work: &mut Work, matches: impl Fn(&Pending) -> bool) -> Option<Pending> {
+    let at = work.pending.iter().position(matches)?;
+    if at == 0 { work.pending.pop_front() } else { work.pending.remove(at) }
+}
+
+/// The connection's queue, from the pool if it has none, and the connection on the list to flush.
+fn outbox<'a>(conn: &'a mut Conn, pool: &mut Vec<Box<Outbox>>, dirty: &mut Vec<u32>, c: usize) -> &'a mut Outbox {
+    let outbox = conn.outbox.get_or_insert_with(|| {
+        dirty.push(c as u32);
+        pool.pop().unwrap_or_default()
+    });
+    // A blocked queue is flushed when the socket says so, and only then.
+    outbox
+}
