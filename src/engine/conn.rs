@@ -5,6 +5,7 @@
 
 use super::outbox::Outbox;
 use super::stream::Stream;
+use super::tail::Topics;
 use crate::transport::ws;
 use std::collections::VecDeque;
 
@@ -59,6 +60,8 @@ pub struct Conn {
     pub ping_ns: u64,
     /// Its queue did not fit the socket.
     pub blocked: bool,
+    /// What it subscribed to.
+    pub topics: Topics,
     /// Frame decoding, and what is incomplete of it.
     pub inbound: ws::Inbound,
     /// While it opens.
@@ -89,6 +92,7 @@ impl Conn {
             lost_ns: 0,
             ping_ns: 0,
             blocked: false,
+            topics: Topics::None,
             inbound: ws::Inbound::default(),
             opening: None,
             outbox: None,

@@ -1,1 +1,173 @@
-//! engine
+//! One shard: its connections' lives, its schedule, its loop.
+//!
+//! Plain and TLS connections live in one flat table, driven by an epoll instance of the shard's own that
+//! runs as one task of a single-threaded runtime. There are no locks, no channels between threads, no
+//! timer per message and no buffer per idle connection; the measurements that led here are in
+//! `ARCHITECTURE.md`. The engine sees a [`Plan`](crate::plan::Plan), never YAML, files or pipes.
+
+mod clock;
+mod conn;
+mod dns;
+mod end;
+mod inbound;
+mod mask;
+mod open;
+mod outbox;
+mod shard;
+mod stream;
+mod tail;
+mod traffic;
+mod wheel;
+
+pub use clock::monotonic_ns;
+
+use crate::metrics::{Snapshot, StreamEnd};
+use crate::plan::Plan;
+use shard::{Shard, Stretch};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// Which share of which plan.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The whole plan.
+    pub plan: Plan,
+    /// The run's tag in stamps: messages of other runs are told apart by it.
+    pub run: u32,
+    /// This shard, from 0.
+    pub shard: u32,
+    /// Shards in all.
+    pub shards: u32,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Control {
+    /// Start the run's clock at this moment of CLOCK_MONOTONIC, nanoseconds.
+    Start {
+        /// The moment.
+        at: u64,
+    },
+    /// Open and send no more; whatever was due and did not leave is cancelled.
+    Stop,
+    /// How far every stream of the run came: wait for what is still under way.
+    Streams(Vec<StreamEnd>),
+    /// Close every connection and end.
+    Finish,
+}
+
+/// What a shard tells.
+#[derive(Debug)]
+pub enum Report {
+    /// Laid out, and waiting for the start.
+    Ready,
+    /// What was recorded in the last second.
+    Snapshot(Snapshot),
+    /// Everything scheduled has left; how far this shard's streams came.
+    Published(Vec<StreamEnd>),
+    /// Nothing is under way any more, or it was waited for long enough.
+    Settled,
+    /// Everything is closed; the last snapshot went before.
+    Finished,
+}
+
+/// Why a shard cannot go on.
+#[derive(Debug)]
+pub enum EngineError {
+    /// The kernel's event queue or timer failed.
+    Poll(io::Error),
+    /// TLS cannot be set up.
+    Tls(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineError::Poll(e) => write!(f, "the event loop failed: {e}"),
+            EngineError::Tls(e) => write!(f, "TLS cannot be set up: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+/// The shard's epoll instance as seen by the runtime: readable when any of its sockets is.
+struct Queue(RawFd);
+
+impl AsRawFd for Queue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+/// Runs a shard to its end. To be called inside a `tokio::runtime::LocalRuntime` (lookups are local tasks).
+/// Ends early, without a word, when the control channel closes: whoever gave the orders is gone.
+///
+/// # Errors
+/// What no connection is to blame for; see [`EngineError`].
+pub async fn run(
+    spec: Spec,
+    mut control: UnboundedReceiver<Control>,
+    report: UnboundedSender<Report>,
+) -> Result<(), EngineError> {
+    let mut shard = Shard::new(spec)?;
+    let queue = AsyncFd::with_interest(Queue(shard.poll.as_raw_fd()), Interest::READABLE).map_err(EngineError::Poll)?;
+    // Whoever listens to the reports also holds the control channel: its end shows there.
+    let tell = |what| drop(report.send(what));
+    tell(Report::Ready);
+    loop {
+        let more = shard.turn()?;
+        if let Some(snapshot) = shard.snapshot_due() {
+            tell(Report::Snapshot(snapshot));
+        }
+        let now = shard.now();
+        if shard.published(now) {
+            tell(Report::Published(shard.stream_ends()));
+        }
+        if shard.settled(now) {
+            tell(Report::Settled);
+        }
+        if shard.stretch == Stretch::Done {
+            let snapshot = shard.snapshot(now, true);
+            tell(Report::Snapshot(snapshot));
+            tell(Report::Finished);
+            return Ok(());
+        }
+        shard.arm()?;
+        if more {
+            // A busy shard still hears: orders first, then the other tasks of this thread.
+            match control.try_recv() {
+                Ok(order) => obey(&mut shard, order)?,
+                Err(tokio::sync::mpsc::error::TryRecvError::Empty) => {}
+                Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => return Ok(()),
+            }
+            tokio::task::yield_now().await;
+            continue;
+        }
+        tokio::select! {
+            biased;
+            order = control.recv() => match order {
+                Some(order) => obey(&mut shard, order)?,
+                None => return Ok(()),
+            },
+            Some(looked) = shard.resolver.next() => shard.looked_up(looked),
+            ready = queue.readable() => ready.map_err(EngineError::Poll)?.clear_ready(),
+        }
+    }
+}
+
+fn obey(shard: &mut Shard, order: Control) -> Result<(), EngineError> {
+    match order {
+        Control::Start { at } => shard.start(at),
+        Control::Stop => shard.stop(),
+        Control::Streams(ends) => {
+            shard.close_streams(ends);
+            Ok(())
+        }
+        Control::Finish => shard.finish(),
+    }
+}

@@ -5,6 +5,7 @@ use super::conn::{Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
 use super::shard::Shard;
+use super::tail::Topics;
 use super::stream::Stream;
 use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Timer};
@@ -129,9 +130,9 @@ impl Shard {
         if !endpoint.tls {
             return self.send_upgrade(c);
         }
-        let name = self.plan.target().tls.server_name.as_deref().unwrap_or(&endpoint.host);
+        let host = endpoint.host.clone();
         let session = self.tls.clone().ok_or_else(|| io::Error::other("no TLS settings")).and_then(|config| {
-            let name = tls::server_name(name).map_err(io::Error::other)?;
+            let name = tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
             rustls::ClientConnection::new(config, name).map_err(io::Error::other)
         });
         match session {
@@ -192,7 +193,6 @@ impl Shard {
         let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
         let made = handshake::request(
-            &mut request,
             &handshake::Request {
                 host: &endpoint.host,
                 port: endpoint.port,
@@ -202,6 +202,7 @@ impl Shard {
                 subprotocols: &self.plan.target().subprotocols,
                 key: &key,
             },
+            &mut request,
         );
         if let Err(e) = made {
             // A captured value or a CSV cell that cannot stand in a header.
@@ -217,7 +218,12 @@ impl Shard {
         let Some(mut opening) = self.conns[c].opening.take() else { return };
         opening.response.extend_from_slice(bytes);
         let target = self.plan.target();
-        let parsed = handshake::response(&opening.response, &opening.key, &target.subprotocols, target.max_header);
+        let expected = handshake::Expected {
+            key: &opening.key,
+            subprotocols: &target.subprotocols,
+            max_header: target.max_header,
+        };
+        let parsed = handshake::response(&opening.response, &expected);
         let response = std::mem::take(&mut opening.response);
         self.conns[c].opening = Some(opening);
         match parsed {
@@ -230,7 +236,7 @@ impl Shard {
                 self.step_done(c, Timer::Upgrade, now);
                 let generation = self.conns[c].generation;
                 self.run_steps(c, 0, now);
-                let behind = &response[accepted.consumed..];
+                let behind = &response[accepted.used..];
                 if !behind.is_empty() && self.conns[c].generation == generation {
                     self.frames(c, behind, now);
                 }
@@ -354,10 +360,11 @@ impl Shard {
         let g = usize::from(self.conns[c].group);
         let topics = self.plan.groups()[g].subscribe.len();
         let mut sent = 0;
-        for t in 0..topics {
-            let topic = self.fill(c, &self.plan.groups()[g].subscribe[t]);
+        let names: Vec<String> = (0..topics).map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t])).collect();
+        self.conns[c].topics = if self.groups[g].codec.is_json() { Topics::of(&names) } else { Topics::Any };
+        for (t, topic) in names.iter().enumerate() {
             let mut message = Vec::new();
-            if self.groups[g].codec.subscribe(&topic, t as u64 + 1, &mut message) {
+            if self.groups[g].codec.subscribe(topic, t as u64 + 1, &mut message) {
                 self.queue_control(c, Opcode::Text, &message);
                 sent += 1;
             }

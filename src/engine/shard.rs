@@ -2,10 +2,11 @@
 //! files of their own (`open`, `inbound`, `traffic`, `end`, `tail`), all as methods of [`Shard`].
 
 use super::clock::{self, Alarm};
-use super::conn::{Conn, State};
+use super::conn::Conn;
 use super::dns::Resolver;
 use super::mask::Masks;
 use super::outbox::Outbox;
+use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::metrics::{Counter, Delivery, Gauges, Recorder, Snapshot};
@@ -39,7 +40,6 @@ pub(super) struct Group {
     pub base: usize,
     /// Index in the group of that connection.
     pub first: u32,
-    /// Whether stamped messages are anything to it (it subscribes, or speaks raw).
     pub openings: Openings,
     pub publishes: Vec<Schedule>,
     pub requests: Vec<Schedule>,
@@ -51,7 +51,7 @@ pub(super) struct Group {
 }
 
 /// How far the run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stretch {
     /// Before the start.
     Waiting,
@@ -90,7 +90,11 @@ pub struct Shard {
     pub(super) dirty: Vec<u32>,
     /// Connections whose socket may still hold bytes: an edge is reported once.
     pub(super) again: Vec<u32>,
-    pub(super) topics: HashMap<u32, Option<u64>>,
+    pub(super) origins: HashMap<u32, Origin>,
+    pub(super) tail: Option<Tail>,
+    pub(super) told_published: bool,
+    pub(super) drained_by: Option<u64>,
+    look_ns: u64,
     pub(super) stretch: Stretch,
     pub(super) finish_from: usize,
     started_at: u64,
@@ -159,7 +163,11 @@ impl Shard {
             pool: Vec::new(),
             dirty: Vec::new(),
             again: Vec::new(),
-            topics: HashMap::new(),
+            origins: HashMap::new(),
+            tail: None,
+            told_published: false,
+            drained_by: None,
+            look_ns: u64::MAX,
             stretch: Stretch::Waiting,
             finish_from: 0,
             started_at: 0,
@@ -212,6 +220,9 @@ impl Shard {
         }
         let now = self.now();
         self.phase = self.plan.phase_at(now);
+        if self.look_ns <= now {
+            self.look_ns = u64::MAX;
+        }
         more |= self.read_again(now);
         self.fire_timers(now);
         self.expire_requests(now);
@@ -227,7 +238,6 @@ impl Shard {
             more |= self.finish_some(now);
         }
         self.flush_dirty();
-        self.arm()?;
         Ok(more || !self.again.is_empty())
     }
 
@@ -364,6 +374,7 @@ impl Shard {
     fn next_due(&self) -> u64 {
         let mut next = (self.snapshots + 1) * SNAPSHOT_NS;
         let mut at = |due: Option<u64>| next = due.map_or(next, |d| d.min(next));
+        at(Some(self.look_ns));
         at(self.wheel.next_ns());
         for group in &self.groups {
             for queue in &group.deadlines {
@@ -380,14 +391,25 @@ impl Shard {
         next
     }
 
-    fn arm(&mut self) -> Result<(), EngineError> {
-        let at = self.started_at + self.next_due();
-        self.alarm.arm(at).map_err(EngineError::Poll)
+    /// Sets the alarm for whatever is due next.
+    pub fn arm(&mut self) -> Result<(), EngineError> {
+        match self.stretch {
+            Stretch::Waiting => Ok(()),
+            _ => {
+                let next = self.next_due();
+                self.wake_by(next)
+            }
+        }
     }
 
-    /// Wakes the loop no later than this, on the run's clock.
+    /// Makes the loop come round at this moment, beside whatever else is due.
+    pub(super) fn look_at(&mut self, at_ns: u64) {
+        self.look_ns = self.look_ns.min(at_ns);
+    }
+
+    /// Sets the alarm for a moment on the run's clock.
     pub(super) fn wake_by(&mut self, at_ns: u64) -> Result<(), EngineError> {
-        let at = self.started_at + at_ns.min(self.next_due());
+        let at = self.started_at + at_ns;
         self.alarm.arm(at).map_err(EngineError::Poll)
     }
 
@@ -444,9 +466,6 @@ impl Shard {
         plan::render(template, |part| self.value(c, part).into())
     }
 
-    pub(super) fn is_over(&self, c: usize) -> bool {
-        matches!(self.conns[c].state, State::Over | State::Idle)
-    }
 }
 
 /// Resident memory of this process in bytes, 0 where it cannot be read.

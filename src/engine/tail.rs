@@ -1,0 +1,278 @@
+//! Where streams come from and who is owed them: the topic of a stream, the accounts of losses, and the
+//! closing of the tail once every publisher has said how far it came.
+
+use super::EngineError;
+use super::conn::State;
+use super::end::Cause;
+use super::shard::{Shard, Stretch};
+use super::wheel::TICK_NS;
+use crate::metrics::{Failure, StreamEnd};
+use crate::plan::{self, Part, VarSource};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How often a settling tail is looked at.
+const LOOK_NS: u64 = 5 * TICK_NS;
+
+/// What is known of a stream from the plan alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// Hash of its topic; `None` where it cannot be known here (captured variables, no topics).
+    pub topic: Option<u64>,
+    /// Nothing of it is due before this.
+    pub starts_ns: u64,
+}
+
+/// What a connection subscribed to.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Topics {
+    /// Nothing.
+    #[default]
+    None,
+    /// One topic: most do.
+    One(u64),
+    /// Several.
+    Many(Box<[u64]>),
+    /// Whatever comes: raw, or patterns that only the target can tell.
+    Any,
+}
+
+impl Topics {
+    /// Of these names.
+    pub fn of(names: &[String]) -> Self {
+        match names {
+            [] => Topics::None,
+            _ if names.iter().any(|n| n.contains(['*', '#', '>'])) => Topics::Any,
+            [one] => Topics::One(topic_hash(one)),
+            many => Topics::Many(many.iter().map(|n| topic_hash(n)).collect()),
+        }
+    }
+
+    fn takes(&self, origin: &Origin) -> bool {
+        match (self, origin.topic) {
+            (Topics::None, _) => false,
+            (Topics::Any, _) | (_, None) => true,
+            (Topics::One(mine), Some(topic)) => *mine == topic,
+            (Topics::Many(mine), Some(topic)) => mine.contains(&topic),
+        }
+    }
+
+    fn hashes(&self) -> &[u64] {
+        match self {
+            Topics::One(one) => std::slice::from_ref(one),
+            Topics::Many(many) => many,
+            Topics::None | Topics::Any => &[],
+        }
+    }
+}
+
+fn topic_hash(topic: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The closing of the tail.
+pub(super) struct Tail {
+    by_topic: HashMap<u64, Vec<StreamEnd>>,
+    all: Vec<StreamEnd>,
+    phase_starts: Vec<u64>,
+    /// Connections that are still owed something.
+    owed: Vec<u32>,
+    deadline_ns: u64,
+    look_ns: u64,
+}
+
+impl Shard {
+    /// Where a stream comes from. Asked for every delivery, computed once a stream.
+    pub(super) fn origin(&mut self, stream: u32) -> Origin {
+        if let Some(origin) = self.origins.get(&stream) {
+            return *origin;
+        }
+        let (number, ordinal) = self.plan.stream_owner(stream);
+        let group = &self.plan.groups()[self.plan.group_of(number)];
+        let origin = match group.publish.get(ordinal as usize) {
+            None => Origin { topic: None, starts_ns: 0 },
+            Some(publish) => {
+                let index = number - group.first;
+                let captured = publish.topic.parts.iter().any(|part| {
+                    matches!(part, Part::Var(slot) if matches!(group.vars.get(*slot as usize).map(|v| &v.source), Some(VarSource::Captured) | None))
+                });
+                let topic = plan::render(&publish.topic, |part| match part {
+                    Part::Text(text) => text.clone().into(),
+                    Part::Var(slot) => plan::var_value(self.plan.seed(), group, *slot, index).into(),
+                    Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
+                    Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
+                    Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
+                    Part::Builtin(_) => "".into(),
+                });
+                Origin {
+                    topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
+                    starts_ns: publish.profile.segments.first().map_or(0, |s| s.start.as_nanos() as u64),
+                }
+            }
+        };
+        self.origins.insert(stream, origin);
+        origin
+    }
+
+    /// Whether a connection subscribed to a stream's topic.
+    pub(super) fn subscribes(&self, c: usize, origin: &Origin) -> bool {
+        self.conns[c].topics.takes(origin)
+    }
+
+    /// Counts the losses that became final.
+    pub(super) fn book_losses(&mut self) {
+        let Shard { delivery, recorder, groups, plan, .. } = self;
+        for loss in delivery.losses() {
+            let g = plan.group_of(loss.conn);
+            debug_assert!(g < groups.len());
+            for counter in loss.counters() {
+                recorder.count(*counter, loss.phase, g, loss.count);
+            }
+        }
+    }
+
+    /// Whether everything scheduled has left (or its time is over): then the streams' ends are known.
+    pub(super) fn published(&mut self, now: u64) -> bool {
+        if self.stretch != Stretch::Draining || self.told_published {
+            return false;
+        }
+        let drain = self.plan.generator().drain.as_nanos() as u64;
+        if self.blocked > 0 {
+            let deadline = *self.drained_by.get_or_insert(now + drain);
+            if now < deadline {
+                self.look_at(now + LOOK_NS);
+                return false;
+            }
+            // Sockets that took nothing for the whole drain will not: what they hold is dropped, not lost.
+            for c in 0..self.conns.len() {
+                if self.conns[c].blocked {
+                    self.lost(c, Cause::Failed(Failure::Timeout), now);
+                }
+            }
+        }
+        self.told_published = true;
+        true
+    }
+
+    /// How far each stream of this shard came.
+    pub(super) fn stream_ends(&self) -> Vec<StreamEnd> {
+        let works = self.conns.iter().filter_map(|conn| conn.work.as_ref());
+        works
+            .flat_map(|work| &work.publishes)
+            .filter(|p| p.seq > 0)
+            .map(|p| StreamEnd { stream: p.stream, first_ns: p.first_ns, published: p.by_phase.clone() })
+            .collect()
+    }
+
+    /// Every publisher's ends are known: from now on it is only a question of waiting.
+    pub(super) fn close_streams(&mut self, ends: Vec<StreamEnd>) {
+        let now = self.now();
+        let mut by_topic: HashMap<u64, Vec<StreamEnd>> = HashMap::new();
+        for end in &ends {
+            if let Some(topic) = self.origin(end.stream).topic {
+                by_topic.entry(topic).or_default().push(end.clone());
+            }
+        }
+        let owed = (0..self.conns.len()).filter(|c| !matches!(self.conns[*c].topics, Topics::None)).map(|c| c as u32);
+        self.tail = Some(Tail {
+            owed: owed.collect(),
+            by_topic,
+            all: ends,
+            phase_starts: self.plan.phases().iter().map(|p| p.start.as_nanos() as u64).collect(),
+            deadline_ns: now + self.plan.generator().drain.as_nanos() as u64,
+            look_ns: 0,
+        });
+    }
+
+    /// Whether the tail is closed: all arrived, or waited for long enough. True once.
+    pub(super) fn settled(&mut self, now: u64) -> bool {
+        let Some(mut tail) = self.tail.take() else { return false };
+        if now < tail.look_ns {
+            self.look_at(tail.look_ns);
+            self.tail = Some(tail);
+            return false;
+        }
+        let mut owed = std::mem::take(&mut tail.owed);
+        owed.retain(|c| {
+            let (number, ready, ends) = self.account(*c as usize, &tail);
+            self.delivery.outstanding(number, ready, ends, &tail.phase_starts) > 0
+        });
+        tail.owed = owed;
+        let asked = self.groups.iter().any(|g| g.deadlines.iter().any(|queue| {
+            queue.iter().any(|(_, c, generation, id)| {
+                let conn = &self.conns[*c as usize];
+                conn.generation == *generation && conn.work.as_ref().is_some_and(|w| w.pending.iter().any(|p| p.id == *id))
+            })
+        }));
+        if (!tail.owed.is_empty() || asked) && now < tail.deadline_ns {
+            tail.look_ns = now + LOOK_NS;
+            self.look_at(tail.look_ns);
+            self.tail = Some(tail);
+            return false;
+        }
+        for c in 0..self.conns.len() {
+            if matches!(self.conns[c].topics, Topics::None) {
+                continue;
+            }
+            let (number, ready, ends) = self.account(c, &tail);
+            let ends: Vec<StreamEnd> = ends.into_iter().cloned().collect();
+            self.delivery.close_tail(number, ready, &ends, &tail.phase_starts);
+        }
+        // Of streams whose shard is gone only the holes are known.
+        self.delivery.close_gaps();
+        self.book_losses();
+        self.time_out_pending();
+        true
+    }
+
+    /// A connection's number, when it was first ready, and the ends of the streams it is owed.
+    fn account<'a>(&'a self, c: usize, tail: &'a Tail) -> (u32, Option<u64>, Vec<&'a StreamEnd>) {
+        let conn = &self.conns[c];
+        let number = self.number(c);
+        let ready = (conn.first_ready_ns != u64::MAX).then_some(conn.first_ready_ns);
+        let ends = match &conn.topics {
+            // Which streams a pattern takes only the target knows: those that have come at all.
+            Topics::Any => tail.all.iter().filter(|end| self.delivery.knows(number, end.stream)).collect(),
+            topics => topics.hashes().iter().filter_map(|t| tail.by_topic.get(t)).flatten().collect(),
+        };
+        (number, ready, ends)
+    }
+
+    /// Requests that got no answer by the end of the drain.
+    fn time_out_pending(&mut self) {
+        let Shard { conns, recorder, plan, .. } = self;
+        for conn in conns {
+            let g = usize::from(conn.group);
+            if let Some(work) = &mut conn.work {
+                for pending in work.pending.drain(..) {
+                    recorder.count(crate::metrics::Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+                }
+            }
+        }
+    }
+
+    /// Begins to close everything.
+    pub(super) fn finish(&mut self) -> Result<(), EngineError> {
+        if self.stretch < Stretch::Finishing {
+            self.stretch = Stretch::Finishing;
+            self.finish_from = 0;
+        }
+        let now = self.now();
+        self.wake_by(now)
+    }
+
+    /// Stops opening and sending; what is open stays so until it is told to finish.
+    pub(super) fn stop(&mut self) -> Result<(), EngineError> {
+        self.stopped = true;
+        for c in 0..self.conns.len() {
+            if self.conns[c].state == State::Waiting {
+                self.waiting -= 1;
+                self.conns[c].state = State::Over;
+            }
+        }
+        let now = self.now();
+        self.wake_by(now)
+    }
+}
