@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 fn read(clock: Clock) -> u64 {
-    clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+    clock_gettime(clock).map_or(0, |t| {
+        t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+    })
 }
 
 /// CLOCK_MONOTONIC in nanoseconds: one clock for every process of a machine.
@@ -31,8 +33,15 @@ pub struct Alarm {
 impl Alarm {
     /// An unarmed alarm, registered under `token`.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        registry.register(&mut SourceFd(&timer.as_fd().as_raw_fd()), token, Interest::READABLE)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
+        registry.register(
+            &mut SourceFd(&timer.as_fd().as_raw_fd()),
+            token,
+            Interest::READABLE,
+        )?;
         Ok(Alarm { timer, armed: None })
     }
 
@@ -42,7 +51,10 @@ impl Alarm {
             return Ok(());
         }
         let spec = TimeSpec::new((at / 1_000_000_000) as i64, (at % 1_000_000_000) as i64);
-        self.timer.set(Expiration::OneShot(spec), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.timer.set(
+            Expiration::OneShot(spec),
+            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+        )?;
         self.armed = Some(at);
         Ok(())
     }

@@ -110,8 +110,6 @@ pub enum Intent {
     Churn,
     /// The run ends.
     Finish,
-    /// It broke the rules (protocol error, too large): counts as a loss.
-    Punish,
 }
 
 /// What an opening is waiting for.

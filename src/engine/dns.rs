@@ -50,12 +50,24 @@ impl Resolver {
     pub fn new(target: &TargetConfig) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let entry = |host: &str, port| match host.parse::<IpAddr>() {
-            Ok(ip) => Entry { addresses: vec![SocketAddr::new(ip, port)], valid_until: u64::MAX, ..Entry::default() },
+            Ok(ip) => Entry {
+                addresses: vec![SocketAddr::new(ip, port)],
+                valid_until: u64::MAX,
+                ..Entry::default()
+            },
             Err(_) => Entry::default(),
         };
         Resolver {
-            entries: target.endpoints.iter().map(|e| entry(&e.host, e.port)).collect(),
-            names: target.endpoints.iter().map(|e| (e.host.clone(), e.port)).collect(),
+            entries: target
+                .endpoints
+                .iter()
+                .map(|e| entry(&e.host, e.port))
+                .collect(),
+            names: target
+                .endpoints
+                .iter()
+                .map(|e| (e.host.clone(), e.port))
+                .collect(),
             sender,
             receiver,
         }
@@ -76,9 +88,15 @@ impl Resolver {
             let sender = self.sender.clone();
             let asked = monotonic_ns();
             tokio::task::spawn_local(async move {
-                let result = tokio::net::lookup_host((host.as_str(), port)).await.map(|found| found.collect());
+                let result = tokio::net::lookup_host((host.as_str(), port))
+                    .await
+                    .map(|found| found.collect());
                 // The shard may have ended meanwhile; then nobody needs the answer.
-                let _ = sender.send(Looked { endpoint, took_ns: monotonic_ns() - asked, result });
+                let _ = sender.send(Looked {
+                    endpoint,
+                    took_ns: monotonic_ns() - asked,
+                    result,
+                });
             });
         }
         None
@@ -94,7 +112,10 @@ impl Resolver {
         let entry = &mut self.entries[looked.endpoint];
         entry.asking = false;
         let error = match looked.result {
-            Ok(addresses) if addresses.is_empty() => Some(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            Ok(addresses) if addresses.is_empty() => Some(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            )),
             Ok(addresses) => {
                 entry.addresses = addresses;
                 entry.valid_until = monotonic_ns() + KEEP_NS;
@@ -102,6 +123,10 @@ impl Resolver {
             }
             Err(e) => Some(e),
         };
-        Answer { took_ns: looked.took_ns, waiting: std::mem::take(&mut entry.waiting), error }
+        Answer {
+            took_ns: looked.took_ns,
+            waiting: std::mem::take(&mut entry.waiting),
+            error,
+        }
     }
 }

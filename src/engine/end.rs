@@ -62,14 +62,23 @@ impl Shard {
     pub(super) fn lost(&mut self, c: usize, cause: Cause, now: u64) {
         let phase = self.phase;
         let conn = &self.conns[c];
-        let (g, state, intent, peer_code) = (usize::from(conn.group), conn.state, conn.intent, conn.peer_code);
+        let (g, state, intent, peer_code) = (
+            usize::from(conn.group),
+            conn.state,
+            conn.intent,
+            conn.peer_code,
+        );
         let established = matches!(state, State::Ready | State::Closing);
         // After both Close frames any end of TCP will do.
         let shaken = state == State::Closing && peer_code != 0;
         let failure = match &cause {
             _ if shaken => None,
             Cause::Eof if established => Some(Failure::Eof),
-            Cause::Eof => Some(if conn.stream.as_ref().is_some_and(|s| s.tls.is_some()) { Failure::Eof } else { Failure::Handshake }),
+            Cause::Eof => Some(if conn.stream.as_ref().is_some_and(|s| s.tls.is_some()) {
+                Failure::Eof
+            } else {
+                Failure::Handshake
+            }),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
             Cause::Socket(e) => Some(failure_of(e)),
             Cause::Failed(failure) => Some(*failure),
@@ -87,11 +96,22 @@ impl Shard {
         }
         if established {
             let by_target = match intent {
-                Intent::None | Intent::Punish => !matches!(failure, Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)),
+                Intent::None => !matches!(
+                    failure,
+                    Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
+                ),
                 Intent::Churn | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
-            self.recorder.close(CloseKey { code, by_target, clean: shaken }, phase, g);
+            self.recorder.close(
+                CloseKey {
+                    code,
+                    by_target,
+                    clean: shaken,
+                },
+                phase,
+                g,
+            );
         }
         self.leave_ready(c);
         self.abandon(c);
@@ -126,12 +146,21 @@ impl Shard {
         let seed = self.plan.seed();
         let conn = &mut self.conns[c];
         let g = usize::from(conn.group);
-        let Some(reconnect) = &self.plan.groups()[g].reconnect else { return };
-        if reconnect.attempts.is_some_and(|most| u32::from(conn.attempt) >= most) {
+        let Some(reconnect) = &self.plan.groups()[g].reconnect else {
+            return;
+        };
+        if reconnect
+            .attempts
+            .is_some_and(|most| u32::from(conn.attempt) >= most)
+        {
             self.recorder.count(Counter::GaveUp, self.phase, g, 1);
             return;
         }
-        let key = [u64::from(number), u64::from(conn.generation), u64::from(conn.attempt)];
+        let key = [
+            u64::from(number),
+            u64::from(conn.generation),
+            u64::from(conn.attempt),
+        ];
         let mut rng = plan::rng(seed, Purpose::Backoff, &key);
         let previous = Duration::from_millis(u64::from(conn.backoff_ms));
         let wait = plan::backoff(reconnect, u32::from(conn.attempt), previous, &mut rng);
@@ -144,7 +173,10 @@ impl Shard {
 
     /// The backoff is over.
     pub(super) fn backoff_over(&mut self, c: usize, now: u64) {
-        if self.conns[c].state == State::Waiting && self.stretch < Stretch::Finishing && !self.stopped {
+        if self.conns[c].state == State::Waiting
+            && self.stretch < Stretch::Finishing
+            && !self.stopped
+        {
             self.waiting -= 1;
             self.open(c, now, now);
         }
@@ -152,7 +184,13 @@ impl Shard {
 
     /// What was queued and never left: publishes were dropped, and their numbers are free again.
     fn abandon(&mut self, c: usize) {
-        let Shard { conns, recorder, pool, plan, .. } = self;
+        let Shard {
+            conns,
+            recorder,
+            pool,
+            plan,
+            ..
+        } = self;
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
         if let Some(mut outbox) = conn.outbox.take() {
@@ -160,7 +198,10 @@ impl Shard {
             outbox.abandon(|what| match what {
                 Written::Publish { ordinal, phase } => {
                     recorder.count(Counter::Dropped, usize::from(phase), g, 1);
-                    if let Some(publishing) = work.as_mut().and_then(|w| w.publishes.get_mut(usize::from(ordinal))) {
+                    if let Some(publishing) = work
+                        .as_mut()
+                        .and_then(|w| w.publishes.get_mut(usize::from(ordinal)))
+                    {
                         publishing.seq -= 1;
                         publishing.by_phase[usize::from(phase)] -= 1;
                     }
@@ -180,7 +221,12 @@ impl Shard {
         }
         if let Some(work) = &mut conn.work {
             for pending in work.pending.drain(..) {
-                recorder.count(Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+                recorder.count(
+                    Counter::RequestTimeouts,
+                    plan.phase_at(pending.intended_ns),
+                    g,
+                    1,
+                );
             }
         }
     }
@@ -200,7 +246,11 @@ impl Shard {
     /// The close handshake, or the end of TCP after it, took too long.
     pub(super) fn close_timeout(&mut self, c: usize, now: u64) {
         if self.conns[c].state == State::Closing {
-            let cause = if self.conns[c].peer_code != 0 { Cause::Closed } else { Cause::Failed(Failure::CloseTimeout) };
+            let cause = if self.conns[c].peer_code != 0 {
+                Cause::Closed
+            } else {
+                Cause::Failed(Failure::CloseTimeout)
+            };
             self.lost(c, cause, now);
         }
     }
@@ -216,7 +266,9 @@ impl Shard {
     pub(super) fn ping(&mut self, c: usize, now: u64) {
         let conn = &mut self.conns[c];
         let g = usize::from(conn.group);
-        let Some(heartbeat) = self.plan.groups()[g].heartbeat else { return };
+        let Some(heartbeat) = self.plan.groups()[g].heartbeat else {
+            return;
+        };
         if conn.state != State::Ready {
             return;
         }
@@ -236,7 +288,12 @@ impl Shard {
         if conn.ping_ns != 0 && payload == conn.ping_ns.to_be_bytes() {
             let sent = conn.ping_ns;
             conn.ping_ns = 0;
-            self.recorder.time(Timer::Ping, self.phase, usize::from(conn.group), now as i64 - sent as i64);
+            self.recorder.time(
+                Timer::Ping,
+                self.phase,
+                usize::from(conn.group),
+                now as i64 - sent as i64,
+            );
         }
     }
 
@@ -244,12 +301,18 @@ impl Shard {
     pub(super) fn pong_check(&mut self, c: usize, now: u64) {
         let conn = &self.conns[c];
         let g = usize::from(conn.group);
-        let Some(heartbeat) = self.plan.groups()[g].heartbeat else { return };
-        if conn.state != State::Ready || conn.ping_ns == 0 || now < conn.ping_ns + heartbeat.timeout.as_nanos() as u64 {
+        let Some(heartbeat) = self.plan.groups()[g].heartbeat else {
+            return;
+        };
+        if conn.state != State::Ready
+            || conn.ping_ns == 0
+            || now < conn.ping_ns + heartbeat.timeout.as_nanos() as u64
+        {
             return;
         }
         let silent = now.saturating_sub(u64::from(conn.heard_ms) * 1_000_000);
-        self.recorder.time(Timer::Detect, self.phase, g, silent as i64);
+        self.recorder
+            .time(Timer::Detect, self.phase, g, silent as i64);
         self.lost(c, Cause::Failed(Failure::Dead), now);
     }
 
@@ -267,7 +330,13 @@ impl Shard {
                     self.waiting -= 1;
                     self.conns[c].state = State::Over;
                 }
-                State::Closing => self.conns[c].intent = if self.conns[c].intent == Intent::None { Intent::None } else { Intent::Finish },
+                State::Closing => {
+                    self.conns[c].intent = if self.conns[c].intent == Intent::None {
+                        Intent::None
+                    } else {
+                        Intent::Finish
+                    }
+                }
                 State::Idle | State::Over => {}
             }
         }

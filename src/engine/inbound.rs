@@ -76,8 +76,17 @@ impl Shard {
     pub(super) fn bytes(&mut self, c: usize, bytes: &[u8], now: u64) {
         let conn = &mut self.conns[c];
         conn.heard_ms = (now / 1_000_000) as u32;
-        self.recorder.count(Counter::BytesReceived, self.phase, usize::from(conn.group), bytes.len() as u64);
-        if conn.opening.as_ref().is_some_and(|o| o.stage == Stage::Upgrade) {
+        self.recorder.count(
+            Counter::BytesReceived,
+            self.phase,
+            usize::from(conn.group),
+            bytes.len() as u64,
+        );
+        if conn
+            .opening
+            .as_ref()
+            .is_some_and(|o| o.stage == Stage::Upgrade)
+        {
             self.upgrade_bytes(c, bytes, now);
         } else {
             self.frames(c, bytes, now);
@@ -124,14 +133,18 @@ impl Shard {
     }
 
     pub(super) fn count(&mut self, c: usize, counter: Counter) {
-        self.recorder.count(counter, self.phase, usize::from(self.conns[c].group), 1);
+        self.recorder
+            .count(counter, self.phase, usize::from(self.conns[c].group), 1);
     }
 
     fn close_frame(&mut self, c: usize, close: Close<'_>, now: u64) {
         let conn = &mut self.conns[c];
         conn.peer_code = close.code.unwrap_or(1005);
         if !close.reason.is_empty() {
-            self.recorder.sample(&format!("close {}", conn.peer_code), close.reason.as_bytes());
+            self.recorder.sample(
+                &format!("close {}", conn.peer_code),
+                close.reason.as_bytes(),
+            );
         }
         match conn.state {
             // Ours was first: the handshake is complete, and the peer ends TCP.
@@ -142,7 +155,11 @@ impl Shard {
                 self.conns[c].state = State::Closing;
                 self.closing += 1;
                 let payload = code.map(u16::to_be_bytes);
-                self.queue_control(c, Opcode::Close, payload.as_ref().map_or(&[], |p| p.as_slice()));
+                self.queue_control(
+                    c,
+                    Opcode::Close,
+                    payload.as_ref().map_or(&[], |p| p.as_slice()),
+                );
                 let timeout = self.plan.target().close_timeout.as_nanos() as u64;
                 self.set_timer(now + timeout, c, Due::CloseTimeout);
             }
@@ -174,7 +191,12 @@ impl Shard {
             }
             return;
         }
-        if self.conns[c].work.as_ref().is_some_and(|w| !w.pending.is_empty()) && self.reply_plain(c, message, now) {
+        if self.conns[c]
+            .work
+            .as_ref()
+            .is_some_and(|w| !w.pending.is_empty())
+            && self.reply_plain(c, message, now)
+        {
             return;
         }
         match self.groups[g].codec.classify(message) {
@@ -202,7 +224,9 @@ impl Shard {
             return;
         }
         let from_start = self.conns[c].first_ready_ns <= origin.starts_ns;
-        let arrival = self.delivery.receive(number, stamp.stream, stamp.seq, phase, from_start);
+        let arrival = self
+            .delivery
+            .receive(number, stamp.stream, stamp.seq, phase, from_start);
         let recorder = &mut self.recorder;
         for counter in arrival.counters() {
             recorder.count(*counter, phase, g, 1);
@@ -212,7 +236,12 @@ impl Shard {
             return;
         }
         let recorder = &mut self.recorder;
-        recorder.time(Timer::Latency, phase, g, now as i64 - stamp.intended_ns as i64);
+        recorder.time(
+            Timer::Latency,
+            phase,
+            g,
+            now as i64 - stamp.intended_ns as i64,
+        );
         recorder.time(Timer::Service, phase, g, now as i64 - stamp.sent_ns as i64);
     }
 
@@ -229,7 +258,11 @@ impl Shard {
         {
             return;
         }
-        self.answered(c, |p| p.id == stamp.seq && usize::from(p.ordinal) == ordinal, now);
+        self.answered(
+            c,
+            |p| p.id == stamp.seq && usize::from(p.ordinal) == ordinal,
+            now,
+        );
     }
 
     /// An answer that is known by an id or a text. False when it is none.
@@ -237,28 +270,51 @@ impl Shard {
         let g = usize::from(self.conns[c].group);
         for ordinal in 0..self.plan.groups()[g].request.len() {
             let matched = match &self.plan.groups()[g].request[ordinal].reply {
-                Reply::Id(path) => pointer::lookup(message, path).and_then(|found| found.number()).map(Some),
+                Reply::Id(path) => pointer::lookup(message, path)
+                    .and_then(|found| found.number())
+                    .map(Some),
                 Reply::Contains(text) => {
                     memchr::memmem::find(message, text.as_bytes()).map(|_| None)
                 }
                 Reply::Stamp => None,
             };
             let Some(id) = matched else { continue };
-            if self.answered(c, |p| usize::from(p.ordinal) == ordinal && id.is_none_or(|id| p.id == id), now) {
+            if self.answered(
+                c,
+                |p| usize::from(p.ordinal) == ordinal && id.is_none_or(|id| p.id == id),
+                now,
+            ) {
                 return true;
             }
         }
         false
     }
 
-    fn answered(&mut self, c: usize, matches: impl Fn(&super::conn::Pending) -> bool, now: u64) -> bool {
+    fn answered(
+        &mut self,
+        c: usize,
+        matches: impl Fn(&super::conn::Pending) -> bool,
+        now: u64,
+    ) -> bool {
         let conn = &mut self.conns[c];
         let g = usize::from(conn.group);
-        let Some(pending) = conn.work.as_mut().and_then(|w| take_pending(w, matches)) else { return false };
+        let Some(pending) = conn.work.as_mut().and_then(|w| take_pending(w, matches)) else {
+            return false;
+        };
         let phase = self.plan.phase_at(pending.intended_ns);
         self.recorder.count(Counter::Replies, phase, g, 1);
-        self.recorder.time(Timer::Rtt, phase, g, now as i64 - pending.intended_ns as i64);
-        self.recorder.time(Timer::RttService, phase, g, now as i64 - pending.sent_ns as i64);
+        self.recorder.time(
+            Timer::Rtt,
+            phase,
+            g,
+            now as i64 - pending.intended_ns as i64,
+        );
+        self.recorder.time(
+            Timer::RttService,
+            phase,
+            g,
+            now as i64 - pending.sent_ns as i64,
+        );
         true
     }
 
@@ -270,7 +326,8 @@ impl Shard {
             }
             _ => Failure::Protocol,
         };
-        self.recorder.sample("protocol", violation.to_string().as_bytes());
+        self.recorder
+            .sample("protocol", violation.to_string().as_bytes());
         // Tell the peer why, as far as its socket takes it at once, then fail the connection (RFC 6455 §7.1.7).
         self.queue_control(c, Opcode::Close, &violation.close_code().to_be_bytes());
         let generation = self.conns[c].generation;

@@ -20,13 +20,19 @@ impl Masks {
             let salt = super::clock::monotonic_ns() ^ (std::ptr::from_ref(&seed) as u64);
             seed[..8].copy_from_slice(&salt.to_le_bytes());
         }
-        Masks { rng: StdRng::from_seed(seed), drawn: [0; 64], at: 64 }
+        Masks {
+            rng: StdRng::from_seed(seed),
+            drawn: [0; 64],
+            at: 64,
+        }
     }
 
     /// The next frame's mask.
     pub fn draw(&mut self) -> [u8; 4] {
         if self.at == self.drawn.len() {
-            self.drawn.iter_mut().for_each(|mask| *mask = self.rng.next_u32());
+            self.drawn
+                .iter_mut()
+                .for_each(|mask| *mask = self.rng.next_u32());
             self.at = 0;
         }
         self.at += 1;

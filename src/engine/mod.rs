@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use shard::{Shard, Stretch};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -96,12 +96,12 @@ impl fmt::Display for EngineError {
 impl std::error::Error for EngineError {}
 
 /// The shard's epoll instance as seen by the runtime: readable when any of its sockets is.
-struct Queue(RawFd);
-
-impl AsRawFd for Queue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
+fn watch(poll: &mio::Poll) -> io::Result<AsyncFd<OwnedFd>> {
+    let queue = poll.registry().as_fd().try_clone_to_owned()?;
+    // SAFETY: the descriptor is a duplicate that the `AsyncFd` owns: it stays open, and the same, for as
+    // long as that lives.
+    unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) }
+        .map_err(|e| e.into_parts().1)
 }
 
 /// Runs a shard to its end. To be called inside a `tokio::runtime::LocalRuntime` (lookups are local tasks).
@@ -115,7 +115,7 @@ pub async fn run(
     report: UnboundedSender<Report>,
 ) -> Result<(), EngineError> {
     let mut shard = Shard::new(spec)?;
-    let queue = AsyncFd::with_interest(Queue(shard.poll.as_raw_fd()), Interest::READABLE).map_err(EngineError::Poll)?;
+    let queue = watch(&shard.poll).map_err(EngineError::Poll)?;
     // Whoever listens to the reports also holds the control channel: its end shows there.
     let tell = |what| drop(report.send(what));
     tell(Report::Ready);

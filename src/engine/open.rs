@@ -5,8 +5,8 @@ use super::conn::{Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
 use super::shard::Shard;
-use super::tail::Topics;
 use super::stream::Stream;
+use super::tail::Topics;
 use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Timer};
 use crate::plan::{self, Matcher, Part, Purpose, Step};
@@ -40,7 +40,8 @@ impl Shard {
         }));
         self.opening += 1;
         self.recorder.count(Counter::Attempts, phase, g, 1);
-        self.recorder.time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
+        self.recorder
+            .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
         let endpoint = self.plan.endpoint_of(self.number(c));
@@ -60,7 +61,8 @@ impl Shard {
             }
             if i == 0 {
                 let g = usize::from(self.conns[c].group);
-                self.recorder.time(Timer::Dns, self.phase, g, answer.took_ns as i64);
+                self.recorder
+                    .time(Timer::Dns, self.phase, g, answer.took_ns as i64);
             }
             if let Some(error) = &answer.error {
                 self.recorder.sample("dns", error.to_string().as_bytes());
@@ -76,10 +78,17 @@ impl Shard {
     }
 
     fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
-        let source = self.plan.source_of(self.number(c)).filter(|s| s.is_ipv4() == address.is_ipv4());
+        let source = self
+            .plan
+            .source_of(self.number(c))
+            .filter(|s| s.is_ipv4() == address.is_ipv4());
         let connected = socket::connect(address, source).and_then(|mut socket| {
             let token = Token(c | (self.conns[c].generation as usize) << 32);
-            self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.poll.registry().register(
+                &mut socket,
+                token,
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             Ok(socket)
         });
         match connected {
@@ -97,32 +106,38 @@ impl Shard {
 
     /// An event for a connection that is opening. True when it is used up.
     pub(super) fn dial_event(&mut self, c: usize, now: u64) -> bool {
-        let Some(opening) = &self.conns[c].opening else { return false };
+        let Some(opening) = &self.conns[c].opening else {
+            return false;
+        };
         match opening.stage {
             Stage::Dns => true,
             Stage::Tcp => {
                 self.tcp_event(c, now);
                 // What the event says beside the connect is read below once the upgrade is on its way.
-                !matches!(self.conns[c].opening.as_ref().map(|o| o.stage), Some(Stage::Upgrade))
+                !matches!(
+                    self.conns[c].opening.as_ref().map(|o| o.stage),
+                    Some(Stage::Upgrade)
+                )
             }
             Stage::Tls => {
                 self.tls_event(c, now);
-                !matches!(self.conns[c].opening.as_ref().map(|o| o.stage), Some(Stage::Upgrade))
+                !matches!(
+                    self.conns[c].opening.as_ref().map(|o| o.stage),
+                    Some(Stage::Upgrade)
+                )
             }
             Stage::Upgrade | Stage::Steps(_) | Stage::Subscribing(_) => false,
         }
     }
 
     fn tcp_event(&mut self, c: usize, now: u64) {
-        let Some(stream) = &self.conns[c].stream else { return };
-        match stream.socket.take_error() {
-            Ok(None) => {}
-            Ok(Some(e)) | Err(e) => return self.lost(c, Cause::Socket(e), now),
-        }
-        match stream.socket.peer_addr() {
-            Ok(_) => {}
+        let Some(stream) = &self.conns[c].stream else {
+            return;
+        };
+        match socket::connected(&stream.socket) {
+            Ok(true) => {}
             // Still connecting: the event was for something else.
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => return,
+            Ok(false) => return,
             Err(e) => return self.lost(c, Cause::Socket(e), now),
         }
         self.step_done(c, Timer::Tcp, now);
@@ -131,10 +146,15 @@ impl Shard {
             return self.send_upgrade(c);
         }
         let host = endpoint.host.clone();
-        let session = self.tls.clone().ok_or_else(|| io::Error::other("no TLS settings")).and_then(|config| {
-            let name = tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
-            rustls::ClientConnection::new(config, name).map_err(io::Error::other)
-        });
+        let session = self
+            .tls
+            .clone()
+            .ok_or_else(|| io::Error::other("no TLS settings"))
+            .and_then(|config| {
+                let name =
+                    tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
+                rustls::ClientConnection::new(config, name).map_err(io::Error::other)
+            });
         match session {
             Ok(session) => {
                 let conn = &mut self.conns[c];
@@ -152,7 +172,9 @@ impl Shard {
     }
 
     fn tls_event(&mut self, c: usize, now: u64) {
-        let Some(stream) = &mut self.conns[c].stream else { return };
+        let Some(stream) = &mut self.conns[c].stream else {
+            return;
+        };
         match stream.handshake() {
             Ok(false) => {}
             Ok(true) => {
@@ -171,7 +193,12 @@ impl Shard {
     fn step_done(&mut self, c: usize, timer: Timer, now: u64) {
         let conn = &mut self.conns[c];
         if let Some(opening) = &mut conn.opening {
-            self.recorder.time(timer, self.phase, usize::from(conn.group), now as i64 - opening.since_ns as i64);
+            self.recorder.time(
+                timer,
+                self.phase,
+                usize::from(conn.group),
+                now as i64 - opening.since_ns as i64,
+            );
             opening.since_ns = now;
         }
     }
@@ -185,9 +212,14 @@ impl Shard {
             Part::Text(text) => text.clone().into(),
             other => plan::percent_encode(&self.value(c, other)).into(),
         });
-        let headers: Vec<(String, String)> =
-            upgrade.headers.iter().map(|(name, value)| (name.clone(), self.fill(c, value))).collect();
-        let Some(opening) = &mut self.conns[c].opening else { return };
+        let headers: Vec<(String, String)> = upgrade
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), self.fill(c, value)))
+            .collect();
+        let Some(opening) = &mut self.conns[c].opening else {
+            return;
+        };
         opening.stage = Stage::Upgrade;
         let key = opening.key.clone();
         let endpoint = &self.plan.target().endpoints[endpoint_index];
@@ -215,7 +247,9 @@ impl Shard {
 
     /// Bytes of the answer to the upgrade, perhaps with the first frames behind it.
     pub(super) fn upgrade_bytes(&mut self, c: usize, bytes: &[u8], now: u64) {
-        let Some(mut opening) = self.conns[c].opening.take() else { return };
+        let Some(mut opening) = self.conns[c].opening.take() else {
+            return;
+        };
         opening.response.extend_from_slice(bytes);
         let target = self.plan.target();
         let expected = handshake::Expected {
@@ -244,17 +278,22 @@ impl Shard {
             Err(error) => {
                 let g = usize::from(self.conns[c].group);
                 let failure = match &error {
-                    HandshakeError::Status { status, reason, body, .. } => {
-                        self.recorder.status(*status, self.phase, g);
-                        let text = if body.is_empty() { reason.as_bytes() } else { body.as_slice() };
-                        self.recorder.sample(&format!("status {status}"), text);
+                    HandshakeError::Status { code, reason, body } => {
+                        self.recorder.status(*code, self.phase, g);
+                        let text = if body.is_empty() {
+                            reason.as_bytes()
+                        } else {
+                            body.as_slice()
+                        };
+                        self.recorder.sample(&format!("status {code}"), text);
                         Failure::Status
                     }
                     HandshakeError::AcceptKey => Failure::AcceptKey,
-                    HandshakeError::Subprotocol { .. } => Failure::Subprotocol,
-                    HandshakeError::HeaderTooLarge { .. } => Failure::HeaderTooLarge,
+                    HandshakeError::Subprotocol => Failure::Subprotocol,
+                    HandshakeError::HeaderTooLarge => Failure::HeaderTooLarge,
                     other => {
-                        self.recorder.sample("handshake", other.to_string().as_bytes());
+                        self.recorder
+                            .sample("handshake", other.to_string().as_bytes());
                         Failure::Handshake
                     }
                 };
@@ -290,8 +329,12 @@ impl Shard {
 
     /// A pause is over, or an expectation was not met in time.
     pub(super) fn step_timer(&mut self, c: usize, now: u64) {
-        let Some(opening) = &self.conns[c].opening else { return };
-        let Stage::Steps(step) = opening.stage else { return };
+        let Some(opening) = &self.conns[c].opening else {
+            return;
+        };
+        let Stage::Steps(step) = opening.stage else {
+            return;
+        };
         if opening.step_until_ns > now {
             // Of a step that is behind us.
             return;
@@ -299,7 +342,10 @@ impl Shard {
         let g = usize::from(self.conns[c].group);
         match self.plan.groups()[g].on_open.get(usize::from(step)) {
             Some(Step::Expect(_)) => {
-                self.recorder.sample("step", format!("on_open[{step}]: nothing matched in time").as_bytes());
+                self.recorder.sample(
+                    "step",
+                    format!("on_open[{step}]: nothing matched in time").as_bytes(),
+                );
                 self.lost(c, Cause::Failed(Failure::Step), now);
             }
             _ => self.run_steps(c, step + 1, now),
@@ -309,10 +355,14 @@ impl Shard {
     /// A message while opening. True when it is used up; deliveries that come early are not.
     pub(super) fn step_message(&mut self, c: usize, message: &[u8], now: u64) -> bool {
         let g = usize::from(self.conns[c].group);
-        let Some(opening) = &mut self.conns[c].opening else { return false };
+        let Some(opening) = &mut self.conns[c].opening else {
+            return false;
+        };
         match opening.stage {
             Stage::Steps(step) => {
-                let Some(Step::Expect(expect)) = self.plan.groups()[g].on_open.get(usize::from(step)) else {
+                let Some(Step::Expect(expect)) =
+                    self.plan.groups()[g].on_open.get(usize::from(step))
+                else {
                     return false;
                 };
                 if !self.matches(c, &expect.matching, message) {
@@ -321,7 +371,10 @@ impl Shard {
                 let mut captured = Vec::new();
                 for (slot, path) in &expect.capture {
                     let Some(found) = pointer::lookup(message, path) else {
-                        self.recorder.sample("step", format!("on_open[{step}]: nothing at {path}").as_bytes());
+                        self.recorder.sample(
+                            "step",
+                            format!("on_open[{step}]: nothing at {path}").as_bytes(),
+                        );
                         self.lost(c, Cause::Failed(Failure::Step), now);
                         return true;
                     };
@@ -329,13 +382,16 @@ impl Shard {
                 }
                 if !captured.is_empty() {
                     let work = self.conns[c].work.get_or_insert_default();
-                    work.captured.retain(|(slot, _)| captured.iter().all(|(s, _)| s != slot));
+                    work.captured
+                        .retain(|(slot, _)| captured.iter().all(|(s, _)| s != slot));
                     work.captured.extend(captured);
                 }
                 self.run_steps(c, step + 1, now);
                 true
             }
-            Stage::Subscribing(left) if self.groups[g].codec.classify(message) == Incoming::Subscribed => {
+            Stage::Subscribing(left)
+                if self.groups[g].codec.classify(message) == Incoming::Subscribed =>
+            {
                 opening.stage = Stage::Subscribing(left - 1);
                 if left == 1 {
                     self.ready(c, now);
@@ -351,20 +407,36 @@ impl Shard {
         if contains.is_some_and(|text| memchr::memmem::find(message, text.as_bytes()).is_none()) {
             return false;
         }
-        let Some(path) = &matcher.pointer else { return true };
-        let Some(found) = pointer::lookup(message, path) else { return false };
-        matcher.equals.as_ref().is_none_or(|wanted| found.is(&self.fill(c, wanted)))
+        let Some(path) = &matcher.pointer else {
+            return true;
+        };
+        let Some(found) = pointer::lookup(message, path) else {
+            return false;
+        };
+        matcher
+            .equals
+            .as_ref()
+            .is_none_or(|wanted| found.is(&self.fill(c, wanted)))
     }
 
     fn subscribe(&mut self, c: usize, now: u64) {
         let g = usize::from(self.conns[c].group);
         let topics = self.plan.groups()[g].subscribe.len();
         let mut sent = 0;
-        let names: Vec<String> = (0..topics).map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t])).collect();
-        self.conns[c].topics = if self.groups[g].codec.is_json() { Topics::of(&names) } else { Topics::Any };
+        let names: Vec<String> = (0..topics)
+            .map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t]))
+            .collect();
+        self.conns[c].topics = if self.groups[g].codec.is_json() {
+            Topics::of(&names)
+        } else {
+            Topics::Any
+        };
         for (t, topic) in names.iter().enumerate() {
             let mut message = Vec::new();
-            if self.groups[g].codec.subscribe(topic, t as u64 + 1, &mut message) {
+            if self.groups[g]
+                .codec
+                .subscribe(topic, t as u64 + 1, &mut message)
+            {
                 self.queue_control(c, Opcode::Text, &message);
                 sent += 1;
             }
@@ -383,13 +455,21 @@ impl Shard {
         let number = self.number(c);
         let conn = &mut self.conns[c];
         let g = usize::from(conn.group);
-        let Some(opening) = conn.opening.take() else { return };
+        let Some(opening) = conn.opening.take() else {
+            return;
+        };
         self.opening -= 1;
-        self.recorder.time(Timer::Open, phase, g, now as i64 - opening.scheduled_ns as i64);
+        self.recorder.time(
+            Timer::Open,
+            phase,
+            g,
+            now as i64 - opening.scheduled_ns as i64,
+        );
         self.recorder.count(Counter::Opened, phase, g, 1);
         if conn.lost_ns > 0 {
             self.recorder.count(Counter::Reconnected, phase, g, 1);
-            self.recorder.time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);
+            self.recorder
+                .time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);
             conn.lost_ns = 0;
         }
         conn.state = State::Ready;
@@ -417,7 +497,9 @@ impl Shard {
 
     /// The whole opening took too long.
     pub(super) fn open_timeout(&mut self, c: usize, now: u64) {
-        let Some(opening) = &self.conns[c].opening else { return };
+        let Some(opening) = &self.conns[c].opening else {
+            return;
+        };
         let failure = match opening.stage {
             Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
             _ => Failure::Timeout,

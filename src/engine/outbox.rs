@@ -48,7 +48,10 @@ impl Outbox {
 
     /// Everything appended since the last seal is one frame of this kind.
     pub fn seal(&mut self, what: Written) {
-        self.frames.push_back(Frame { end: self.bytes.len(), what });
+        self.frames.push_back(Frame {
+            end: self.bytes.len(),
+            what,
+        });
     }
 
     /// Bytes that wait.
@@ -57,7 +60,11 @@ impl Outbox {
     }
 
     /// Writes what the socket takes and reports each frame that left whole. True when all is gone.
-    pub fn flush(&mut self, stream: &mut Stream, mut left: impl FnMut(Written)) -> io::Result<bool> {
+    pub fn flush(
+        &mut self,
+        stream: &mut Stream,
+        mut left: impl FnMut(Written),
+    ) -> io::Result<bool> {
         let result = loop {
             if self.gone == self.bytes.len() {
                 break Ok(!stream.wants_write());

@@ -69,7 +69,6 @@ pub(super) enum Stretch {
 pub struct Shard {
     pub(super) plan: Plan,
     pub(super) run: u32,
-    pub(super) index: u32,
     pub(super) shards: u32,
     pub(super) groups: Vec<Group>,
     pub(super) conns: Vec<Conn>,
@@ -111,9 +110,17 @@ pub struct Shard {
 impl Shard {
     /// Lays out the shard's share of the plan. Allocates everything that steady state needs.
     pub fn new(spec: Spec) -> Result<Self, EngineError> {
-        let Spec { plan, run, shard, shards } = spec;
+        let Spec {
+            plan,
+            run,
+            shard,
+            shards,
+        } = spec;
         let tls = if plan.target().endpoints.iter().any(|e| e.tls) {
-            Some(crate::transport::tls::client_config(&plan.target().tls).map_err(|e| EngineError::Tls(e.to_string()))?)
+            Some(
+                crate::transport::tls::client_config(&plan.target().tls)
+                    .map_err(|e| EngineError::Tls(e.to_string()))?,
+            )
         } else {
             None
         };
@@ -126,8 +133,15 @@ impl Shard {
             let base = conns.len();
             conns.extend(own.map(|index| Conn::idle(g as u16, index)));
             let first = conns.get(base).map_or(0, |c: &Conn| c.index);
-            let schedule = |profile, which: usize| Schedule::new(profile, group, which as u32, plan.seed(), shard, shards);
-            let publishes: Vec<_> = group.publish.iter().enumerate().map(|(i, p)| schedule(&p.profile, i)).collect();
+            let schedule = |profile, which: usize| {
+                Schedule::new(profile, group, which as u32, plan.seed(), shard, shards)
+            };
+            let publishes: Vec<_> = group
+                .publish
+                .iter()
+                .enumerate()
+                .map(|(i, p)| schedule(&p.profile, i))
+                .collect();
             let asked = group.publish.len();
             groups.push(Group {
                 codec: Codec::new(&group.protocol),
@@ -135,7 +149,12 @@ impl Shard {
                 first,
                 openings: Openings::new(group, shard, shards),
                 publishes,
-                requests: group.request.iter().enumerate().map(|(i, r)| schedule(&r.profile, asked + i)).collect(),
+                requests: group
+                    .request
+                    .iter()
+                    .enumerate()
+                    .map(|(i, r)| schedule(&r.profile, asked + i))
+                    .collect(),
                 deadlines: group.request.iter().map(|_| VecDeque::new()).collect(),
                 open: 0,
             });
@@ -147,7 +166,6 @@ impl Shard {
             delivery: Delivery::new(),
             resolver: Resolver::new(plan.target()),
             run,
-            index: shard,
             shards,
             groups,
             conns,
@@ -208,7 +226,14 @@ impl Shard {
 
     pub(super) fn set_timer(&mut self, at_ns: u64, c: usize, due: Due) {
         let generation = self.conns[c].generation;
-        self.wheel.set(at_ns, Timer { conn: c as u32, generation, due });
+        self.wheel.set(
+            at_ns,
+            Timer {
+                conn: c as u32,
+                generation,
+                due,
+            },
+        );
     }
 
     /// One turn: what the kernel has, what is due, what is queued. True when there is more to do at once.
@@ -229,7 +254,8 @@ impl Shard {
         if self.stretch == Stretch::Running {
             more |= self.open_due(now);
             more |= self.send_due(now)?;
-            if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped {
+            if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped
+            {
                 self.end_schedules(now);
                 self.stretch = Stretch::Draining;
             }
@@ -258,9 +284,16 @@ impl Shard {
             }
             let c = event.token().0 & 0xffff_ffff;
             // The socket this event was for may be gone, and its slot in use again.
-            let current = self.conns.get(c).is_some_and(|conn| conn.generation == (event.token().0 >> 32) as u32);
+            let current = self
+                .conns
+                .get(c)
+                .is_some_and(|conn| conn.generation == (event.token().0 >> 32) as u32);
             if current {
-                self.socket_event(c, event.is_readable() || event.is_read_closed() || event.is_error(), event.is_writable());
+                self.socket_event(
+                    c,
+                    event.is_readable() || event.is_read_closed() || event.is_error(),
+                    event.is_writable(),
+                );
             }
         }
         self.events = events;
@@ -321,7 +354,10 @@ impl Shard {
         let mut left = SENDS_PER_TURN;
         for g in 0..self.groups.len() {
             for ordinal in 0..self.groups[g].publishes.len() {
-                while self.groups[g].publishes[ordinal].peek().is_some_and(|at| at <= now) {
+                while self.groups[g].publishes[ordinal]
+                    .peek()
+                    .is_some_and(|at| at <= now)
+                {
                     if left == 0 {
                         return Ok(true);
                     }
@@ -333,7 +369,10 @@ impl Shard {
                 }
             }
             for ordinal in 0..self.groups[g].requests.len() {
-                while self.groups[g].requests[ordinal].peek().is_some_and(|at| at <= now) {
+                while self.groups[g].requests[ordinal]
+                    .peek()
+                    .is_some_and(|at| at <= now)
+                {
                     if left == 0 {
                         return Ok(true);
                     }
@@ -351,11 +390,20 @@ impl Shard {
     /// What was due and could not be handled any more is cancelled: nothing scheduled disappears.
     fn end_schedules(&mut self, now: u64) {
         for g in 0..self.groups.len() {
-            let Shard { groups, recorder, plan, .. } = self;
+            let Shard {
+                groups,
+                recorder,
+                plan,
+                ..
+            } = self;
             let group = &mut groups[g];
             for (schedules, offered, cancelled) in [
                 (&mut group.publishes, Counter::Offered, Counter::Cancelled),
-                (&mut group.requests, Counter::RequestsOffered, Counter::RequestsCancelled),
+                (
+                    &mut group.requests,
+                    Counter::RequestsOffered,
+                    Counter::RequestsCancelled,
+                ),
             ] {
                 for schedule in schedules {
                     while schedule.peek().is_some_and(|at| at <= now) {
@@ -382,7 +430,11 @@ impl Shard {
             }
             if self.stretch == Stretch::Running {
                 at(group.openings.peek());
-                group.publishes.iter().chain(&group.requests).for_each(|s| at(s.peek()));
+                group
+                    .publishes
+                    .iter()
+                    .chain(&group.requests)
+                    .for_each(|s| at(s.peek()));
             }
         }
         if self.stretch == Stretch::Running {
@@ -435,7 +487,10 @@ impl Shard {
             blocked: self.blocked,
             cpu_ns: clock::cpu_ns(),
             rss: resident_bytes(),
-            descriptors: self.opening + self.closing + self.groups.iter().map(|g| g.open).sum::<u32>() + 8,
+            descriptors: self.opening
+                + self.closing
+                + self.groups.iter().map(|g| g.open).sum::<u32>()
+                + 8,
         };
         self.recorder.snapshot(now as i64, gauges, last)
     }
@@ -447,17 +502,24 @@ impl Shard {
         match part {
             plan::Part::Text(text) => text.clone(),
             plan::Part::Var(slot) => {
-                let captured = conn.work.as_ref().and_then(|w| w.captured.iter().find(|(s, _)| s == slot));
+                let captured = conn
+                    .work
+                    .as_ref()
+                    .and_then(|w| w.captured.iter().find(|(s, _)| s == slot));
                 match captured {
                     Some((_, value)) => value.clone(),
                     None => plan::var_value(self.plan.seed(), group, *slot, conn.index),
                 }
             }
-            plan::Part::Builtin(plan::Builtin::Connection) => (group.first + conn.index).to_string(),
+            plan::Part::Builtin(plan::Builtin::Connection) => {
+                (group.first + conn.index).to_string()
+            }
             plan::Part::Builtin(plan::Builtin::Index) => conn.index.to_string(),
             plan::Part::Builtin(plan::Builtin::Group) => group.name.clone(),
             // The message's own built-ins are put in where the message is made.
-            plan::Part::Builtin(plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload) => String::new(),
+            plan::Part::Builtin(
+                plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload,
+            ) => String::new(),
         }
     }
 
@@ -465,7 +527,6 @@ impl Shard {
     pub(super) fn fill(&self, c: usize, template: &plan::Template) -> String {
         plan::render(template, |part| self.value(c, part).into())
     }
-
 }
 
 /// Resident memory of this process in bytes, 0 where it cannot be read.

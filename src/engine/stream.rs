@@ -14,7 +14,9 @@ pub struct Stream {
 impl Stream {
     /// Reads what is there: 0 is the end, `WouldBlock` means drained.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
+        let Some(tls) = &mut self.tls else {
+            return self.socket.read(buffer);
+        };
         loop {
             match tls.reader().read(buffer) {
                 Ok(n) => return Ok(n),
@@ -42,7 +44,9 @@ impl Stream {
 
     /// Writes what fits and says how much; `WouldBlock` when nothing does.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.write(bytes) };
+        let Some(tls) = &mut self.tls else {
+            return self.socket.write(bytes);
+        };
         // Nothing new enters the session before the old has left: the queue is ours, where it is counted.
         while tls.wants_write() {
             tls.write_tls(&mut self.socket)?;
@@ -61,7 +65,9 @@ impl Stream {
     /// Moves a TLS handshake on. True when it is done (always, without TLS); `Err` of kind
     /// `InvalidData` for a TLS error, any other kind from the socket.
     pub fn handshake(&mut self) -> io::Result<bool> {
-        let Some(tls) = &mut self.tls else { return Ok(true) };
+        let Some(tls) = &mut self.tls else {
+            return Ok(true);
+        };
         loop {
             let mut moved = false;
             while tls.wants_write() {

@@ -92,7 +92,10 @@ impl Shard {
         let (number, ordinal) = self.plan.stream_owner(stream);
         let group = &self.plan.groups()[self.plan.group_of(number)];
         let origin = match group.publish.get(ordinal as usize) {
-            None => Origin { topic: None, starts_ns: 0 },
+            None => Origin {
+                topic: None,
+                starts_ns: 0,
+            },
             Some(publish) => {
                 let index = number - group.first;
                 let captured = publish.topic.parts.iter().any(|part| {
@@ -100,7 +103,9 @@ impl Shard {
                 });
                 let topic = plan::render(&publish.topic, |part| match part {
                     Part::Text(text) => text.clone().into(),
-                    Part::Var(slot) => plan::var_value(self.plan.seed(), group, *slot, index).into(),
+                    Part::Var(slot) => {
+                        plan::var_value(self.plan.seed(), group, *slot, index).into()
+                    }
                     Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
                     Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
                     Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
@@ -108,7 +113,11 @@ impl Shard {
                 });
                 Origin {
                     topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
-                    starts_ns: publish.profile.segments.first().map_or(0, |s| s.start.as_nanos() as u64),
+                    starts_ns: publish
+                        .profile
+                        .segments
+                        .first()
+                        .map_or(0, |s| s.start.as_nanos() as u64),
                 }
             }
         };
@@ -123,7 +132,13 @@ impl Shard {
 
     /// Counts the losses that became final.
     pub(super) fn book_losses(&mut self) {
-        let Shard { delivery, recorder, groups, plan, .. } = self;
+        let Shard {
+            delivery,
+            recorder,
+            groups,
+            plan,
+            ..
+        } = self;
         for loss in delivery.losses() {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
@@ -162,7 +177,11 @@ impl Shard {
         works
             .flat_map(|work| &work.publishes)
             .filter(|p| p.seq > 0)
-            .map(|p| StreamEnd { stream: p.stream, first_ns: p.first_ns, published: p.by_phase.clone() })
+            .map(|p| StreamEnd {
+                stream: p.stream,
+                first_ns: p.first_ns,
+                published: p.by_phase.clone(),
+            })
             .collect()
     }
 
@@ -175,12 +194,19 @@ impl Shard {
                 by_topic.entry(topic).or_default().push(end.clone());
             }
         }
-        let owed = (0..self.conns.len()).filter(|c| !matches!(self.conns[*c].topics, Topics::None)).map(|c| c as u32);
+        let owed = (0..self.conns.len())
+            .filter(|c| !matches!(self.conns[*c].topics, Topics::None))
+            .map(|c| c as u32);
         self.tail = Some(Tail {
             owed: owed.collect(),
             by_topic,
             all: ends,
-            phase_starts: self.plan.phases().iter().map(|p| p.start.as_nanos() as u64).collect(),
+            phase_starts: self
+                .plan
+                .phases()
+                .iter()
+                .map(|p| p.start.as_nanos() as u64)
+                .collect(),
             deadline_ns: now + self.plan.generator().drain.as_nanos() as u64,
             look_ns: 0,
         });
@@ -188,7 +214,9 @@ impl Shard {
 
     /// Whether the tail is closed: all arrived, or waited for long enough. True once.
     pub(super) fn settled(&mut self, now: u64) -> bool {
-        let Some(mut tail) = self.tail.take() else { return false };
+        let Some(mut tail) = self.tail.take() else {
+            return false;
+        };
         if now < tail.look_ns {
             self.look_at(tail.look_ns);
             self.tail = Some(tail);
@@ -197,15 +225,23 @@ impl Shard {
         let mut owed = std::mem::take(&mut tail.owed);
         owed.retain(|c| {
             let (number, ready, ends) = self.account(*c as usize, &tail);
-            self.delivery.outstanding(number, ready, ends, &tail.phase_starts) > 0
+            self.delivery
+                .outstanding(number, ready, ends, &tail.phase_starts)
+                > 0
         });
         tail.owed = owed;
-        let asked = self.groups.iter().any(|g| g.deadlines.iter().any(|queue| {
-            queue.iter().any(|(_, c, generation, id)| {
-                let conn = &self.conns[*c as usize];
-                conn.generation == *generation && conn.work.as_ref().is_some_and(|w| w.pending.iter().any(|p| p.id == *id))
+        let asked = self.groups.iter().any(|g| {
+            g.deadlines.iter().any(|queue| {
+                queue.iter().any(|(_, c, generation, id)| {
+                    let conn = &self.conns[*c as usize];
+                    conn.generation == *generation
+                        && conn
+                            .work
+                            .as_ref()
+                            .is_some_and(|w| w.pending.iter().any(|p| p.id == *id))
+                })
             })
-        }));
+        });
         if (!tail.owed.is_empty() || asked) && now < tail.deadline_ns {
             tail.look_ns = now + LOOK_NS;
             self.look_at(tail.look_ns);
@@ -218,7 +254,8 @@ impl Shard {
             }
             let (number, ready, ends) = self.account(c, &tail);
             let ends: Vec<StreamEnd> = ends.into_iter().cloned().collect();
-            self.delivery.close_tail(number, ready, &ends, &tail.phase_starts);
+            self.delivery
+                .close_tail(number, ready, &ends, &tail.phase_starts);
         }
         // Of streams whose shard is gone only the holes are known.
         self.delivery.close_gaps();
@@ -234,20 +271,39 @@ impl Shard {
         let ready = (conn.first_ready_ns != u64::MAX).then_some(conn.first_ready_ns);
         let ends = match &conn.topics {
             // Which streams a pattern takes only the target knows: those that have come at all.
-            Topics::Any => tail.all.iter().filter(|end| self.delivery.knows(number, end.stream)).collect(),
-            topics => topics.hashes().iter().filter_map(|t| tail.by_topic.get(t)).flatten().collect(),
+            Topics::Any => tail
+                .all
+                .iter()
+                .filter(|end| self.delivery.knows(number, end.stream))
+                .collect(),
+            topics => topics
+                .hashes()
+                .iter()
+                .filter_map(|t| tail.by_topic.get(t))
+                .flatten()
+                .collect(),
         };
         (number, ready, ends)
     }
 
     /// Requests that got no answer by the end of the drain.
     fn time_out_pending(&mut self) {
-        let Shard { conns, recorder, plan, .. } = self;
+        let Shard {
+            conns,
+            recorder,
+            plan,
+            ..
+        } = self;
         for conn in conns {
             let g = usize::from(conn.group);
             if let Some(work) = &mut conn.work {
                 for pending in work.pending.drain(..) {
-                    recorder.count(crate::metrics::Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+                    recorder.count(
+                        crate::metrics::Counter::RequestTimeouts,
+                        plan.phase_at(pending.intended_ns),
+                        g,
+                        1,
+                    );
                 }
             }
         }

@@ -26,9 +26,25 @@ fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
 impl Shard {
     /// Queues a control frame or message: never dropped, whatever the queue holds.
     pub(super) fn queue_control(&mut self, c: usize, opcode: ws::Opcode, payload: &[u8]) {
-        let Shard { conns, masks, pool, dirty, .. } = self;
+        let Shard {
+            conns,
+            masks,
+            pool,
+            dirty,
+            ..
+        } = self;
         let outbox = outbox(&mut conns[c], pool, dirty, c);
         ws::push_frame(opcode, &[payload], masks.draw(), outbox.buffer());
+        outbox.seal(Written::Control);
+    }
+
+    /// Queues bytes as they are: the upgrade request.
+    pub(super) fn queue_bytes(&mut self, c: usize, bytes: &[u8]) {
+        let Shard {
+            conns, pool, dirty, ..
+        } = self;
+        let outbox = outbox(&mut conns[c], pool, dirty, c);
+        outbox.buffer().extend_from_slice(bytes);
         outbox.seal(Written::Control);
     }
 
@@ -104,7 +120,18 @@ impl Shard {
     /// A publish is due.
     pub(super) fn publish(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
         let now = self.now();
-        let Shard { conns, groups, recorder, plan, masks, compose, pool, dirty, run, .. } = self;
+        let Shard {
+            conns,
+            groups,
+            recorder,
+            plan,
+            masks,
+            compose,
+            pool,
+            dirty,
+            run,
+            ..
+        } = self;
         let phase = plan.phase_at(intended);
         recorder.count(Counter::Offered, phase, g, 1);
         let conn = &mut conns[c];
@@ -115,10 +142,23 @@ impl Shard {
         recorder.time(Timer::Lag, phase, g, now as i64 - intended as i64);
         let planned = &plan.groups()[g].publish[ordinal];
         let Some(work) = &mut conn.work else { return };
-        let Work { publishes, sizes, next_id, .. } = &mut **work;
-        let (Some(publishing), Some(sizes)) = (publishes.get_mut(ordinal), sizes) else { return };
+        let Work {
+            publishes,
+            sizes,
+            next_id,
+            ..
+        } = &mut **work;
+        let (Some(publishing), Some(sizes)) = (publishes.get_mut(ordinal), sizes) else {
+            return;
+        };
         let size = plan::payload_size(planned.size, sizes);
-        let stamp = Stamp { run: *run, stream: publishing.stream, seq: publishing.seq, intended_ns: intended, sent_ns: now };
+        let stamp = Stamp {
+            run: *run,
+            stream: publishing.stream,
+            seq: publishing.seq,
+            intended_ns: intended,
+            sent_ns: now,
+        };
         compose.clear();
         if groups[g].codec.publish_has_id() {
             let envelope = groups[g].codec.publish(&publishing.topic, *next_id);
@@ -136,13 +176,27 @@ impl Shard {
         publishing.by_phase[phase] += 1;
         let outbox = outbox(conn, pool, dirty, c);
         ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
-        outbox.seal(Written::Publish { ordinal: ordinal as u8, phase: phase as u8 });
+        outbox.seal(Written::Publish {
+            ordinal: ordinal as u8,
+            phase: phase as u8,
+        });
     }
 
     /// A request is due.
     pub(super) fn request(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
         let now = self.now();
-        let Shard { conns, groups, recorder, plan, masks, compose, pool, dirty, run, .. } = self;
+        let Shard {
+            conns,
+            groups,
+            recorder,
+            plan,
+            masks,
+            compose,
+            pool,
+            dirty,
+            run,
+            ..
+        } = self;
         let phase = plan.phase_at(intended);
         recorder.count(Counter::RequestsOffered, phase, g, 1);
         let conn = &mut conns[c];
@@ -154,29 +208,67 @@ impl Shard {
         let planned = &plan.groups()[g].request[ordinal];
         let generation = conn.generation;
         let Some(work) = &mut conn.work else { return };
-        let Work { requests, sizes, next_id, pending, .. } = &mut **work;
-        let (Some(pieces), Some(sizes)) = (requests.get(ordinal), sizes) else { return };
+        let Work {
+            requests,
+            sizes,
+            next_id,
+            pending,
+            ..
+        } = &mut **work;
+        let (Some(pieces), Some(sizes)) = (requests.get(ordinal), sizes) else {
+            return;
+        };
         let id = *next_id;
         *next_id += 1;
-        let stamp = Stamp { run: *run, stream: REQUEST_STREAMS + ordinal as u32, seq: id, intended_ns: intended, sent_ns: now };
+        let stamp = Stamp {
+            run: *run,
+            stream: REQUEST_STREAMS + ordinal as u32,
+            seq: id,
+            intended_ns: intended,
+            sent_ns: now,
+        };
         compose.clear();
         for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) => compose.extend_from_slice(bytes),
                 Piece::Id => put_number(compose, id),
-                Piece::Payload => put_payload(compose, &[], &stamp, plan::payload_size(planned.size, sizes)),
+                Piece::Payload => put_payload(
+                    compose,
+                    &[],
+                    &stamp,
+                    plan::payload_size(planned.size, sizes),
+                ),
             }
         }
-        pending.push_back(Pending { id, intended_ns: intended, sent_ns: now, ordinal: ordinal as u8 });
-        groups[g].deadlines[ordinal].push_back((now + planned.timeout.as_nanos() as u64, c as u32, generation, id));
+        pending.push_back(Pending {
+            id,
+            intended_ns: intended,
+            sent_ns: now,
+            ordinal: ordinal as u8,
+        });
+        groups[g].deadlines[ordinal].push_back((
+            now + planned.timeout.as_nanos() as u64,
+            c as u32,
+            generation,
+            id,
+        ));
         let outbox = outbox(conn, pool, dirty, c);
         ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
-        outbox.seal(Written::Request { ordinal: ordinal as u8, phase: phase as u8 });
+        outbox.seal(Written::Request {
+            ordinal: ordinal as u8,
+            phase: phase as u8,
+        });
     }
 
     /// Requests whose time is up.
     pub(super) fn expire_requests(&mut self, now: u64) {
-        let Shard { groups, conns, recorder, plan, .. } = self;
+        let Shard {
+            groups,
+            conns,
+            recorder,
+            plan,
+            ..
+        } = self;
         for (g, Group { deadlines, .. }) in groups.iter_mut().enumerate() {
             for queue in deadlines {
                 while let Some(&(deadline, c, generation, id)) = queue.front() {
@@ -189,8 +281,17 @@ impl Shard {
                     if conn.generation != generation {
                         continue;
                     }
-                    if let Some(pending) = conn.work.as_mut().and_then(|w| take_pending(w, |p| p.id == id)) {
-                        recorder.count(Counter::RequestTimeouts, plan.phase_at(pending.intended_ns), g, 1);
+                    if let Some(pending) = conn
+                        .work
+                        .as_mut()
+                        .and_then(|w| take_pending(w, |p| p.id == id))
+                    {
+                        recorder.count(
+                            Counter::RequestTimeouts,
+                            plan.phase_at(pending.intended_ns),
+                            g,
+                            1,
+                        );
                     }
                 }
             }
@@ -212,17 +313,34 @@ impl Shard {
     /// Writes a connection's queue as far as the socket takes it; a blocked one parks only itself.
     pub(super) fn flush(&mut self, c: usize) {
         let now_phase = self.phase;
-        let Shard { conns, recorder, pool, blocked, .. } = self;
+        let Shard {
+            conns,
+            recorder,
+            pool,
+            blocked,
+            ..
+        } = self;
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
-        let (Some(stream), Some(outbox)) = (&mut conn.stream, &mut conn.outbox) else { return };
+        let (Some(stream), Some(outbox)) = (&mut conn.stream, &mut conn.outbox) else {
+            return;
+        };
         let before = outbox.waiting();
         let result = outbox.flush(stream, |what| match what {
-            Written::Publish { phase, .. } => recorder.count(Counter::Sent, usize::from(phase), g, 1),
-            Written::Request { phase, .. } => recorder.count(Counter::Requests, usize::from(phase), g, 1),
+            Written::Publish { phase, .. } => {
+                recorder.count(Counter::Sent, usize::from(phase), g, 1)
+            }
+            Written::Request { phase, .. } => {
+                recorder.count(Counter::Requests, usize::from(phase), g, 1)
+            }
             Written::Control => {}
         });
-        recorder.count(Counter::BytesSent, now_phase, g, (before - outbox.waiting()) as u64);
+        recorder.count(
+            Counter::BytesSent,
+            now_phase,
+            g,
+            (before - outbox.waiting()) as u64,
+        );
         match result {
             Ok(true) => {
                 if conn.blocked {
@@ -250,7 +368,9 @@ impl Shard {
 }
 
 fn is_full(conn: &Conn, plan: &Plan) -> bool {
-    conn.outbox.as_ref().is_some_and(|o| o.waiting() >= plan.target().max_queue)
+    conn.outbox
+        .as_ref()
+        .is_some_and(|o| o.waiting() >= plan.target().max_queue)
 }
 
 fn put_number(out: &mut Vec<u8>, number: u64) {
@@ -262,11 +382,20 @@ fn put_number(out: &mut Vec<u8>, number: u64) {
 /// Takes the request that matches out of the queue; nearly always it is the first.
 pub(super) fn take_pending(work: &mut Work, matches: impl Fn(&Pending) -> bool) -> Option<Pending> {
     let at = work.pending.iter().position(matches)?;
-    if at == 0 { work.pending.pop_front() } else { work.pending.remove(at) }
+    if at == 0 {
+        work.pending.pop_front()
+    } else {
+        work.pending.remove(at)
+    }
 }
 
 /// The connection's queue, from the pool if it has none, and the connection on the list to flush.
-fn outbox<'a>(conn: &'a mut Conn, pool: &mut Vec<Box<Outbox>>, dirty: &mut Vec<u32>, c: usize) -> &'a mut Outbox {
+fn outbox<'a>(
+    conn: &'a mut Conn,
+    pool: &mut Vec<Box<Outbox>>,
+    dirty: &mut Vec<u32>,
+    c: usize,
+) -> &'a mut Outbox {
     let outbox = conn.outbox.get_or_insert_with(|| {
         dirty.push(c as u32);
         pool.pop().unwrap_or_default()

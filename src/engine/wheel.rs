@@ -57,14 +57,24 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel whose time starts at 0.
     pub fn new() -> Self {
-        Wheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), occupied: [0; SLOTS / 64], done: 0, len: 0 }
+        Wheel {
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            occupied: [0; SLOTS / 64],
+            done: 0,
+            len: 0,
+        }
     }
 
     /// Sets a timer for `at_ns`, rounded up to the next tick (and at least the one after the last fired).
     pub fn set(&mut self, at_ns: u64, timer: Timer) {
         let tick = (at_ns.div_ceil(TICK_NS) as u32).max(self.done + 1);
         let slot = tick as usize % SLOTS;
-        self.slots[slot].push(Entry { tick, conn: timer.conn, generation: timer.generation, due: timer.due });
+        self.slots[slot].push(Entry {
+            tick,
+            conn: timer.conn,
+            generation: timer.generation,
+            due: timer.due,
+        });
         self.occupied[slot / 64] |= 1 << (slot % 64);
         self.len += 1;
     }
@@ -99,7 +109,11 @@ impl Wheel {
         }
         // After a long pause one round over all slots sees everything.
         let from = self.done + 1;
-        let to = if now - self.done > SLOTS as u32 { from + SLOTS as u32 - 1 } else { now };
+        let to = if now - self.done > SLOTS as u32 {
+            from + SLOTS as u32 - 1
+        } else {
+            now
+        };
         for tick in from..=to {
             let slot = tick as usize % SLOTS;
             if self.occupied[slot / 64] & (1 << (slot % 64)) == 0 {
@@ -110,7 +124,11 @@ impl Wheel {
             entries.retain(|e| {
                 let keep = e.tick > now;
                 if !keep {
-                    fired.push(Timer { conn: e.conn, generation: e.generation, due: e.due });
+                    fired.push(Timer {
+                        conn: e.conn,
+                        generation: e.generation,
+                        due: e.due,
+                    });
                 }
                 keep
             });
@@ -133,7 +151,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn timer(conn: u32) -> Timer {
-        Timer { conn, generation: 0, due: Due::Ping }
+        Timer {
+            conn,
+            generation: 0,
+            due: Due::Ping,
+        }
     }
 
     proptest! {

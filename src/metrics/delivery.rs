@@ -375,6 +375,11 @@ impl Delivery {
         self.losses.drain(..)
     }
 
+    /// Whether anything of this stream has come to this connection.
+    pub fn knows(&self, conn: u32, stream: u32) -> bool {
+        self.streams.contains_key(&key(conn, stream))
+    }
+
     /// The (connection, stream) pairs in the table.
     pub fn pairs(&self) -> usize {
         self.streams.len()

@@ -99,6 +99,20 @@ impl Codec {
         Codec { json }
     }
 
+    /// Whether messages are JSON.
+    pub fn is_json(&self) -> bool {
+        self.json.is_some()
+    }
+
+    /// Whether a message is of the service's error type: one look-up, for messages whose stamp says the rest.
+    pub fn is_error(&self, message: &[u8]) -> bool {
+        self.json.as_ref().is_some_and(|json| {
+            let mapping = &json.mapping;
+            !mapping.error.is_empty()
+                && at(message, &mapping.r#type).is_some_and(|kind| kind.is(&mapping.error))
+        })
+    }
+
     /// Appends the message that subscribes to a topic; `false`, and nothing, where the protocol has none.
     pub fn subscribe(&self, topic: &str, id: u64, out: &mut Vec<u8>) -> bool {
         match &self.json {
