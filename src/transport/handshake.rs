@@ -361,3 +361,6 @@ fn has_token(headers: &[httparse::Header], name: &str, token: &str) -> bool {
         .flat_map(|value| value.split(|c| *c == b','))
         .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

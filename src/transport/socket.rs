@@ -129,3 +129,125 @@ fn choose_ports_evenly(socket: &Socket) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+    /// Waits for the stream with an epoll of its own.
+    fn wait(stream: &mut TcpStream) -> io::Result<()> {
+        let mut poll = mio::Poll::new()?;
+        poll.registry()
+            .register(stream, mio::Token(0), mio::Interest::WRITABLE)?;
+        let mut events = mio::Events::with_capacity(4);
+        while !connected(stream)? {
+            poll.poll(&mut events, Some(Duration::from_secs(10)))?;
+            assert!(!events.is_empty(), "neither connected nor failed in 10 s");
+        }
+        poll.registry().deregister(stream)
+    }
+
+    fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[test]
+    fn dials_without_delay_from_where_it_should() {
+        let (listener, address) = listen();
+        for source in [None, Some(IpAddr::from([127, 0, 0, 7]))] {
+            let mut stream = connect(address, source).unwrap();
+            wait(&mut stream).unwrap();
+            let (_accepted, peer) = listener.accept().unwrap();
+            assert_eq!(peer, stream.local_addr().unwrap());
+            assert_eq!(peer.ip(), source.unwrap_or(Ipv4Addr::LOCALHOST.into()));
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    #[test]
+    fn dials_over_ipv6() {
+        // A machine may well have no IPv6; then the dial must say so, and not in another way.
+        let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+            let error = connect((Ipv6Addr::LOCALHOST, 9).into(), None).unwrap_err();
+            assert!(matches!(
+                classify(&error),
+                SocketFailure::NoPort | SocketFailure::Unreachable | SocketFailure::Os
+            ));
+            return;
+        };
+        let source = Some(IpAddr::from(Ipv6Addr::LOCALHOST));
+        let mut stream = connect(listener.local_addr().unwrap(), source).unwrap();
+        wait(&mut stream).unwrap();
+    }
+
+    #[test]
+    fn sources_that_are_not_ours() {
+        let (_listener, address) = listen();
+        // TEST-NET-1 (RFC 5737) is nobody's.
+        let error = connect(address, Some(IpAddr::from([192, 0, 2, 1]))).unwrap_err();
+        assert_eq!(classify(&error), SocketFailure::NoPort);
+    }
+
+    #[test]
+    fn refused() {
+        let (listener, address) = listen();
+        drop(listener);
+        let result = connect(address, None).and_then(|mut stream| wait(&mut stream));
+        assert_eq!(
+            result.map_err(|error| classify(&error)),
+            Err(SocketFailure::Refused)
+        );
+    }
+
+    #[test]
+    fn zero_linger_resets() {
+        for reset in [true, false] {
+            let (listener, address) = listen();
+            let mut stream = connect(address, None).unwrap();
+            wait(&mut stream).unwrap();
+            let (mut accepted, _) = listener.accept().unwrap();
+            if reset {
+                set_linger_zero(&stream).unwrap();
+            }
+            drop(stream);
+            let read = accepted.read(&mut [0; 1]).map_err(|error| classify(&error));
+            assert_eq!(
+                read,
+                if reset {
+                    Err(SocketFailure::Reset)
+                } else {
+                    Ok(0)
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn errors_by_kind() {
+        use SocketFailure::*;
+        let table = [
+            (libc::ECONNREFUSED, Refused),
+            (libc::ENETUNREACH, Unreachable),
+            (libc::EHOSTUNREACH, Unreachable),
+            (libc::ECONNRESET, Reset),
+            (libc::EPIPE, Reset),
+            (libc::ETIMEDOUT, Timeout),
+            (libc::EADDRNOTAVAIL, NoPort),
+            (libc::EADDRINUSE, NoPort),
+            (libc::EMFILE, NoDescriptor),
+            (libc::ENFILE, NoDescriptor),
+            (libc::EACCES, Os),
+            (libc::EINVAL, Os),
+        ];
+        for (code, expected) in table {
+            assert_eq!(classify(&io::Error::from_raw_os_error(code)), expected);
+        }
+        assert_eq!(classify(&io::ErrorKind::TimedOut.into()), Timeout);
+        assert_eq!(classify(&io::ErrorKind::BrokenPipe.into()), Reset);
+        assert_eq!(classify(&io::Error::other("x")), Os);
+    }
+}
