@@ -15,6 +15,7 @@ mod topics;
 
 use super::needs::{Machine, Needs};
 use super::types::Plan;
+use crate::gate::{self, Gate};
 use crate::scenario::model::OneOrMany;
 use crate::scenario::{Files, Level, Problem, Scenario};
 
@@ -23,6 +24,8 @@ use crate::scenario::{Files, Level, Problem, Scenario};
 pub struct Compiled {
     /// What will run.
     pub plan: Plan,
+    /// What must hold.
+    pub gates: Vec<Gate>,
     /// What can run but probably means something else.
     pub warnings: Vec<Problem>,
     /// What it takes, and what the machine is short of.
@@ -56,6 +59,7 @@ pub fn compile(
             format!("{connections} connections with up to {stride} publish streams each are more than 2³²"),
         ));
     }
+    let gates = gates(scenario, &mut problems);
     let generator = generator::compile(scenario, &mut problems);
     if problems.fatal() {
         return Err(problems.list);
@@ -76,9 +80,40 @@ pub fn compile(
     }
     Ok(Compiled {
         plan,
+        gates,
         warnings: problems.list,
         needs,
     })
+}
+
+/// Parses the gates and checks the names in them.
+fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
+    let phases: Vec<&str> = scenario.phases.iter().map(|p| p.name.as_str()).collect();
+    let groups: Vec<&str> = scenario.clients.keys().map(String::as_str).collect();
+    let mut gates = Vec::new();
+    for (i, text) in scenario.gates.iter().enumerate() {
+        let parsed = gate::parse(text).and_then(|gate| {
+            gate.check_names(&phases, &groups)?;
+            Ok(gate)
+        });
+        match parsed {
+            Ok(gate) => gates.push(gate),
+            Err(error) => {
+                let problem = Problem::error(
+                    format!("gates[{i}]"),
+                    format!(
+                        "{} (at character {} of the gate)",
+                        error.message, error.column
+                    ),
+                );
+                problems.add(match error.suggestion {
+                    Some(near) => problem.help(format!("did you mean `{near}`?")),
+                    None => problem,
+                });
+            }
+        }
+    }
+    gates
 }
 
 /// What was found so far.

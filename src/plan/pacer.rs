@@ -110,3 +110,6 @@ impl Own {
 fn ns(duration: std::time::Duration) -> u64 {
     duration.as_nanos() as u64
 }
+
+#[cfg(test)]
+mod tests;

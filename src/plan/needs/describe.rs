@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 /// What will run and what it takes, in short aligned lines, with the command for whatever is too low.
 pub fn describe(compiled: &Compiled) -> String {
-    let Compiled { plan, needs, .. } = compiled;
+    let Compiled {
+        plan, needs, gates, ..
+    } = compiled;
     let mut out = String::new();
     let length = plan.length().as_secs_f64();
     let _ = writeln!(
@@ -30,6 +32,7 @@ pub fn describe(compiled: &Compiled) -> String {
     );
     phases(&mut out, needs);
     row(&mut out, "messages", &messages(needs));
+    row(&mut out, "gates", &gates.len().to_string());
     let _ = writeln!(out);
     row(
         &mut out,
