@@ -170,7 +170,7 @@ pub struct Publishing {
     pub stream: u32,
     /// Next sequence number.
     pub seq: u64,
-    /// First message's send time.
+    /// First message's intended time.
     pub first_ns: u64,
     /// Published by phase.
     pub by_phase: Vec<u64>,

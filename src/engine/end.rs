@@ -73,12 +73,7 @@ impl Shard {
         let shaken = state == State::Closing && peer_code != 0;
         let failure = match &cause {
             _ if shaken => None,
-            Cause::Eof if established => Some(Failure::Eof),
-            Cause::Eof => Some(if conn.stream.as_ref().is_some_and(|s| s.tls.is_some()) {
-                Failure::Eof
-            } else {
-                Failure::Handshake
-            }),
+            Cause::Eof => Some(Failure::Eof),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
             Cause::Socket(e) => Some(failure_of(e)),
             Cause::Failed(failure) => Some(*failure),

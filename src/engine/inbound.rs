@@ -48,6 +48,8 @@ impl Shard {
                     break;
                 }
                 Ok(n) => {
+                    // Each read has its own moment: the messages behind a long one came later.
+                    let now = self.now();
                     self.bytes(c, &scratch[..n], now);
                     if self.conns[c].generation != generation {
                         drained = true;

@@ -67,7 +67,7 @@ impl Outbox {
     ) -> io::Result<bool> {
         let result = loop {
             if self.gone == self.bytes.len() {
-                break Ok(!stream.wants_write());
+                break stream.flush();
             }
             match stream.write(&self.bytes[self.gone..]) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),

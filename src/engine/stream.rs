@@ -1,6 +1,7 @@
 //! A non-blocking byte stream: TCP, or TLS over it. Knows nothing of WebSockets.
 
 use mio::net::TcpStream;
+use rustls::ClientConnection;
 use std::io::{self, Read, Write};
 
 /// A connected socket with its optional TLS session.
@@ -8,37 +9,48 @@ pub struct Stream {
     /// The socket.
     pub socket: TcpStream,
     /// The TLS session; boxed, so that plain connections pay a pointer.
-    pub tls: Option<Box<rustls::ClientConnection>>,
+    pub tls: Option<Box<ClientConnection>>,
+}
+
+/// Hands the socket what the session has for it. True when nothing is left.
+fn drain(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(socket) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+/// Takes what the socket has into the session; 0 is the end of TCP. The session's answers (handshake
+/// flights, key updates, alerts) leave at once; what does not fit goes with the next write.
+fn fill(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<usize> {
+    let read = tls.read_tls(socket)?;
+    let processed = tls.process_new_packets();
+    drain(tls, socket)?;
+    processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(read)
 }
 
 impl Stream {
-    /// Reads what is there: 0 is the end, `WouldBlock` means drained.
+    /// Reads what is there: 0 is the end, `WouldBlock` means drained, `InvalidData` a TLS error.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.read(buffer);
         };
         loop {
             match tls.reader().read(buffer) {
-                Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // A peer that ends the TCP stream without close_notify: an end all the same; whether
-                // the WebSocket was closed properly is judged by its own Close frame.
+                // A peer that ends TCP without close_notify: an end all the same; whether the WebSocket
+                // was closed properly is judged by its own Close frame.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                Err(e) => return Err(e),
+                done => return done,
             }
-            if tls.read_tls(&mut self.socket)? == 0 {
+            if fill(tls, &mut self.socket)? == 0 {
                 return Ok(0);
             }
-            let processed = tls.process_new_packets();
-            // Answers (key updates, alerts) leave at once; if they can't, the next write takes them along.
-            while tls.wants_write() {
-                match tls.write_tls(&mut self.socket) {
-                    Ok(_) => {}
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) => return Err(e),
-                }
-            }
-            processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         }
     }
 
@@ -48,61 +60,42 @@ impl Stream {
             return self.socket.write(bytes);
         };
         // Nothing new enters the session before the old has left: the queue is ours, where it is counted.
-        while tls.wants_write() {
-            tls.write_tls(&mut self.socket)?;
+        if !drain(tls, &mut self.socket)? {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let taken = tls.writer().write(bytes)?;
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
-        }
+        drain(tls, &mut self.socket)?;
         Ok(taken)
     }
 
-    /// Moves a TLS handshake on. True when it is done (always, without TLS); `Err` of kind
-    /// `InvalidData` for a TLS error, any other kind from the socket.
+    /// Writes what TLS still holds. True when it holds nothing.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        match &mut self.tls {
+            Some(tls) => drain(tls, &mut self.socket),
+            None => Ok(true),
+        }
+    }
+
+    /// Moves a TLS handshake on. True when it is done (always, without TLS); an error is of kind
+    /// `InvalidData` when it is TLS's, of any other kind when it is the socket's.
     pub fn handshake(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else {
             return Ok(true);
         };
         loop {
-            let mut moved = false;
-            while tls.wants_write() {
-                match tls.write_tls(&mut self.socket) {
-                    Ok(_) => moved = true,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) => return Err(e),
-                }
-            }
+            let flushed = drain(tls, &mut self.socket)?;
             if !tls.is_handshaking() {
                 return Ok(true);
             }
-            if tls.wants_read() {
-                match tls.read_tls(&mut self.socket) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(_) => {
-                        moved = true;
-                        if let Err(e) = tls.process_new_packets() {
-                            // The alert tells the peer why.
-                            let _ = tls.write_tls(&mut self.socket);
-                            return Err(io::Error::new(io::ErrorKind::InvalidData, e));
-                        }
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            if !moved {
+            if !flushed && !tls.wants_read() {
                 return Ok(false);
             }
+            match fill(tls, &mut self.socket) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
         }
-    }
-
-    /// Whether TLS still holds bytes that wait for the socket.
-    pub fn wants_write(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 }

@@ -322,6 +322,10 @@ impl Shard {
     /// Stops opening and sending; what is open stays so until it is told to finish.
     pub(super) fn stop(&mut self) -> Result<(), EngineError> {
         self.stopped = true;
+        if self.stretch == Stretch::Waiting {
+            // Nothing ran, so nothing is under way.
+            self.start(super::clock::monotonic_ns())?;
+        }
         for c in 0..self.conns.len() {
             if self.conns[c].state == State::Waiting {
                 self.waiting -= 1;

@@ -170,7 +170,7 @@ impl Shard {
         put_payload(compose, &publishing.head, &stamp, size);
         compose.extend_from_slice(&publishing.suffix);
         if publishing.seq == 0 {
-            publishing.first_ns = now;
+            publishing.first_ns = intended;
         }
         publishing.seq += 1;
         publishing.by_phase[phase] += 1;
