@@ -2,14 +2,18 @@
 //!
 //! Knows every part but the engine, which only a shard runs.
 
+mod check;
 mod gateway;
 mod init;
 mod output;
 mod report;
+mod run;
 mod schema;
+mod shard;
 
 use crate::exit::Exit;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Load testing and chaos for real-time services: one scenario in, one verdict out that can be trusted.
@@ -33,6 +37,10 @@ const EXIT_CODES: &str = "Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a scenario and judge the target
+    Run(run::Run),
+    /// Validate a scenario and print its plan in words
+    Check(check::Check),
     /// Write a commented scenario to start from
     Init(init::Init),
     /// Print the JSON Schema of scenarios
@@ -41,6 +49,40 @@ enum Verb {
     Gateway(Box<gateway::Gateway>),
     /// Render the report of an earlier run again
     Report(report::Report),
+    /// Be one shard of a run (started by `run`)
+    #[command(hide = true)]
+    Shard {
+        /// Its number, for people reading a process list; what counts comes over standard input
+        #[arg(default_value_t)]
+        number: u32,
+    },
+}
+
+/// What of a scenario is taken from the command line; shared by `run` and `check`.
+#[derive(Debug, Args)]
+struct Source {
+    /// The scenario
+    file: PathBuf,
+    /// Override a value of the scenario, such as `clients.subscribers.count=500`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+    /// Aim at this address instead of the scenario's target
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// Let the scenario refer to files outside of its folder
+    #[arg(long)]
+    allow_outside: bool,
+}
+
+impl Source {
+    fn options(&self) -> crate::scenario::Options {
+        crate::scenario::Options {
+            sets: self.sets.clone(),
+            target: self.target.clone(),
+            allow_outside: self.allow_outside,
+            ..crate::scenario::Options::default()
+        }
+    }
 }
 
 /// When to use colours.
@@ -66,10 +108,13 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.verb {
+        Verb::Run(run) => run.execute().into(),
+        Verb::Check(check) => check.execute().into(),
         Verb::Init(init) => init.execute().into(),
         Verb::Schema => schema::execute().into(),
         Verb::Gateway(gateway) => gateway.execute().into(),
         Verb::Report(report) => report.execute().into(),
+        Verb::Shard { number: _ } => shard::execute(),
     }
 }
 

@@ -23,7 +23,17 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "squall: {text}");
 }
 
+/// Prints a text that is already whole to standard error.
+pub(super) fn complain_verbatim(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 impl Color {
+    /// Whether to use colours on standard error.
+    pub(super) fn on_stderr(self) -> bool {
+        self.resolve(io::stderr().is_terminal())
+    }
+
     /// Whether to use colours on standard output.
     pub(super) fn on_stdout(self) -> bool {
         self.resolve(io::stdout().is_terminal())

@@ -1,7 +1,7 @@
 //! Shards as child processes of this one: commands into standard input, reports out of standard output.
 //!
 //! Each child is its own process group, so that Ctrl-C in a terminal reaches the coordinator alone,
-//! and dies with it (see `worker`). What a child writes to standard error is kept, bounded,
+//! and dies with it (see [`super::worker`]). What a child writes to standard error is kept, bounded,
 //! to explain its death.
 
 use super::wire::{Decoder, FromWorker, ToWorker, WireError, encode};

@@ -1,13 +1,14 @@
 //! Places shards and carries their messages.
 //!
 //! [`Fabric`] is what a run sees: so many shards, a message to one or all of them, and the next thing
-//! that any of them said or suffered. [`local`] runs them as child processes over pipes; `worker` is
+//! that any of them said or suffered. [`local`] runs them as child processes over pipes; [`worker`] is
 //! the other end, the same one for every fabric, and the only place here that knows the engine.
 //! Nothing in here knows what a message means for a run.
 
 pub mod local;
 pub mod parent;
 pub mod wire;
+pub mod worker;
 
 use std::fmt;
 use std::future::Future;

@@ -1,3 +1,276 @@
-//! The pipeline, readable top to bottom.
+//! The pipeline, readable top to bottom: scenario → plan → fabric → metrics → gates → reports → exit code.
 
+mod clock;
+mod drive;
+mod embedded;
 pub mod machine;
+mod outcome;
+mod progress;
+mod signals;
+mod verdict;
+
+use crate::exit::Exit;
+use crate::fabric::local::Local;
+use crate::plan::{self, Compiled, Plan};
+use crate::report::{self, Bundle, Look, Redactor};
+use crate::scenario::{self, Document, Level, Problem};
+use drive::Course;
+use embedded::Gateway;
+use progress::{Display, Progress};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// For the embedded gateway to end after a run, beyond what it takes by itself.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What to run, and how to show it.
+pub struct Order {
+    /// The scenario.
+    pub file: PathBuf,
+    /// What the command line adds to it.
+    pub options: scenario::Options,
+    /// Reports land in a folder of their own under this one.
+    pub out: PathBuf,
+    /// No progress.
+    pub quiet: bool,
+    /// Colours on standard error.
+    pub styled: bool,
+    /// How the summary looks.
+    pub look: Look,
+}
+
+/// What was measured, and how it was set up.
+struct Measured {
+    course: Course,
+    plan: Plan,
+    target: String,
+    started: String,
+    against: Vec<String>,
+}
+
+/// Runs a scenario to its verdict. Prints progress and problems to standard error, the summary to
+/// standard output.
+pub fn run(order: &Order) -> Exit {
+    // 1. What was written, and what will run.
+    let (document, compiled) = match prepare(&order.file, &order.options) {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            say(&problems.render(order.styled));
+            return Exit::ScenarioInvalid;
+        }
+    };
+    let redact = Redactor::new(document.secrets());
+    warn(&document, &compiled, order.styled);
+    // Better to hear of it now than after the run.
+    if let Err(error) = writable(&order.out) {
+        say(&format!(
+            "squall: cannot write to {}: {error}\n",
+            order.out.display()
+        ));
+        return Exit::NotWritten;
+    }
+
+    // 2. Shards do it; the gateway, where it is embedded, is there for them.
+    let mut display = Display::new(order.quiet, redact.clone());
+    let measured = match measure(&document, &compiled, &mut display) {
+        Ok(measured) => measured,
+        Err(why) => {
+            say(&format!("squall: {}\n", redact.text(&why)));
+            return Exit::NothingRan;
+        }
+    };
+    display.end();
+
+    // 3. What it was worth.
+    let Measured {
+        course,
+        plan,
+        target,
+        started,
+        against,
+    } = measured;
+    let facts = outcome::Facts {
+        plan: &plan,
+        gates: &compiled.gates,
+        description: document
+            .scenario()
+            .description
+            .as_deref()
+            .unwrap_or_default(),
+        started,
+        target,
+        against,
+        warnings: compiled.warnings.iter().map(worded).collect(),
+    };
+    let outcome = outcome::assemble(facts, &course);
+    let exit = Exit::of(outcome.exit_code);
+    let bundle = Bundle {
+        histograms: outcome::histograms(&plan, &course.totals),
+        outcome,
+        scenario_yaml: document.redacted_yaml(),
+    };
+
+    // 4. What is left of it.
+    let (files, exit) = match report::write(&order.out, &bundle, &redact) {
+        Ok(files) => (files, exit),
+        Err(error) => {
+            say(&format!("squall: {}\n", redact.text(&error.to_string())));
+            (Vec::new(), Exit::NotWritten)
+        }
+    };
+    let mut summary = Vec::new();
+    let mut outcome = redact.outcome(&bundle.outcome);
+    outcome.exit_code = exit.code();
+    let _ = report::terminal(&outcome, &files, &order.look, &mut summary);
+    // A reader that left early still gets the exit code.
+    let _ = io::stdout()
+        .write_all(&summary)
+        .and_then(|()| io::stdout().flush());
+    exit
+}
+
+/// Loads and compiles a scenario against this machine.
+///
+/// # Errors
+/// All that is wrong with it, each at its place.
+pub fn prepare(
+    file: &Path,
+    options: &scenario::Options,
+) -> Result<(Document, Compiled), scenario::Report> {
+    let document = scenario::load(file, options)?;
+    match plan::compile(document.scenario(), document.files(), &machine::read()) {
+        Ok(compiled) => Ok((document, compiled)),
+        Err(problems) => Err(document.report(problems)),
+    }
+}
+
+/// Warnings of the plan, and what this machine is short of.
+fn warn(document: &Document, compiled: &Compiled, styled: bool) {
+    if !compiled.warnings.is_empty() {
+        say(&document.report(compiled.warnings.clone()).render(styled));
+    }
+    for shortage in &compiled.needs.shortages {
+        let plan::Shortage {
+            what,
+            has,
+            needs,
+            command,
+            ..
+        } = shortage;
+        say(&format!(
+            "squall: warning: {what}: {has} of {needs}; {command}\n"
+        ));
+    }
+}
+
+fn worded(problem: &Problem) -> String {
+    match (&problem.level, problem.path.as_str()) {
+        (Level::Warning | Level::Error, "") => problem.message.clone(),
+        (_, path) => format!("{path}: {}", problem.message),
+    }
+}
+
+/// Starts everything, drives the run, ends everything. The error says why nothing could be started.
+fn measure(
+    document: &Document,
+    compiled: &Compiled,
+    display: &mut Display,
+) -> Result<Measured, String> {
+    let mut interrupts = signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let program = std::env::current_exe().map_err(|e| format!("cannot find squall itself: {e}"))?;
+    // One thread, this one: children die with the thread that started them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start: {e}"))?;
+    runtime.block_on(async {
+        let mut plan = compiled.plan.clone();
+        let mut gateway = None;
+        if let Some(embedded) = &document.scenario().target.embedded {
+            let started = Gateway::start(&program, embedded)
+                .await
+                .map_err(|e| e.to_string())?;
+            started.aim(&mut plan);
+            gateway = Some(started);
+        }
+        let target = described(&plan, gateway.is_some());
+        let started = clock::rfc3339(SystemTime::now());
+        let course = shards(&program, &plan, &mut interrupts, display).await?;
+        let mut against = Vec::new();
+        if let Some(mut gateway) = gateway {
+            if let Some(how) = gateway.ended() {
+                against.push(format!("the embedded gateway ended during the run ({how})"));
+            }
+            gateway.stop(GATEWAY_PATIENCE).await;
+        }
+        Ok(Measured {
+            course,
+            plan,
+            target,
+            started,
+            against,
+        })
+    })
+}
+
+async fn shards(
+    program: &Path,
+    plan: &Plan,
+    interrupts: &mut UnboundedReceiver<()>,
+    display: &mut impl Progress,
+) -> Result<Course, String> {
+    let mut fabric = Local::spawn(program, plan.generator().shards)
+        .map_err(|e| format!("cannot start the shards: {e}"))?;
+    let run = clock::run_tag();
+    Ok(drive::drive(
+        &mut fabric,
+        plan,
+        run,
+        clock::monotonic,
+        interrupts,
+        display,
+    )
+    .await)
+}
+
+/// The target in words: addresses only, for the rest of a URL may hold secrets.
+fn described(plan: &Plan, embedded: bool) -> String {
+    const SHOWN: usize = 3;
+    let endpoints = &plan.target().endpoints;
+    let mut words: Vec<String> = endpoints
+        .iter()
+        .take(SHOWN)
+        .map(|e| {
+            let scheme = if e.tls { "wss" } else { "ws" };
+            let host = if e.host.contains(':') {
+                format!("[{}]", e.host)
+            } else {
+                e.host.clone()
+            };
+            format!("{scheme}://{host}:{}", e.port)
+        })
+        .collect();
+    if endpoints.len() > SHOWN {
+        words.push(format!("{} more", endpoints.len() - SHOWN));
+    }
+    let words = words.join(", ");
+    if embedded {
+        format!("embedded gateway at {words}")
+    } else {
+        words
+    }
+}
+
+/// Whether a report folder can be made there.
+fn writable(out: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    let probe = out.join(format!(".squall-{}", std::process::id()));
+    std::fs::File::create(&probe)?;
+    std::fs::remove_file(&probe)
+}
+
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

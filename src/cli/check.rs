@@ -1,0 +1,36 @@
+//! `squall check`: validate a scenario and say what it will do.
+
+use super::{Color, Source, output};
+use crate::exit::Exit;
+use crate::plan;
+use crate::run;
+use clap::Args;
+
+/// Validates, prints the plan in words, and what this machine is short of.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t)]
+    color: Color,
+}
+
+impl Check {
+    /// Passed when the scenario is valid, whatever the machine lacks.
+    pub(super) fn execute(self) -> Exit {
+        match run::prepare(&self.source.file, &self.source.options()) {
+            Ok((document, compiled)) => {
+                if !compiled.warnings.is_empty() {
+                    let warnings = document.report(compiled.warnings.clone());
+                    output::complain_verbatim(&warnings.render(self.color.on_stderr()));
+                }
+                output::print(&plan::describe(&compiled))
+            }
+            Err(problems) => {
+                output::complain_verbatim(&problems.render(self.color.on_stderr()));
+                Exit::ScenarioInvalid
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The reference gateway as a child process, for scenarios with `embedded:`.
+//!
+//! Its configuration goes over standard input, never through the argument list; the other end of this
+//! small agreement is `squall gateway --coordinated`.
+
+use crate::plan::Plan;
+use crate::scenario::model::{Embedded, Misbehave};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long the gateway may take to listen.
+const START: Duration = Duration::from_secs(15);
+/// How long the gateway may take to end once it was asked to, beyond its own drain.
+const END: Duration = Duration::from_secs(5);
+
+/// Why there is no gateway.
+#[derive(Debug)]
+pub enum EmbeddedError {
+    /// The process could not be started or spoken to.
+    Os(io::Error),
+    /// It ended, or did not say where it listens.
+    Silent(String),
+}
+
+impl fmt::Display for EmbeddedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EmbeddedError::Os(e) => write!(f, "cannot start the embedded gateway: {e}"),
+            EmbeddedError::Silent(why) => write!(f, "the embedded gateway did not start: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for EmbeddedError {}
+
+/// A running gateway. Dropping it kills it.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    listen: SocketAddr,
+    ca: Option<String>,
+}
+
+/// What the gateway says first.
+#[derive(Deserialize)]
+struct Answer {
+    listen: SocketAddr,
+    ca: Option<String>,
+}
+
+impl Gateway {
+    /// Starts `program gateway` and waits until it listens on loopback.
+    ///
+    /// # Errors
+    /// It could not be started or did not answer in time; then it is gone again.
+    pub async fn start(program: &Path, embedded: &Embedded) -> Result<Gateway, EmbeddedError> {
+        let mut child = Command::new(program)
+            .args(["gateway", "--coordinated"])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(EmbeddedError::Os)?;
+        let order = json!({ "config": config(embedded), "self_signed": embedded.tls });
+        // Standard input stays open: its end tells the gateway that we are gone.
+        if let Some(stdin) = &mut child.stdin {
+            // A gateway that is gone already explains itself below.
+            let _ = stdin.write_all(format!("{order}\n").as_bytes()).await;
+        }
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            let mut first = BufReader::new(stdout.take(64 << 10));
+            let _ = timeout(START, first.read_line(&mut line)).await;
+        }
+        match serde_json::from_str::<Answer>(&line) {
+            Ok(Answer { listen, ca }) => {
+                // Read on, so that it never blocks on a full pipe.
+                if let Some(mut stderr) = child.stderr.take() {
+                    tokio::spawn(async move {
+                        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
+                    });
+                }
+                Ok(Gateway { child, listen, ca })
+            }
+            Err(_) => {
+                let _ = child.start_kill();
+                let mut why = Vec::new();
+                if let Some(stderr) = child.stderr.take() {
+                    let _ = timeout(END, stderr.take(4096).read_to_end(&mut why)).await;
+                }
+                let why: String = String::from_utf8_lossy(&why)
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .collect();
+                let why = why.trim_start_matches("squall: ").trim();
+                Err(EmbeddedError::Silent(if why.is_empty() {
+                    "no answer".into()
+                } else {
+                    why.into()
+                }))
+            }
+        }
+    }
+
+    /// Aims a plan at this gateway.
+    pub fn aim(&self, plan: &mut Plan) {
+        let mut target = plan.target().clone();
+        for endpoint in &mut target.endpoints {
+            endpoint.tls = self.ca.is_some();
+            endpoint.host = self.listen.ip().to_string();
+            endpoint.port = self.listen.port();
+        }
+        if let Some(ca) = &self.ca {
+            target.tls.ca = Some(ca.clone().into_bytes());
+        }
+        plan.aim(target);
+    }
+
+    /// Whether it has ended by itself, and how: a target that died is worth telling.
+    pub fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => Some(status.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Asks it to end, and makes it.
+    pub async fn stop(mut self, patience: Duration) {
+        if let Some(pid) = self.child.id() {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            // The child is not reaped yet, so the number is still its own.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        if timeout(patience + END, self.child.wait()).await.is_err() {
+            let _ = self.child.start_kill();
+            let _ = self.child.wait().await;
+        }
+    }
+}
+
+/// The gateway's configuration: the same knobs in its own units (milliseconds, bytes, events per
+/// second). Keys left out have the gateway's default.
+fn config(embedded: &Embedded) -> Value {
+    let mut config = json!({
+        "tokens": embedded.tokens,
+        "origins": embedded.origins,
+        // All connections have said goodbye by the time it is asked to end.
+        "drain_window": 0,
+        "drain_deadline": 1000,
+    });
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config[key] = value;
+        }
+    };
+    set("queue", embedded.queue.map(Value::from));
+    set("when_full", embedded.when_full.map(|w| json!(w)));
+    set("max_message", embedded.max_message.map(|b| b.0.into()));
+    set("rate_limit", embedded.rate_limit.map(|r| r.0.into()));
+    set(
+        "ping",
+        embedded
+            .ping
+            .as_ref()
+            .map(|p| json!({ "every": millis(p.every.0), "timeout": millis(p.timeout.0) })),
+    );
+    set("misbehave", embedded.misbehave.as_ref().map(misbehave));
+    config
+}
+
+fn misbehave(knobs: &Misbehave) -> Value {
+    let time = |t: Option<crate::scenario::units::Duration>| t.map(|t| millis(t.0));
+    json!({
+        "drop_every": knobs.drop_every,
+        "duplicate_every": knobs.duplicate_every,
+        "reorder_every": knobs.reorder_every,
+        "refuse_every": knobs.refuse_every,
+        "refuse_status": knobs.refuse_status,
+        "delay": time(knobs.delay),
+        "stall_after": time(knobs.stall_after),
+        "stall_for": time(knobs.stall_for),
+        "pong": knobs.pong,
+        "close_after": time(knobs.close_after),
+        "close_code": knobs.close_code,
+        "mute": knobs.mute,
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The one place outside `cli` that names both sides, to hold them together.
+    use crate::gateway::{Config, PongLie, WhenFull};
+
+    fn understood(yaml: &str) -> Config {
+        let embedded: Embedded = serde_yaml::from_str(yaml).expect("a scenario's part");
+        serde_json::from_value(config(&embedded)).expect("the gateway understands it")
+    }
+
+    #[test]
+    fn the_gateway_understands_every_knob() {
+        let config = understood(
+            "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, tokens: [abc], origins: [o],
+               ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
+               refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
+               close_after: 8s, close_code: 1006, mute: true } }",
+        );
+        assert_eq!(
+            (config.queue, config.when_full, config.max_message),
+            (9, WhenFull::Disconnect, 2048)
+        );
+        assert_eq!(config.rate_limit, Some(0.5));
+        assert_eq!(
+            (config.tokens, config.origins),
+            (vec!["abc".to_owned()], vec!["o".to_owned()])
+        );
+        assert_eq!(
+            config.ping.map(|p| p.timeout),
+            Some(Duration::from_millis(1500))
+        );
+        let knobs = config.misbehave;
+        assert_eq!(
+            (knobs.drop_every, knobs.duplicate_every, knobs.reorder_every),
+            (Some(1), Some(2), Some(3))
+        );
+        assert_eq!(
+            (knobs.refuse_every, knobs.refuse_status),
+            (Some(4), Some(429))
+        );
+        assert_eq!(knobs.delay, Some(Duration::from_millis(5)));
+        assert_eq!(knobs.stall_after, Some(Duration::from_secs(6)));
+        assert_eq!(knobs.stall_for, Some(Duration::from_millis(7)));
+        assert_eq!(knobs.pong, Some(PongLie::Wrong));
+        assert_eq!(
+            (knobs.close_after, knobs.close_code),
+            (Some(Duration::from_secs(8)), Some(1006))
+        );
+        assert!(knobs.mute);
+    }
+
+    #[test]
+    fn nothing_said_is_the_gateways_default() {
+        let plain = understood("{}");
+        let default = Config {
+            drain_window: plain.drain_window,
+            drain_deadline: plain.drain_deadline,
+            ..Config::default()
+        };
+        assert_eq!(plain, default);
+    }
+}

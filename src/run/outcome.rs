@@ -1,0 +1,376 @@
+//! The one value of a run that all reports are rendered from: what was planned, what was measured, and
+//! how it is judged.
+
+use super::drive::Course;
+use super::verdict::exit;
+use crate::gate::{self, Gate};
+use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
+use crate::plan::{Plan, PlannedFault};
+use crate::report::{
+    CloseReport, FaultReport, GateReport, GateStatus, GroupReport, Histograms, OUTCOME_VERSION,
+    Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport, Validity, ValidityState,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is known of a run beside what it measured.
+pub struct Facts<'a> {
+    /// What ran.
+    pub plan: &'a Plan,
+    /// What must hold.
+    pub gates: &'a [Gate],
+    /// The scenario's description.
+    pub description: &'a str,
+    /// Wall-clock start, RFC 3339 UTC.
+    pub started: String,
+    /// The target in words.
+    pub target: String,
+    /// Reasons against the run that the shards could not see.
+    pub against: Vec<String>,
+    /// Things worth knowing that are not verdicts.
+    pub warnings: Vec<String>,
+}
+
+/// Puts the outcome of a run together, verdict included.
+pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
+    let Facts { plan, gates, .. } = facts;
+    let totals = &course.totals;
+    let validity = validity(plan, course, facts.against);
+    let phases = phases(plan, course);
+    let gates: Vec<GateReport> = gates
+        .iter()
+        .map(|gate| judge(gate, totals, &phases, plan, validity.state))
+        .collect();
+    let mut warnings = facts.warnings;
+    warnings.extend(untouched(&phases));
+    let opened = totals.count(Counter::Opened, None, None);
+    let exit = exit(
+        opened > 0,
+        course.interrupted.is_some(),
+        validity.state,
+        &gates,
+    );
+    Outcome {
+        version: OUTCOME_VERSION,
+        tool: format!("squall {}", env!("CARGO_PKG_VERSION")),
+        name: plan.name().to_owned(),
+        description: facts.description.to_owned(),
+        seed: plan.seed(),
+        started: facts.started,
+        length: course.length.as_secs_f64(),
+        target: facts.target,
+        shards: course.shards.len() as u32,
+        connections: plan.connections(),
+        exit_code: exit.code(),
+        verdict: exit.label().to_owned(),
+        validity,
+        gates,
+        phases,
+        groups: plan
+            .groups()
+            .iter()
+            .map(|g| GroupReport {
+                name: g.name.clone(),
+                count: g.count.into(),
+            })
+            .collect(),
+        counts: counts(totals, None, None, true),
+        counts_by_phase: by_phase(plan, |p| counts(totals, Some(p), None, false)),
+        counts_by_group: by_group(plan, |g| counts(totals, None, Some(g), false)),
+        failures: named(totals.failures_by_kind(None, None)),
+        statuses: totals.statuses(None, None),
+        closes: totals
+            .closes(None, None)
+            .into_iter()
+            .map(|(key, count)| CloseReport {
+                code: key.code,
+                by_target: key.by_target,
+                clean: key.clean,
+                count,
+            })
+            .collect(),
+        timers: timers(totals, None, None),
+        timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
+        timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
+        per_shard: shards(course),
+        timeline: totals
+            .timeline()
+            .iter()
+            .map(|second| moment(plan, second))
+            .collect(),
+        samples: totals
+            .samples()
+            .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
+            .collect(),
+        warnings,
+    }
+}
+
+/// The distributions behind the outcome.
+pub fn histograms(plan: &Plan, totals: &Totals) -> Histograms {
+    let filled = |timer, phase| {
+        Some(totals.histogram(timer, phase, None)).filter(|values| !values.is_empty())
+    };
+    let mut by_phase = BTreeMap::new();
+    for phase in 0..plan.phases().len() {
+        for &timer in Timer::ALL {
+            if let Some(values) = filled(timer, Some(phase)) {
+                by_phase.insert((phase, timer), values);
+            }
+        }
+    }
+    Histograms {
+        total: Timer::ALL
+            .iter()
+            .filter_map(|&t| Some((t, filled(t, None)?)))
+            .collect(),
+        by_phase,
+        seconds: totals
+            .timeline()
+            .iter()
+            .flat_map(|second| {
+                second.histograms.iter().map(|(timer, v2)| SecondHistogram {
+                    start_ms: u64::from(second.index) * 1000,
+                    length_ms: 1000,
+                    timer: *timer,
+                    v2: v2.clone(),
+                })
+            })
+            .collect(),
+    }
+}
+
+/// The generator's own judgement, and what only the coordinator knows.
+fn validity(plan: &Plan, course: &Course, against: Vec<String>) -> Validity {
+    let limits = metrics::Limits {
+        max_lag: plan.generator().max_lag,
+        max_cpu: plan.generator().max_cpu,
+    };
+    let judged = metrics::judge(&course.totals, limits);
+    let mut state = match judged.state {
+        metrics::State::Valid => ValidityState::Valid,
+        metrics::State::Degraded => ValidityState::Degraded,
+        metrics::State::Invalid => ValidityState::Invalid,
+    };
+    let mut reasons = against;
+    for (shard, fate) in course.shards.iter().enumerate() {
+        reasons.extend(
+            fate.gaps
+                .iter()
+                .map(|gap| format!("telemetry gap: shard {shard} was {gap}")),
+        );
+    }
+    if !reasons.is_empty() {
+        state = ValidityState::Invalid;
+    }
+    reasons.extend(judged.reasons);
+    Validity { state, reasons }
+}
+
+/// A gate's outcome; never passed when the run cannot be believed.
+fn judge(
+    gate: &Gate,
+    totals: &Totals,
+    phases: &[PhaseReport],
+    plan: &Plan,
+    validity: ValidityState,
+) -> GateReport {
+    let phases: Vec<gate::Phase> = phases
+        .iter()
+        .map(|p| gate::Phase {
+            name: p.name.clone(),
+            completed: p.completed,
+            seconds: p.end - p.start,
+        })
+        .collect();
+    let groups: Vec<String> = plan.groups().iter().map(|g| g.name.clone()).collect();
+    let judgement = gate::evaluate(gate, totals, &phases, &groups);
+    let mut report = GateReport {
+        text: gate.to_string(),
+        status: match judgement.status {
+            gate::Status::Passed => GateStatus::Passed,
+            gate::Status::Failed => GateStatus::Failed,
+            gate::Status::NoEvidence => GateStatus::NoEvidence,
+        },
+        actual: judgement.actual,
+        value: judgement.value,
+        note: judgement.note,
+    };
+    if validity == ValidityState::Invalid && report.status == GateStatus::Passed {
+        report.status = GateStatus::NoEvidence;
+        report.note = "the run is invalid".into();
+    }
+    report
+}
+
+fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
+    plan.phases()
+        .iter()
+        .map(|phase| PhaseReport {
+            name: phase.name.clone(),
+            start: phase.start.as_secs_f64(),
+            end: phase.end.as_secs_f64(),
+            completed: phase.end <= course.reached,
+            faults: phase
+                .faults
+                .iter()
+                .map(|fault| self::fault(fault, course))
+                .collect(),
+        })
+        .collect()
+}
+
+/// A fault of this plan is a part of the schedules: it happened when its time came, to those of its
+/// group that were there.
+fn fault(fault: &PlannedFault, course: &Course) -> FaultReport {
+    let until = course.reached;
+    let within = |second: &&Second| {
+        let start = Duration::from_secs(second.index.into());
+        start < fault.end.min(until) && start + Duration::from_secs(1) > fault.start
+    };
+    let open = |second: &Second| second.open.get(fault.group as usize).copied().unwrap_or(0);
+    FaultReport {
+        label: fault.label.clone(),
+        start: fault.start.as_secs_f64(),
+        end: fault.end.as_secs_f64(),
+        actual_start: (fault.start < until).then(|| fault.start.as_secs_f64()),
+        actual_end: (fault.start < until).then(|| fault.end.min(until).as_secs_f64()),
+        touched: course
+            .totals
+            .timeline()
+            .iter()
+            .filter(within)
+            .map(open)
+            .max()
+            .unwrap_or(0),
+    }
+}
+
+/// Faults that came and found nobody.
+fn untouched(phases: &[PhaseReport]) -> Vec<String> {
+    let faults = phases
+        .iter()
+        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    faults
+        .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
+        .map(|(phase, fault)| {
+            format!(
+                "the fault `{}` in {} touched no connection: none was open",
+                fault.label, phase.name
+            )
+        })
+        .collect()
+}
+
+fn counts(
+    totals: &Totals,
+    phase: Option<usize>,
+    group: Option<usize>,
+    zeros: bool,
+) -> BTreeMap<String, u64> {
+    let all = Counter::ALL
+        .iter()
+        .map(|&c| (c.name().to_owned(), totals.count(c, phase, group)));
+    all.filter(|(_, count)| zeros || *count > 0).collect()
+}
+
+fn timers(
+    totals: &Totals,
+    phase: Option<usize>,
+    group: Option<usize>,
+) -> BTreeMap<String, TimerReport> {
+    let all = Timer::ALL
+        .iter()
+        .filter_map(|&t| Some((t, totals.quantiles(t, phase, group)?)));
+    all.map(|(timer, quantiles)| (timer.name().to_owned(), millis(&quantiles)))
+        .collect()
+}
+
+fn by_phase<T>(plan: &Plan, of: impl Fn(usize) -> T) -> BTreeMap<String, T> {
+    plan.phases()
+        .iter()
+        .enumerate()
+        .map(|(i, p)| (p.name.clone(), of(i)))
+        .collect()
+}
+
+fn by_group<T>(plan: &Plan, of: impl Fn(usize) -> T) -> BTreeMap<String, T> {
+    plan.groups()
+        .iter()
+        .enumerate()
+        .map(|(i, g)| (g.name.clone(), of(i)))
+        .collect()
+}
+
+fn named(failures: BTreeMap<metrics::Failure, u64>) -> BTreeMap<String, u64> {
+    failures
+        .into_iter()
+        .map(|(kind, count)| (kind.name().to_owned(), count))
+        .collect()
+}
+
+/// Microseconds to milliseconds.
+fn ms(us: u64) -> f64 {
+    us as f64 / 1e3
+}
+
+fn millis(q: &Quantiles) -> TimerReport {
+    TimerReport {
+        count: q.count,
+        min: ms(q.min),
+        mean: q.mean / 1e3,
+        p50: ms(q.p50),
+        p90: ms(q.p90),
+        p99: ms(q.p99),
+        p999: ms(q.p999),
+        max: ms(q.max),
+    }
+}
+
+fn shards(course: &Course) -> Vec<ShardReport> {
+    let both = course.totals.shards().iter().zip(&course.shards);
+    both.enumerate()
+        .map(|(index, (totals, fate))| ShardReport {
+            shard: index as u32,
+            offered: totals.count(Counter::Offered) + totals.count(Counter::RequestsOffered),
+            sent: totals.count(Counter::Sent) + totals.count(Counter::Requests),
+            dropped: totals.count(Counter::Dropped) + totals.count(Counter::RequestsDropped),
+            cancelled: totals.count(Counter::Cancelled) + totals.count(Counter::RequestsCancelled),
+            cpu_max: totals.cpu_max(),
+            lag_p99_max: ms(totals.lag_p99_max_us()),
+            rss_max: totals.rss_max,
+            snapshots: totals.snapshots,
+            state: match &fate.lost {
+                None => "finished".into(),
+                Some(why) => format!("lost: it {why}"),
+            },
+        })
+        .collect()
+}
+
+fn moment(plan: &Plan, second: &Second) -> crate::report::Second {
+    let both = |a, b| second.count(a) + second.count(b);
+    let response = second.response();
+    let lag = second.timers.get(&Timer::Lag);
+    crate::report::Second {
+        at: f64::from(second.index) + 1.0,
+        phase: plan.phase_at(u64::from(second.index) * 1_000_000_000),
+        open: second.open.iter().sum(),
+        opening: second.opening,
+        opened: second.count(Counter::Opened),
+        failures: named(second.failures.clone()),
+        closed: second.closed_by_target,
+        offered: both(Counter::Offered, Counter::RequestsOffered),
+        sent: both(Counter::Sent, Counter::Requests),
+        dropped: both(Counter::Dropped, Counter::RequestsDropped),
+        received: both(Counter::Received, Counter::Replies),
+        p50: response.map(|q| ms(q.p50)),
+        p90: response.map(|q| ms(q.p90)),
+        p99: response.map(|q| ms(q.p99)),
+        max: response.map(|q| ms(q.max)),
+        lag_p99: lag.map(|q| ms(q.p99)),
+        lag_max: lag.map(|q| ms(q.max)),
+        cpu: second.cpu,
+        rss: second.rss,
+    }
+}
