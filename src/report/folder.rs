@@ -1,9 +1,10 @@
-//! The report folder: written beside, then renamed; an older report is never touched.
+//! The report folder: written beside, then renamed, so that there is a whole report or none, and an older one
+//! is never touched.
 
-use super::{Bundle, Histograms, Outcome, Redactor, json};
+use super::{Bundle, Outcome, Redactor, csv, hlog, html, json, junit, markdown};
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a report could not be written.
@@ -11,17 +12,39 @@ use std::path::{Path, PathBuf};
 pub struct WriteError {
     /// Which file or folder.
     pub path: PathBuf,
-    /// Why, in the words of the operating system.
+    /// Why.
     pub cause: io::Error,
 }
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write {}: {}", self.path.display(), self.cause)
+        let advice = match self.cause.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "free some space there or choose another folder"
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "allow writing there or choose another folder"
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                "something that is not a folder stands in the way: move it or choose another folder"
+            }
+            ErrorKind::FileTooLarge => "lift the limit on file sizes (`ulimit -f`)",
+            _ => "look at that place or choose another folder",
+        };
+        write!(
+            f,
+            "the report could not be written: {}: {}; {advice}",
+            self.path.display(),
+            self.cause
+        )
     }
 }
 
-impl std::error::Error for WriteError {}
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
 
 /// Why a report could not be read again.
 #[derive(Debug)]
@@ -40,36 +63,187 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+type Render = fn(&Bundle, &mut dyn Write) -> io::Result<()>;
+
+/// Rendered from the others; these are what [`refresh`] makes again.
+const RENDERED: [(&str, Render); 4] = [
+    ("report.html", |bundle, mut out| {
+        html::html(&bundle.outcome, &bundle.histograms, &mut out)
+    }),
+    ("summary.md", |bundle, mut out| {
+        markdown::markdown(&bundle.outcome, &mut out)
+    }),
+    ("junit.xml", |bundle, mut out| {
+        junit::junit(&bundle.outcome, &mut out)
+    }),
+    ("timeline.csv", |bundle, mut out| {
+        csv::csv(&bundle.outcome, &mut out)
+    }),
+];
+
+/// What a report can be rendered from again.
+const KEPT: [(&str, Render); 3] = [
+    (SUMMARY, |bundle, mut out| {
+        json::json(&bundle.outcome, &mut out)
+    }),
+    (LOG, |bundle, mut out| hlog::hlog(bundle, &mut out)),
+    (SCENARIO, |bundle, out| {
+        out.write_all(bundle.scenario_yaml.as_bytes())
+    }),
+];
+
+const SUMMARY: &str = "summary.json";
+const LOG: &str = "latency.hlog";
+const SCENARIO: &str = "scenario.yaml";
+
 /// Writes every format into a new folder under `root`, named `<name>-<UTC yyyymmdd-hhmmss>` (with `-2`, `-3` …
 /// when taken). Returns the files written, `report.html` first; their parent is the folder.
 ///
 /// # Errors
 /// The first file that could not be written; nothing is left behind then.
 pub fn write(root: &Path, bundle: &Bundle, redact: &Redactor) -> Result<Vec<PathBuf>, WriteError> {
-    let bundle = redact.bundle(bundle);
-    let folder = root.join(&bundle.outcome.name);
-    refresh_in(&folder, &bundle)
+    let formats: Vec<(&str, Render)> = RENDERED.into_iter().chain(KEPT).collect();
+    place(root, &redact.bundle(bundle), &formats)
 }
 
-/// Renders a bundle again into the folder it was read from.
+fn place(
+    root: &Path,
+    bundle: &Bundle,
+    formats: &[(&str, Render)],
+) -> Result<Vec<PathBuf>, WriteError> {
+    let root_was_there = root.exists();
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| WriteError { path, cause }
+    };
+    fs::create_dir_all(root).map_err(at(root))?;
+    let name = folder_name(&bundle.outcome);
+    let partial = root.join(format!(".{name}.{}.partial", std::process::id()));
+    // Removed on every way out; after the rename there is nothing left to remove.
+    let _debris = Debris {
+        partial: &partial,
+        root: (!root_was_there).then_some(root),
+    };
+    fs::create_dir(&partial).map_err(at(&partial))?;
+    for (file, render) in formats {
+        // The error names the file as it would have been called.
+        create(&partial.join(file), bundle, *render).map_err(at(&root.join(&name).join(file)))?;
+    }
+    sync(&partial).map_err(at(root))?;
+    let folder = settle(root, &name, &partial).map_err(at(&root.join(&name)))?;
+    sync(root).map_err(at(root))?;
+    Ok(formats.iter().map(|(file, _)| folder.join(file)).collect())
+}
+
+/// Renames to the first name that is free.
+fn settle(root: &Path, name: &str, partial: &Path) -> io::Result<PathBuf> {
+    for n in 1..1000 {
+        let folder = root.join(if n == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{n}")
+        });
+        if folder.symlink_metadata().is_ok() {
+            continue;
+        }
+        match fs::rename(partial, &folder) {
+            Ok(()) => return Ok(folder),
+            // Another run took the name in between.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::Error::other(
+        "a thousand reports of this name and second are there already",
+    ))
+}
+
+struct Debris<'a> {
+    partial: &'a Path,
+    root: Option<&'a Path>,
+}
+
+impl Drop for Debris<'_> {
+    fn drop(&mut self) {
+        // Nothing more can be done where removing fails too; the name says what it is.
+        let _ = fs::remove_dir_all(self.partial);
+        if let Some(root) = self.root {
+            // Only if empty, so never with a report in it.
+            let _ = fs::remove_dir(root);
+        }
+    }
+}
+
+fn create(path: &Path, bundle: &Bundle, render: Render) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create_new(path)?);
+    render(bundle, &mut out)?;
+    out.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// `<name>-<yyyymmdd-hhmmss>`, of characters that every file system takes.
+fn folder_name(outcome: &Outcome) -> String {
+    let mut name = String::new();
+    for c in outcome.name.chars() {
+        match c {
+            c if c.is_ascii_alphanumeric() || c == '_' || c == '.' => name.push(c),
+            _ if name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+        if name.len() == 64 {
+            break;
+        }
+    }
+    let name = name.trim_matches(['-', '.']);
+    let digits: String = outcome
+        .started
+        .chars()
+        .filter(char::is_ascii_digit)
+        .take(14)
+        .collect();
+    let stamp = if digits.len() == 14 {
+        format!("{}-{}", &digits[..8], &digits[8..])
+    } else {
+        "undated".into()
+    };
+    format!("{}-{stamp}", if name.is_empty() { "run" } else { name })
+}
+
+/// Renders `report.html`, `summary.md`, `junit.xml` and `timeline.csv` again in the folder that a bundle was
+/// [`read`] from. Returns them.
 ///
 /// # Errors
-/// The first file that could not be written; it and the others not yet replaced stay as they were.
+/// The first file that could not be written; all are as they were then.
 pub fn refresh(
     folder: &Path,
     bundle: &Bundle,
     redact: &Redactor,
 ) -> Result<Vec<PathBuf>, WriteError> {
-    refresh_in(folder, &redact.bundle(bundle))
-}
-
-fn refresh_in(folder: &Path, bundle: &Bundle) -> Result<Vec<PathBuf>, WriteError> {
-    let path = folder.join("summary.json");
-    let written = fs::create_dir_all(folder)
-        .and_then(|()| json::json(&bundle.outcome, &mut fs::File::create(&path)?));
-    written
-        .map(|()| vec![path.clone()])
-        .map_err(|cause| WriteError { path, cause })
+    let bundle = redact.bundle(bundle);
+    let partial = folder.join(format!(".refresh.{}.partial", std::process::id()));
+    let at = |path: PathBuf| move |cause| WriteError { path, cause };
+    fs::create_dir(&partial).map_err(at(folder.to_owned()))?;
+    let _debris = Debris {
+        partial: &partial,
+        root: None,
+    };
+    for (file, render) in RENDERED {
+        create(&partial.join(file), &bundle, render).map_err(at(folder.join(file)))?;
+    }
+    for (file, _) in RENDERED {
+        fs::rename(partial.join(file), folder.join(file)).map_err(at(folder.join(file)))?;
+    }
+    sync(folder).map_err(at(folder.to_owned()))?;
+    Ok(RENDERED.iter().map(|(file, _)| folder.join(file)).collect())
 }
 
 /// Reads a report folder back: `summary.json`, `latency.hlog` and `scenario.yaml`.
@@ -77,16 +251,24 @@ fn refresh_in(folder: &Path, bundle: &Bundle) -> Result<Vec<PathBuf>, WriteError
 /// # Errors
 /// The first file that is missing, unreadable, or of another version.
 pub fn read(folder: &Path) -> Result<Bundle, ReadError> {
-    let path = folder.join("summary.json");
-    let fail = |reason: String| ReadError {
-        path: path.clone(),
+    let open = |file: &str| {
+        let path = folder.join(file);
+        fs::read(&path).map_err(|error| ReadError {
+            path,
+            reason: error.to_string(),
+        })
+    };
+    let fail = |file: &str, reason: String| ReadError {
+        path: folder.join(file),
         reason,
     };
-    let text = fs::read(&path).map_err(|e| fail(e.to_string()))?;
-    let outcome: Outcome = serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))?;
+    let outcome = json::read_json(&open(SUMMARY)?).map_err(|reason| fail(SUMMARY, reason))?;
+    let histograms = hlog::read_hlog(&outcome, &open(LOG)?).map_err(|reason| fail(LOG, reason))?;
+    let scenario_yaml =
+        String::from_utf8(open(SCENARIO)?).map_err(|error| fail(SCENARIO, error.to_string()))?;
     Ok(Bundle {
         outcome,
-        histograms: Histograms::default(),
-        scenario_yaml: String::new(),
+        histograms,
+        scenario_yaml,
     })
 }

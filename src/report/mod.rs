@@ -5,14 +5,33 @@
 //! Texts are redacted before they are rendered ([`Redactor`]) and escaped by each renderer itself (`text`).
 
 mod bundle;
+mod csv;
 mod folder;
-pub mod json;
+mod hlog;
+mod html;
+mod json;
+mod junit;
+mod markdown;
+mod number;
 mod outcome;
 mod redact;
+mod story;
 mod terminal;
+mod text;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
 
 pub use bundle::{Bundle, Histograms, SecondHistogram};
+pub use csv::csv;
 pub use folder::{ReadError, WriteError, read, refresh, write};
+pub use hlog::{hlog, read_hlog};
+pub use html::html;
+pub use json::{json, read_json, schema};
+pub use junit::junit;
+pub use markdown::markdown;
 pub use outcome::*;
-pub use redact::Redactor;
+pub use redact::{MASK, Redactor};
 pub use terminal::{Look, terminal};

@@ -1,8 +1,18 @@
-//! The summary a person reads at the end of a run: one screen of 100 columns.
+//! The summary a person reads at the end of a run: one screen of 100 columns and 24 lines.
+//! Everything in it passes through `text::clean`, so nothing a target said can drive the terminal.
 
-use super::Outcome;
+use super::text::{clean, fit, width};
+use super::{GateReport, GateStatus, Outcome, ValidityState, story};
+use crate::exit::Exit;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+
+/// Width of the column of labels.
+const LABEL: usize = 12;
+/// Lines that a summary should fit.
+const HEIGHT: usize = 24;
+/// Gates shown even where the rest leaves no room.
+const FEWEST_GATES: usize = 4;
 
 /// How the summary may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,22 +34,247 @@ impl Look {
             width: 100,
         }
     }
+
+    fn paint(&self, style: &str, text: &str) -> String {
+        if self.colour && !text.is_empty() {
+            format!("\x1b[{style}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
 }
 
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const RED: &str = "1;31";
+const GREEN: &str = "1;32";
+const YELLOW: &str = "1;33";
+
 /// Writes the summary of an outcome whose secrets are redacted ([`super::Redactor::outcome`]); `files` are
-/// those [`super::write`] returned.
+/// those [`super::write`] returned, of which the first is named.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn terminal(
     outcome: &Outcome,
     files: &[PathBuf],
-    _look: &Look,
+    look: &Look,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(out, "{}  {}", outcome.name, outcome.verdict)?;
-    for file in files.iter().take(1) {
-        writeln!(out, "{}", file.display())?;
+    let mut lines = vec![headline(outcome, look), String::new()];
+    let mut rest = Vec::new();
+    for reason in &outcome.validity.reasons {
+        let style = if outcome.validity.state == ValidityState::Invalid {
+            RED
+        } else {
+            YELLOW
+        };
+        paragraph(
+            outcome.validity.state.word(),
+            &[clean(reason)],
+            style,
+            look,
+            &mut lines,
+        );
+    }
+    for line in story::lines(outcome) {
+        let parts: Vec<String> = line.parts.iter().map(|part| clean(part)).collect();
+        paragraph(&clean(&line.label), &parts, DIM, look, &mut rest);
+    }
+    for warning in outcome.warnings.iter().take(2) {
+        paragraph(
+            "note",
+            &[fit(&clean(warning), look.width - LABEL)],
+            DIM,
+            look,
+            &mut rest,
+        );
+    }
+    let room = HEIGHT
+        .saturating_sub(lines.len() + rest.len() + 1)
+        .max(FEWEST_GATES);
+    gates(outcome, room, look, &mut lines);
+    lines.extend(rest);
+    lines.push(footer(outcome, files, look));
+    for line in lines {
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+impl ValidityState {
+    fn word(self) -> &'static str {
+        match self {
+            ValidityState::Valid => "valid",
+            ValidityState::Degraded => "degraded",
+            ValidityState::Invalid => "invalid",
+        }
+    }
+}
+
+/// Name and facts on the left, verdict and validity on the right.
+fn headline(outcome: &Outcome, look: &Look) -> String {
+    let verdict = fit(&clean(&outcome.verdict), 24);
+    let validity = story::validity(outcome);
+    let right = width(&verdict) + 3 + width(validity);
+    let what = story::what(outcome);
+    let room = look.width.saturating_sub(right + 2);
+    let name = fit(
+        &clean(&outcome.name),
+        room.saturating_sub(width(&what) + 3).max(12),
+    );
+    let left = format!("{name} · {what}");
+    let left = fit(&left, room);
+    let gap = " ".repeat(look.width.saturating_sub(width(&left) + right));
+    let style = match outcome.exit_code {
+        code if code == Exit::Passed.code() => GREEN,
+        code if code == Exit::Interrupted.code() || code == Exit::Inconclusive.code() => YELLOW,
+        _ => RED,
+    };
+    let valid = match outcome.validity.state {
+        ValidityState::Valid => DIM,
+        ValidityState::Degraded => YELLOW,
+        ValidityState::Invalid => RED,
+    };
+    let bold = match left.strip_prefix(&name) {
+        Some(facts) => format!("{}{facts}", look.paint(BOLD, &name)),
+        None => left,
+    };
+    format!(
+        "{bold}{gap}{} · {}",
+        look.paint(style, &verdict),
+        look.paint(valid, validity)
+    )
+}
+
+/// The gates, those that did not hold first in line for the room there is, in the order written.
+fn gates(outcome: &Outcome, room: usize, look: &Look, lines: &mut Vec<String>) {
+    let mut shown: Vec<(usize, &GateReport)> = outcome.gates.iter().enumerate().collect();
+    let hidden = shown.len().saturating_sub(room);
+    if hidden > 0 {
+        shown.sort_by_key(|(i, gate)| (gate.status == GateStatus::Passed, *i));
+        shown.truncate(room - 1);
+        shown.sort_by_key(|(i, _)| *i);
+    }
+    // Sign and actual value stand in columns; what a gate says and why it failed share the rest.
+    let texts: Vec<(String, String)> = shown
+        .iter()
+        .map(|(_, gate)| (clean(&gate.text), clean(&gate.actual)))
+        .collect();
+    let column = texts
+        .iter()
+        .map(|(text, _)| width(text))
+        .max()
+        .unwrap_or(0)
+        .clamp(20, look.width / 2 - 4);
+    let values = texts
+        .iter()
+        .map(|(_, actual)| width(actual))
+        .max()
+        .unwrap_or(0)
+        .clamp(6, look.width / 4);
+    for (i, ((_, gate), (text, actual))) in shown.iter().zip(&texts).enumerate() {
+        let (text, actual) = (fit(text, column), fit(actual, values));
+        let (style, noted) = match gate.status {
+            GateStatus::Passed => (GREEN, DIM),
+            GateStatus::Failed => (RED, RED),
+            GateStatus::NoEvidence => (YELLOW, YELLOW),
+        };
+        let left = LABEL + 2 + column + 2 + values + 2;
+        let note = if gate.note.is_empty() {
+            String::new()
+        } else {
+            format!("← {}", clean(&gate.note))
+        };
+        lines.push(format!(
+            "{}{} {text}{}  {}{}  {}",
+            look.paint(
+                DIM,
+                &format!("{:LABEL$}", if i == 0 { "gates" } else { "" })
+            ),
+            look.paint(style, story::sign(gate.status)),
+            " ".repeat(column.saturating_sub(width(&text))),
+            if gate.status == GateStatus::Passed {
+                actual.clone()
+            } else {
+                look.paint(style, &actual)
+            },
+            " ".repeat(values.saturating_sub(width(&actual))),
+            look.paint(noted, &fit(&note, look.width.saturating_sub(left))),
+        ));
+    }
+    if hidden > 0 {
+        let more = outcome.gates.len() - shown.len();
+        lines.push(format!(
+            "{:LABEL$}… {} more in the report ({})",
+            "",
+            more,
+            story::tally(outcome)
+        ));
+    }
+    if outcome.gates.is_empty() {
+        let none = "none: this run judges nothing by itself";
+        lines.push(format!(
+            "{}{none}",
+            look.paint(DIM, &format!("{:LABEL$}", "gates"))
+        ));
+    }
+}
+
+/// A label and its parts, wrapped between parts where they do not fit, and inside a part where even one does not.
+fn paragraph(label: &str, parts: &[String], style: &str, look: &Look, lines: &mut Vec<String>) {
+    let room = look.width.saturating_sub(LABEL);
+    let mut rows: Vec<String> = Vec::new();
+    for part in parts {
+        match rows.last_mut() {
+            Some(row) if width(row) + 3 + width(part) <= room => {
+                row.push_str(" · ");
+                row.push_str(part);
+            }
+            _ => rows.extend(wrapped(part, room)),
+        }
+    }
+    let label = fit(label, LABEL - 1);
+    let label = format!("{label}{}", " ".repeat(LABEL - width(&label)));
+    for (i, row) in rows.iter().enumerate() {
+        let first = if i == 0 {
+            look.paint(style, &label)
+        } else {
+            " ".repeat(LABEL)
+        };
+        lines.push(format!("{first}{row}"));
+    }
+}
+
+/// A part in at most three rows, broken between words.
+fn wrapped(part: &str, room: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for word in part.split(' ') {
+        let last = rows.len() - 1;
+        if !rows[last].is_empty() && width(&rows[last]) + 1 + width(word) > room {
+            rows.push(fit(word, room));
+        } else {
+            if !rows[last].is_empty() {
+                rows[last].push(' ');
+            }
+            let left = room.saturating_sub(width(&rows[last]));
+            rows[last].push_str(&fit(word, left));
+        }
+    }
+    rows.truncate(3);
+    rows
+}
+
+fn footer(outcome: &Outcome, files: &[PathBuf], look: &Look) -> String {
+    let exit = format!("exit {}", outcome.exit_code);
+    let file = files.first().map_or_else(
+        || "no report written".into(),
+        |path| clean(&path.display().to_string()),
+    );
+    // A path is never shortened: it is there to be copied.
+    let gap = look
+        .width
+        .saturating_sub(width(&file) + width(&exit))
+        .max(2);
+    format!("{file}{}{}", " ".repeat(gap), look.paint(BOLD, &exit))
 }

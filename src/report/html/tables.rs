@@ -1,0 +1,295 @@
+//! The tables: all that was measured, for those who look something up.
+
+use crate::metrics::{Counter, Timer};
+use crate::report::text::clean;
+use crate::report::{FaultReport, Outcome, TimerReport, number, story};
+use maud::{Markup, html};
+use std::collections::BTreeMap;
+
+pub(super) fn tables(outcome: &Outcome) -> Markup {
+    let phases: Vec<&str> = outcome
+        .phases
+        .iter()
+        .map(|phase| phase.name.as_str())
+        .collect();
+    let groups: Vec<&str> = outcome
+        .groups
+        .iter()
+        .map(|group| group.name.as_str())
+        .collect();
+    html! {
+        (phase_table(outcome))
+        h2 { "Times" }
+        (times(&outcome.timers))
+        (times_by("phase", &phases, &outcome.timers_by_phase))
+        (times_by("client group", &groups, &outcome.timers_by_group))
+        h2 { "Counts by phase" }
+        (counts(outcome, &phases, &outcome.counts_by_phase))
+        @if groups.len() > 1 {
+            h2 { "Counts by client group" }
+            (counts(outcome, &groups, &outcome.counts_by_group))
+        }
+        div.pair {
+            div { (closes(outcome)) }
+            div { (failures(outcome)) }
+        }
+        (shards(outcome))
+        (samples(outcome))
+    }
+}
+
+/// A table in a card, its first column headings, the others numbers.
+fn table(head: &[String], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div.card.scroll {
+            table.table {
+                thead { tr { @for (i, cell) in head.iter().enumerate() { th.n[i > 0] scope="col" { (cell) } } } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (i, cell) in row.iter().enumerate() {
+                                @if i == 0 { th scope="row" { (cell) } }
+                                @else { td.n.zero[cell == "0" || cell == number::NONE] { (cell) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn owned(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| cell.to_string()).collect()
+}
+
+fn at(seconds: f64) -> String {
+    format!("{seconds:.1} s")
+}
+
+/// The four cells of a fault.
+fn fault(fault: Option<&FaultReport>) -> Markup {
+    html! {
+        @if let Some(fault) = fault {
+            td.text { (clean(&fault.label)) }
+            td.n { (at(fault.start)) " – " (at(fault.end)) }
+            td.n {
+                @match (fault.actual_start, fault.actual_end) {
+                    (Some(start), Some(end)) => { (at(start)) " – " (at(end)) }
+                    (Some(start), None) => { (at(start)) " –" }
+                    _ => { span.bad { "never started" } }
+                }
+            }
+            td.n { @if fault.touched == 0 { span.bad { "nobody" } } @else { (number::count(fault.touched)) } }
+        } @else {
+            td {} td {} td {} td {}
+        }
+    }
+}
+
+fn phase_table(outcome: &Outcome) -> Markup {
+    html! {
+        h2 { "Phases and faults" }
+        div.card.scroll {
+            table.table {
+                thead { tr {
+                    th scope="col" { "phase" } th.n scope="col" { "from" } th.n scope="col" { "to" }
+                    th scope="col" { "fault" } th.n scope="col" { "planned" } th.n scope="col" { "actual" }
+                    th.n scope="col" { "touched" }
+                } }
+                tbody {
+                    @for phase in &outcome.phases {
+                        tr {
+                            th scope="row" { (clean(&phase.name)) @if !phase.completed { span.warn { " cut short" } } }
+                            td.n { (at(phase.start)) } td.n { (at(phase.end)) }
+                            (fault(phase.faults.first()))
+                        }
+                        @for more in phase.faults.iter().skip(1) { tr { td {} td {} td {} (fault(Some(more))) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+const TIMES: [&str; 9] = [
+    "", "values", "min", "mean", "p50", "p90", "p99", "p99.9", "max",
+];
+
+fn time_row(name: &str, timer: &TimerReport) -> Vec<String> {
+    let mut row = vec![name.to_owned(), number::count(timer.count)];
+    let times = [
+        timer.min, timer.mean, timer.p50, timer.p90, timer.p99, timer.p999, timer.max,
+    ];
+    row.extend(times.map(number::millis));
+    row
+}
+
+/// In the order in which they are declared, which is that of a connection's life.
+fn times(timers: &BTreeMap<String, TimerReport>) -> Markup {
+    let known = Timer::ALL.iter().map(|timer| timer.name());
+    let rows: Vec<Vec<String>> = known
+        .filter_map(|name| {
+            timers
+                .get(name)
+                .filter(|t| t.count > 0)
+                .map(|t| time_row(&story::words(name), t))
+        })
+        .collect();
+    html! {
+        @if rows.is_empty() { p.soft { "Nothing was timed." } } @else { (table(&owned(&TIMES), &rows)) }
+    }
+}
+
+fn times_by(
+    by: &str,
+    names: &[&str],
+    timers: &BTreeMap<String, BTreeMap<String, TimerReport>>,
+) -> Markup {
+    let mut rows = Vec::new();
+    for timer in Timer::ALL {
+        for name in names {
+            let found = timers
+                .get(*name)
+                .and_then(|timers| timers.get(timer.name()));
+            if let Some(found) = found.filter(|found| found.count > 0) {
+                rows.push(time_row(
+                    &format!("{} · {}", story::words(timer.name()), clean(name)),
+                    found,
+                ));
+            }
+        }
+    }
+    html! {
+        @if !rows.is_empty() {
+            details { summary { "by " (by) } (table(&owned(&TIMES), &rows)) }
+        }
+    }
+}
+
+fn counts(
+    outcome: &Outcome,
+    names: &[&str],
+    by: &BTreeMap<String, BTreeMap<String, u64>>,
+) -> Markup {
+    let mut head = vec![String::new()];
+    head.extend(names.iter().map(|name| clean(name)));
+    head.push("run".into());
+    let mut rows = Vec::new();
+    for counter in Counter::ALL {
+        let name = counter.name();
+        let each: Vec<u64> = names
+            .iter()
+            .map(|n| {
+                by.get(*n)
+                    .and_then(|counts| counts.get(name))
+                    .copied()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let total = story::total(outcome, name);
+        // What never happened is left out, but not loss: that nothing was lost is worth a row.
+        if total == 0
+            && each.iter().all(|n| *n == 0)
+            && !matches!(counter, Counter::Lost | Counter::Dropped)
+        {
+            continue;
+        }
+        let show = |n: u64| {
+            if name.starts_with("bytes") {
+                number::bytes(n as f64)
+            } else {
+                number::count(n)
+            }
+        };
+        let mut row = vec![story::words(name)];
+        row.extend(each.into_iter().map(show));
+        row.push(show(total));
+        rows.push(row);
+    }
+    table(&head, &rows)
+}
+
+fn closes(outcome: &Outcome) -> Markup {
+    let row = |close: &crate::report::CloseReport| {
+        let by = if close.by_target { "target" } else { "squall" };
+        let how = if close.clean { "clean" } else { "cut" };
+        vec![
+            close.code.to_string(),
+            by.into(),
+            how.into(),
+            number::count(close.count),
+        ]
+    };
+    let rows: Vec<Vec<String>> = outcome.closes.iter().map(row).collect();
+    html! {
+        h2 { "Ended connections" }
+        @if rows.is_empty() { p.soft { "None." } }
+        @else { (table(&owned(&["close code", "by", "how", "count"]), &rows)) }
+    }
+}
+
+fn failures(outcome: &Outcome) -> Markup {
+    let failures = outcome.failures.iter().filter(|(_, n)| **n > 0);
+    let mut rows: Vec<Vec<String>> = failures
+        .map(|(kind, n)| vec![clean(&story::words(kind)), number::count(*n)])
+        .collect();
+    rows.extend(
+        outcome
+            .statuses
+            .iter()
+            .map(|(status, n)| vec![format!("HTTP {status}"), number::count(*n)]),
+    );
+    html! {
+        h2 { "Failures" }
+        @if rows.is_empty() { p.soft { "None." } } @else { (table(&owned(&["kind", "count"]), &rows)) }
+    }
+}
+
+fn shards(outcome: &Outcome) -> Markup {
+    let head = [
+        "shard",
+        "offered",
+        "sent",
+        "dropped",
+        "cancelled",
+        "cpu max",
+        "lag p99 max",
+        "memory",
+        "snapshots",
+        "state",
+    ];
+    let row = |shard: &crate::report::ShardReport| {
+        let mut row = vec![shard.shard.to_string()];
+        row.extend([shard.offered, shard.sent, shard.dropped, shard.cancelled].map(number::count));
+        row.extend([
+            number::percent(shard.cpu_max),
+            number::millis(shard.lag_p99_max),
+            number::bytes(shard.rss_max as f64),
+        ]);
+        row.extend([shard.snapshots.to_string(), clean(&shard.state)]);
+        row
+    };
+    let rows: Vec<Vec<String>> = outcome.per_shard.iter().map(row).collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Shards" }
+            (table(&owned(&head), &rows))
+        }
+    }
+}
+
+fn samples(outcome: &Outcome) -> Markup {
+    html! {
+        @if !outcome.samples.is_empty() {
+            h2 { "What the target said" }
+            div.card.scroll {
+                table.table { tbody {
+                    @for (kind, text) in &outcome.samples {
+                        tr { th scope="row" { (clean(kind)) } td.text { code { (clean(text)) } } }
+                    }
+                } }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The story in lines, told in the same order on the terminal and at the head of the HTML and Markdown reports.
+//! Texts here are as they came: whoever shows them escapes them.
+
+use super::number::{self, count, millis, millis_row, percent};
+use super::{GateStatus, Outcome, TimerReport, ValidityState};
+use std::collections::BTreeMap;
+
+/// A line: what it is about, and its parts, each a thought of its own.
+#[derive(Debug, PartialEq)]
+pub(super) struct Line {
+    /// One word.
+    pub(super) label: String,
+    /// Joined by ` · ` where there is room.
+    pub(super) parts: Vec<String>,
+}
+
+/// What the run was: seed, length, clients, shards.
+pub(super) fn what(outcome: &Outcome) -> String {
+    format!(
+        "seed {} · {} · {} on {}",
+        outcome.seed,
+        number::span(outcome.length),
+        many(outcome.connections, "client"),
+        many(outcome.shards.into(), "shard")
+    )
+}
+
+/// `1 shard`, `4 shards`.
+pub(super) fn many(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// `run valid`, `run degraded`, `run invalid`.
+pub(super) fn validity(outcome: &Outcome) -> &'static str {
+    match outcome.validity.state {
+        ValidityState::Valid => "run valid",
+        ValidityState::Degraded => "run degraded",
+        ValidityState::Invalid => "run invalid",
+    }
+}
+
+/// The sign of a gate.
+pub(super) fn sign(status: GateStatus) -> &'static str {
+    match status {
+        GateStatus::Passed => "✓",
+        GateStatus::Failed => "✗",
+        GateStatus::NoEvidence => "?",
+    }
+}
+
+/// Everything after the gates.
+pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
+    let mut lines = vec![connections(outcome)];
+    lines.extend(handshake(outcome));
+    lines.extend(latency(outcome, "latency", "service"));
+    lines.extend(latency(outcome, "rtt", "rtt_service"));
+    lines.extend(delivery(outcome));
+    lines.extend(requests(outcome));
+    lines.extend(faults(outcome));
+    lines.push(generator(outcome));
+    lines
+}
+
+fn line(label: &str, parts: impl IntoIterator<Item = String>) -> Line {
+    Line {
+        label: label.into(),
+        parts: parts.into_iter().collect(),
+    }
+}
+
+/// The count of a metric over the whole run.
+pub(super) fn total(outcome: &Outcome, name: &str) -> u64 {
+    outcome.counts.get(name).copied().unwrap_or(0)
+}
+
+/// The most connections ready at the end of any second.
+pub(super) fn peak(outcome: &Outcome) -> u64 {
+    outcome
+        .timeline
+        .iter()
+        .map(|second| second.open)
+        .max()
+        .unwrap_or(0)
+}
+
+fn connections(outcome: &Outcome) -> Line {
+    let mut parts = vec![
+        format!("{} opened", count(total(outcome, "opened"))),
+        many(total(outcome, "attempts"), "attempt"),
+        format!("peak {}", count(peak(outcome))),
+    ];
+    let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
+    for close in &outcome.closes {
+        *codes.entry(close.code).or_default() += close.count;
+    }
+    if !codes.is_empty() {
+        let codes: Vec<String> = codes
+            .iter()
+            .map(|(code, n)| format!("{code} ×{}", count(*n)))
+            .collect();
+        parts.push(format!("closed {}", codes.join("  ")));
+    }
+    parts.push(failed(outcome));
+    line("connections", parts)
+}
+
+/// `failed 51 (tls 3, timeout 48)`.
+fn failed(outcome: &Outcome) -> String {
+    let mut kinds: Vec<(&String, &u64)> =
+        outcome.failures.iter().filter(|(_, n)| **n > 0).collect();
+    kinds.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let sum = kinds.iter().map(|(_, n)| **n).sum();
+    if kinds.is_empty() {
+        return "failed 0".into();
+    }
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{} {}", words(kind), count(**n)))
+        .collect();
+    format!("failed {} ({})", count(sum), kinds.join(", "))
+}
+
+/// A stable name as words: `close_timeout` → `close timeout`.
+pub(super) fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn handshake(outcome: &Outcome) -> Option<Line> {
+    let steps: Vec<(&str, &TimerReport)> = ["dns", "tcp", "tls", "upgrade", "ready"]
+        .into_iter()
+        .filter_map(|name| {
+            outcome
+                .timers
+                .get(name)
+                .filter(|t| t.count > 0)
+                .map(|t| (name, t))
+        })
+        .collect();
+    let medians: Vec<f64> = steps.iter().map(|(_, timer)| timer.p50).collect();
+    let (values, unit) = millis_row(&medians);
+    let mut parts = Vec::new();
+    if !steps.is_empty() {
+        let steps: Vec<String> = steps
+            .iter()
+            .zip(&values)
+            .map(|((name, _), v)| format!("{name} {v}"))
+            .collect();
+        parts.push(format!("{} {unit} (p50)", steps.join("  ")));
+    }
+    if let Some(open) = outcome.timers.get("open").filter(|timer| timer.count > 0) {
+        parts.push(format!("total p99 {}", millis(open.p99)));
+        // Said only where one phase was clearly worse than the whole.
+        let phases = outcome
+            .timers_by_phase
+            .iter()
+            .filter_map(|(name, timers)| Some((name, timers.get("open")?)));
+        let worst = phases.max_by(|a, b| a.1.p99.total_cmp(&b.1.p99));
+        if let Some((name, timer)) = worst.filter(|(_, timer)| timer.p99 > 1.5 * open.p99) {
+            parts.push(format!("in {name} p99 {}", millis(timer.p99)));
+        }
+    }
+    (!parts.is_empty()).then(|| line("handshake", parts))
+}
+
+fn latency(outcome: &Outcome, name: &str, service: &str) -> Option<Line> {
+    let timer = outcome.timers.get(name).filter(|timer| timer.count > 0)?;
+    let (values, unit) = millis_row(&[timer.p50, timer.p90, timer.p99, timer.p999, timer.max]);
+    let names = ["p50", "p90", "p99", "p99.9", "max"];
+    let row: Vec<String> = names
+        .iter()
+        .zip(&values)
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let mut parts = vec![format!("{} {unit}", row.join("  "))];
+    if let Some(service) = outcome.timers.get(service).filter(|timer| timer.count > 0) {
+        parts.push(format!("from actual send: p99 {}", millis(service.p99)));
+    }
+    Some(line(name, parts))
+}
+
+fn delivery(outcome: &Outcome) -> Option<Line> {
+    let n = |name| total(outcome, name);
+    if n("offered") + n("received") == 0 {
+        return None;
+    }
+    let mut parts = vec![format!(
+        "sent {} → expected {}",
+        count(n("sent")),
+        count(n("expected"))
+    )];
+    parts.push(format!("received {}", count(n("received"))));
+    for name in ["lost", "duplicated", "reordered"] {
+        parts.push(format!("{name} {}", count(n(name))));
+    }
+    for name in [
+        "missed",
+        "indeterminate",
+        "misrouted",
+        "unstamped",
+        "errors",
+        "service_gaps",
+        "oversized",
+    ] {
+        if n(name) > 0 {
+            parts.push(format!("{} {}", words(name), count(n(name))));
+        }
+    }
+    Some(line("delivery", parts))
+}
+
+fn requests(outcome: &Outcome) -> Option<Line> {
+    let n = |name| total(outcome, name);
+    (n("requests_offered") > 0).then(|| {
+        let sent = format!(
+            "sent {} → replies {}",
+            count(n("requests")),
+            count(n("replies"))
+        );
+        line(
+            "requests",
+            [sent, format!("timed out {}", count(n("request_timeouts")))],
+        )
+    })
+}
+
+/// A line for each phase in which something was broken or connections came back.
+fn faults(outcome: &Outcome) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for phase in &outcome.phases {
+        let counts = outcome.counts_by_phase.get(&phase.name);
+        let n = |name: &str| {
+            counts
+                .and_then(|counts| counts.get(name))
+                .copied()
+                .unwrap_or(0)
+        };
+        let mut parts = Vec::new();
+        for fault in &phase.faults {
+            let touched = match (fault.actual_start, fault.touched) {
+                (None, _) => "never started".into(),
+                (_, 0) => "touched nobody".into(),
+                (_, n) => format!("touched {}", count(n)),
+            };
+            parts.push(format!("{}: {touched}", fault.label));
+        }
+        if n("reconnected") + n("gave_up") > 0 {
+            parts.push(format!("{} reconnected", count(n("reconnected"))));
+            let back = outcome
+                .timers_by_phase
+                .get(&phase.name)
+                .and_then(|timers| timers.get("reconnect"));
+            if let Some(back) = back.filter(|timer| timer.count > 0) {
+                let (values, unit) = millis_row(&[back.p50, back.p90, back.p99]);
+                parts.push(format!(
+                    "50/90/99 % of them back after {} {unit}",
+                    values.join("/")
+                ));
+            }
+        }
+        if n("gave_up") > 0 {
+            parts.push(format!("{} never came back", count(n("gave_up"))));
+        }
+        if !parts.is_empty() {
+            lines.push(line(&phase.name, parts));
+        }
+    }
+    lines
+}
+
+fn generator(outcome: &Outcome) -> Line {
+    let mut parts = Vec::new();
+    if let Some(lag) = outcome.timers.get("lag").filter(|timer| timer.count > 0) {
+        parts.push(format!(
+            "lag p99 {} max {}",
+            millis(lag.p99),
+            millis(lag.max)
+        ));
+    }
+    let busiest = outcome
+        .per_shard
+        .iter()
+        .map(|shard| shard.cpu_max)
+        .fold(0.0, f64::max);
+    parts.push(format!("cpu {} of a core at most", percent(busiest)));
+    parts.push(format!(
+        "dropped {}",
+        count(total(outcome, "dropped") + total(outcome, "requests_dropped"))
+    ));
+    let cancelled = total(outcome, "cancelled") + total(outcome, "requests_cancelled");
+    if cancelled > 0 {
+        parts.push(format!("cancelled {}", count(cancelled)));
+    }
+    let memory: u64 = outcome.per_shard.iter().map(|shard| shard.rss_max).sum();
+    if memory > 0 {
+        parts.push(format!("memory {}", number::bytes(memory as f64)));
+    }
+    line("generator", parts)
+}
+
+/// The text that says at a glance how many gates held.
+pub(super) fn tally(outcome: &Outcome) -> String {
+    let of = |status| {
+        outcome
+            .gates
+            .iter()
+            .filter(|gate| gate.status == status)
+            .count() as u64
+    };
+    let (passed, failed, unjudged) = (
+        of(GateStatus::Passed),
+        of(GateStatus::Failed),
+        of(GateStatus::NoEvidence),
+    );
+    let mut parts = vec![format!(
+        "{} of {} passed",
+        passed,
+        many(outcome.gates.len() as u64, "gate")
+    )];
+    if failed > 0 {
+        parts.push(format!("{failed} failed"));
+    }
+    if unjudged > 0 {
+        parts.push(format!("{unjudged} without evidence"));
+    }
+    parts.join(" · ")
+}

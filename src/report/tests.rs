@@ -1,0 +1,348 @@
+//! Every format, rendered from a friendly and from a hostile run.
+
+use super::*;
+use std::path::Path;
+
+/// All files of a report of the hostile run, by name.
+fn hostile_files() -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write(
+        folder.path(),
+        &fixture::hostile(),
+        &Redactor::new(fixture::CANARIES),
+    )
+    .unwrap();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files
+        .iter()
+        .map(|path| (name(path), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn hostile_file(name: &str) -> String {
+    hostile_files()
+        .into_iter()
+        .find(|(file, _)| file == name)
+        .unwrap()
+        .1
+}
+
+#[test]
+fn no_file_holds_a_canary_or_a_control_character() {
+    let files = hostile_files();
+    assert_eq!(files.len(), 7);
+    for (name, text) in files {
+        for canary in fixture::CANARIES {
+            assert!(!text.contains(canary), "{name} holds {canary}");
+            let json = serde_json::to_string(canary).unwrap();
+            assert!(
+                !text.contains(json.trim_matches('"')),
+                "{name} holds {canary} escaped"
+            );
+        }
+        for part in ["canary", "5ecr3t", "w/rd"] {
+            assert!(!text.contains(part), "{name} holds {part}");
+        }
+        let control = text
+            .chars()
+            .find(|c| c.is_control() && *c != '\n' && *c != '\r');
+        assert_eq!(control, None, "{name}");
+    }
+}
+
+#[test]
+fn html_lets_nothing_out() {
+    let html = hostile_file("report.html");
+    for raw in [
+        "<script",
+        "</script",
+        "javascript:alert(1)\"",
+        "onerror",
+        "\u{202e}",
+        "http://",
+        "https://",
+        "<a ",
+    ] {
+        assert!(!html.contains(raw), "{raw}");
+    }
+    assert!(html.contains("&lt;script&gt;"));
+    // Every id once, every reference to one there.
+    let ids: Vec<&str> = html
+        .split(" id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len());
+    let references = html
+        .split("aria-labelledby=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    assert!(
+        references
+            .flat_map(|ids| ids.split(' '))
+            .all(|id| unique.contains(id))
+    );
+    // No colour is left that the style sheet does not decide.
+    for svg in html
+        .split("<svg ")
+        .skip(1)
+        .filter_map(|rest| rest.split("</svg>").next())
+    {
+        assert!(!svg.contains("=\"#"), "{svg:.300}");
+        well_formed(&format!("<svg {svg}</svg>"));
+    }
+    assert_eq!(html.matches("<svg ").count(), 16);
+}
+
+/// Tags are balanced and attributes quoted: a small check of what XML demands.
+fn well_formed(xml: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = xml;
+    while let Some(at) = rest.find('<') {
+        assert!(!rest[..at].contains("]]>"), "]]> in text");
+        rest = &rest[at..];
+        let end = if rest.starts_with("<!") {
+            rest.find('>')
+        } else {
+            tag_end(rest)
+        };
+        let end = end.unwrap_or_else(|| panic!("a tag without an end: {rest:.80}"));
+        let tag = &rest[1..end];
+        rest = &rest[end + 1..];
+        if tag.starts_with(['?', '!']) || tag.ends_with('/') {
+            continue;
+        }
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name.trim())),
+            None => open.push(tag.split_whitespace().next().unwrap()),
+        }
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+fn tag_end(text: &str) -> Option<usize> {
+    let mut quoted = false;
+    text.char_indices().find_map(|(i, c)| {
+        quoted ^= c == '"';
+        (c == '>' && !quoted).then_some(i)
+    })
+}
+
+#[test]
+fn junit_is_xml_with_a_case_for_each_gate_and_for_validity() {
+    let mut xml = Vec::new();
+    junit(&fixture::bundle().outcome, &mut xml).unwrap();
+    let xml = String::from_utf8(xml).unwrap();
+    well_formed(&xml);
+    assert!(
+        xml.contains("tests=\"6\"")
+            && xml.contains("failures=\"1\"")
+            && xml.contains("errors=\"1\""),
+        "{xml}"
+    );
+    assert!(xml.contains("timestamp=\"2026-11-22T10:15:00"), "{xml}");
+    assert!(
+        xml.contains("name=\"latency p99 &lt; 250ms in steady\""),
+        "{xml}"
+    );
+    let hostile = hostile_file("junit.xml");
+    well_formed(&hostile);
+    // Whether the run was completed, whether it can be believed (not), and four gates.
+    assert!(
+        hostile.contains("tests=\"6\"") && hostile.contains("errors=\"2\""),
+        "{hostile}"
+    );
+}
+
+#[test]
+fn an_interrupted_run_is_an_error_in_junit_even_without_gates() {
+    let mut outcome = fixture::bundle().outcome;
+    (outcome.exit_code, outcome.verdict) = (105, "INTERRUPTED".into());
+    outcome.gates.clear();
+    let mut xml = Vec::new();
+    junit(&outcome, &mut xml).unwrap();
+    assert!(
+        String::from_utf8(xml)
+            .unwrap()
+            .contains("INTERRUPTED (exit 105)")
+    );
+}
+
+#[test]
+fn markdown_lets_nothing_out() {
+    let text = hostile_file("summary.md").replace("\\]", "");
+    for raw in [
+        "<script", "](", "@admin", "`", "\u{202e}", "https://", "wss://",
+    ] {
+        assert!(!text.contains(raw), "{raw}");
+    }
+    // Every row of a table has as many cells as its head.
+    let mut columns = None;
+    for line in text.lines() {
+        let pipes = line.matches('|').count();
+        match (line.starts_with('|'), columns) {
+            (false, _) => columns = None,
+            (true, None) => columns = Some(pipes),
+            (true, Some(columns)) => assert_eq!(pipes, columns, "{line}"),
+        }
+    }
+}
+
+fn summary(outcome: &Outcome, look: Look) -> String {
+    let mut out = Vec::new();
+    let files = ["reports/deploy-rehearsal-20261122-101500/report.html".into()];
+    terminal(outcome, &files, &look, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
+    let text = summary(
+        &fixture::bundle().outcome,
+        Look {
+            colour: false,
+            width: 100,
+        },
+    );
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(text.lines().all(|line| text::width(line) <= 100), "{text}");
+    let mut from = 0;
+    for word in [
+        "FAILED · run valid",
+        "gates",
+        "✓ latency p99 < 250ms in steady",
+        "41.2 ms",
+        "✗ close 1006 == 0 in deploy",
+        "← nodes 2 and 3",
+        "? rtt",
+        "connections",
+        "handshake",
+        "latency",
+        "delivery",
+        "storm",
+        "generator",
+        "report.html",
+        "exit 99",
+    ] {
+        let at = text[from..]
+            .find(word)
+            .unwrap_or_else(|| panic!("no {word} from {from}:\n{text}"));
+        from += at;
+    }
+}
+
+#[test]
+fn nothing_drives_the_terminal() {
+    let outcome = Redactor::new(fixture::CANARIES).outcome(&fixture::hostile().outcome);
+    let text = summary(
+        &outcome,
+        Look {
+            colour: false,
+            width: 100,
+        },
+    );
+    assert_eq!(text.chars().find(|c| c.is_control() && *c != '\n'), None);
+    assert!(!text.contains(fixture::CANARIES[0]) && !text.contains('\u{202e}'));
+    assert!(
+        text.lines()
+            .filter(|line| !line.contains("report.html"))
+            .all(|line| text::width(line) <= 100),
+        "{text}"
+    );
+    // Colours are ours alone: only those sequences, and none of them the target's.
+    let coloured = summary(
+        &outcome,
+        Look {
+            colour: true,
+            width: 100,
+        },
+    );
+    let ours = ["[1m", "[2m", "[0m", "[1;31m", "[1;32m", "[1;33m"];
+    assert!(
+        coloured
+            .split('\x1b')
+            .skip(1)
+            .all(|rest| ours.iter().any(|code| rest.starts_with(code)))
+    );
+    assert!(coloured.contains('\x1b'));
+}
+
+#[test]
+fn many_gates_are_shortened_to_those_that_did_not_hold() {
+    let mut outcome = fixture::bundle().outcome;
+    let (passed, failed) = (outcome.gates[0].clone(), outcome.gates[1].clone());
+    outcome.gates = vec![passed; 40];
+    outcome.gates.push(failed);
+    let text = summary(
+        &outcome,
+        Look {
+            colour: false,
+            width: 100,
+        },
+    );
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(
+        text.contains("✗ close 1006") && text.contains("40 of 41 gates passed · 1 failed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_run_without_anything_renders_too() {
+    let mut outcome = fixture::bundle().outcome;
+    for map in [&mut outcome.counts, &mut outcome.failures] {
+        map.clear();
+    }
+    outcome.timers.clear();
+    outcome.timers_by_phase.clear();
+    outcome.counts_by_phase.clear();
+    (outcome.timeline, outcome.per_shard, outcome.gates) = (vec![], vec![], vec![]);
+    (outcome.phases, outcome.groups, outcome.samples) = (vec![], vec![], vec![]);
+    outcome.length = 0.0;
+    let bundle = Bundle {
+        outcome,
+        histograms: Histograms::default(),
+        scenario_yaml: String::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(
+        write(folder.path(), &bundle, &Redactor::default())
+            .unwrap()
+            .len(),
+        7
+    );
+    assert!(
+        summary(
+            &bundle.outcome,
+            Look {
+                colour: true,
+                width: 100
+            }
+        )
+        .contains("judges nothing")
+    );
+}
+
+/// For looking at: `SQUALL_FIXTURE=DIR cargo test fixture_report` writes the fixture's report there.
+#[test]
+fn fixture_report() {
+    let temporary = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("SQUALL_FIXTURE").map(std::path::PathBuf::from);
+    let root = kept.as_deref().unwrap_or(temporary.path());
+    let files = write(root, &fixture::bundle(), &Redactor::default()).unwrap();
+    assert!(files[0].ends_with("report.html") && files[0].metadata().unwrap().len() < 1 << 20);
+    if kept.is_some() {
+        println!(
+            "{}\n{}",
+            files[0].display(),
+            summary(
+                &fixture::bundle().outcome,
+                Look {
+                    colour: false,
+                    width: 100
+                }
+            )
+        );
+    }
+}
