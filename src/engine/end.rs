@@ -4,6 +4,7 @@
 use super::conn::{Intent, State};
 use super::outbox::Written;
 use super::shard::{Shard, Stretch};
+use super::traffic::take_pending;
 use super::wheel::Due;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
 use crate::plan::{self, Purpose};
@@ -201,14 +202,14 @@ impl Shard {
                         publishing.by_phase[usize::from(phase)] -= 1;
                     }
                 }
-                Written::Request { ordinal, phase } => {
-                    recorder.count(Counter::RequestsDropped, usize::from(phase), g, 1);
-                    // The last ones sent are the ones that did not leave.
-                    if let Some(work) = work.as_mut()
-                        && let Some(at) = work.pending.iter().rposition(|p| p.ordinal == ordinal)
-                    {
-                        work.pending.remove(at);
-                    }
+                Written::Request { id, phase } => {
+                    // One that waited here until it timed out has been judged: it was asked, in vain.
+                    let open = work.as_mut().and_then(|w| take_pending(w, |p| p.id == id));
+                    let counter = match open {
+                        Some(_) => Counter::RequestsDropped,
+                        None => Counter::Requests,
+                    };
+                    recorder.count(counter, usize::from(phase), g, 1);
                 }
                 Written::Control => {}
             });

@@ -19,8 +19,8 @@ pub enum Written {
     },
     /// A request, likewise.
     Request {
-        /// Which of the group's requests.
-        ordinal: u8,
+        /// Its `{id}`.
+        id: u64,
         /// Phase of its intended time.
         phase: u8,
     },

@@ -255,7 +255,7 @@ impl Shard {
         let outbox = outbox(conn, pool, dirty, c);
         ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
         outbox.seal(Written::Request {
-            ordinal: ordinal as u8,
+            id,
             phase: phase as u8,
         });
     }
