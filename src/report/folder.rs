@@ -103,7 +103,12 @@ const SCENARIO: &str = "scenario.yaml";
 /// The first file that could not be written; nothing is left behind then.
 pub fn write(root: &Path, bundle: &Bundle, redact: &Redactor) -> Result<Vec<PathBuf>, WriteError> {
     let formats: Vec<(&str, Render)> = RENDERED.into_iter().chain(KEPT).collect();
-    place(root, &redact.bundle(bundle), &formats)
+    let mut bundle = redact.bundle(bundle);
+    bundle.outcome = json::as_read(&bundle.outcome).map_err(|cause| WriteError {
+        path: root.join(SUMMARY),
+        cause,
+    })?;
+    place(root, &bundle, &formats)
 }
 
 fn place(
@@ -271,4 +276,175 @@ pub fn read(folder: &Path) -> Result<Bundle, ReadError> {
         histograms,
         scenario_yaml,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    /// A format that fills the disk after some bytes.
+    const FULL: (&str, Render) = ("timeline.csv", |_, out| {
+        out.write_all(&[b'x'; 20_000])?;
+        Err(io::Error::from(ErrorKind::StorageFull))
+    });
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_report_is_written_whole_and_read_again() {
+        let root = tempfile::tempdir().unwrap();
+        let bundle = fixture::bundle();
+        let files = write(root.path(), &bundle, &Redactor::default()).unwrap();
+        let folder = files[0].parent().unwrap();
+        assert_eq!(folder, root.path().join("deploy-rehearsal-20261122-101500"));
+        let all = [
+            "junit.xml",
+            "latency.hlog",
+            "report.html",
+            "scenario.yaml",
+            "summary.json",
+            "summary.md",
+            "timeline.csv",
+        ];
+        assert_eq!(names(folder), all);
+        assert_eq!(names(root.path()), ["deploy-rehearsal-20261122-101500"]);
+
+        let again = read(folder).unwrap();
+        assert!(again.histograms == bundle.histograms);
+        assert_eq!(again.scenario_yaml, bundle.scenario_yaml);
+        // What is rendered from it again is the same, byte for byte.
+        let before: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        fs::write(&files[0], "spoiled").unwrap();
+        assert_eq!(
+            refresh(folder, &again, &Redactor::default()).unwrap(),
+            files[..4]
+        );
+        let after: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        assert!(before == after);
+        assert_eq!(names(folder), all);
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let root = tempfile::tempdir().unwrap();
+        let bundle = fixture::bundle();
+        for name in [
+            "deploy-rehearsal-20261122-101500",
+            "deploy-rehearsal-20261122-101500-2",
+        ] {
+            assert!(
+                write(root.path(), &bundle, &Redactor::default()).unwrap()[0]
+                    .starts_with(root.path().join(name))
+            );
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_debris_and_the_older_report_untouched() {
+        let root = tempfile::tempdir().unwrap();
+        let bundle = fixture::bundle();
+        let older = write(root.path(), &bundle, &Redactor::default()).unwrap();
+        let text = fs::read(&older[0]).unwrap();
+        let error = place(root.path(), &bundle, &[RENDERED[1], FULL]).unwrap_err();
+        assert!(
+            error
+                .path
+                .ends_with("deploy-rehearsal-20261122-101500/timeline.csv"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("free some space"), "{error}");
+        assert_eq!(names(root.path()), ["deploy-rehearsal-20261122-101500"]);
+        assert!(fs::read(&older[0]).unwrap() == text);
+
+        // The root itself goes too where it was not there before.
+        let fresh = root.path().join("reports");
+        assert!(place(&fresh, &bundle, &[FULL]).is_err());
+        assert!(!fresh.exists());
+    }
+
+    /// A real device without room, where there is one: every write to it fails with ENOSPC.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_s_own_words_are_passed_on() {
+        let full: Render = |bundle, _| {
+            html::html(
+                &bundle.outcome,
+                &bundle.histograms,
+                &mut File::create("/dev/full")?,
+            )
+        };
+        let root = tempfile::tempdir().unwrap();
+        let error = place(root.path(), &fixture::bundle(), &[("report.html", full)]).unwrap_err();
+        assert_eq!(error.cause.kind(), ErrorKind::StorageFull);
+        let text = error.to_string();
+        assert!(
+            text.contains("report.html") && text.contains("No space left on device"),
+            "{text}"
+        );
+        assert_eq!(names(root.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_an_error_that_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("reports");
+        fs::write(&file, "mine").unwrap();
+        let error = write(&file, &fixture::bundle(), &Redactor::default()).unwrap_err();
+        assert!(error.to_string().contains("stands in the way"), "{error}");
+        let error = write(
+            &file.join("deeper"),
+            &fixture::bundle(),
+            &Redactor::default(),
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("stands in the way"), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(
+            read(root.path())
+                .unwrap_err()
+                .to_string()
+                .contains("summary.json")
+        );
+        let files = write(root.path(), &fixture::bundle(), &Redactor::default()).unwrap();
+        let folder = files[0].parent().unwrap();
+        fs::write(folder.join("latency.hlog"), "nothing").unwrap();
+        assert!(
+            read(folder)
+                .unwrap_err()
+                .to_string()
+                .contains("latency.hlog")
+        );
+        fs::write(folder.join("summary.json"), r#"{"version": 7}"#).unwrap();
+        assert!(read(folder).unwrap_err().to_string().contains("version 7"));
+    }
+
+    #[test]
+    fn folder_names_suit_every_file_system() {
+        let mut outcome = fixture::bundle().outcome;
+        for (name, folder) in [
+            ("../../etc/passwd", "etc-passwd"),
+            ("a b/c\\d:e", "a-b-c-d-e"),
+            ("名前", "run"),
+            ("..", "run"),
+            (&"x".repeat(300), &"x".repeat(64)),
+        ] {
+            outcome.name = name.into();
+            assert_eq!(folder_name(&outcome), format!("{folder}-20261122-101500"));
+        }
+        (outcome.name, outcome.started) = ("x".into(), "whenever".into());
+        assert_eq!(folder_name(&outcome), "x-undated");
+    }
 }

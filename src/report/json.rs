@@ -9,10 +9,22 @@ use std::io::{self, Write};
 /// # Errors
 /// Those of the writer.
 pub fn json(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    let mut value = serde_json::to_value(outcome).map_err(io::Error::from)?;
-    round(&mut value);
+    let value = rounded(outcome).map_err(io::Error::from)?;
     serde_json::to_writer_pretty(&mut *out, &value).map_err(io::Error::from)?;
     out.write_all(b"\n")
+}
+
+/// The outcome as it will be read back, so that what is rendered now and what is rendered again is the same.
+pub(super) fn as_read(outcome: &Outcome) -> io::Result<Outcome> {
+    rounded(outcome)
+        .and_then(serde_json::from_value)
+        .map_err(io::Error::from)
+}
+
+fn rounded(outcome: &Outcome) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(outcome)?;
+    round(&mut value);
+    Ok(value)
 }
 
 /// To six decimals, a nanosecond in milliseconds: digits beyond are noise, and read back not quite the same.

@@ -54,9 +54,14 @@ pub(super) fn markdown(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            '@' | '#' | ':' => {
+            '@' | '#' => {
                 out.push(c);
                 out.push(PART);
+            }
+            // The scheme of an address is parted from its `//`.
+            '/' if out.ends_with(':') => {
+                out.push(PART);
+                out.push(c);
             }
             '.' if word.eq_ignore_ascii_case("www") => {
                 out.push(PART);
@@ -144,7 +149,7 @@ mod tests {
         for (from, to) in [
             ("a|b", "a&#124;b"),
             ("<script>", "&lt;script&gt;"),
-            ("](javascript:x)", "\\](javascript:\u{200b}x)"),
+            ("](javascript:x)", "\\](javascript:x)"),
             ("`code`", "&#96;code&#96;"),
             ("\\|", "&#92;&#124;"),
             (

@@ -3,14 +3,10 @@
 use super::axis;
 use super::palette::{KINDS, Role};
 use super::plot::{Plot, Series, Shape};
+use super::reduce::reduce;
 use crate::metrics::Timer;
 use crate::report::{Histograms, Outcome, Second, number, story};
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 use std::collections::BTreeMap;
-
-/// More points than this show no more, and make the page large.
-const POINTS: usize = 400;
 
 /// A plot, and whether it takes the page's whole width.
 pub(super) struct Chart {
@@ -35,71 +31,12 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
     }
+    // Two in a row: one that would stand alone takes the row.
+    let narrow = charts.iter().filter(|chart| !chart.wide).count();
+    if let Some(last) = charts.last_mut().filter(|_| narrow % 2 == 1) {
+        last.wide = true;
+    }
     charts
-}
-
-/// Joins seconds of long runs: counts are summed, states are the last or the worst, and quantiles come from merged
-/// histograms (from the worst second where there are none).
-fn reduce(timeline: &[Second], histograms: &Histograms) -> Vec<Second> {
-    let together = timeline.len().div_ceil(POINTS).max(1);
-    if together == 1 {
-        return timeline.to_vec();
-    }
-    let mut seconds = histograms.seconds.iter().peekable();
-    let mut deserializer = Deserializer::new();
-    let mut joined = Vec::new();
-    for chunk in timeline.chunks(together) {
-        let Some(last) = chunk.last() else { continue };
-        let mut new = Second {
-            at: last.at,
-            phase: last.phase,
-            open: last.open,
-            opening: last.opening,
-            ..Second::default()
-        };
-        for second in chunk {
-            new.opened += second.opened;
-            new.closed += second.closed;
-            new.offered += second.offered;
-            new.sent += second.sent;
-            new.dropped += second.dropped;
-            new.received += second.received;
-            new.cpu = new.cpu.max(second.cpu);
-            new.rss = new.rss.max(second.rss);
-            for (kind, n) in &second.failures {
-                *new.failures.entry(kind.clone()).or_default() += n;
-            }
-            for (joined, one) in [
-                (&mut new.p50, second.p50),
-                (&mut new.p90, second.p90),
-                (&mut new.p99, second.p99),
-                (&mut new.max, second.max),
-                (&mut new.lag_p99, second.lag_p99),
-                (&mut new.lag_max, second.lag_max),
-            ] {
-                *joined = one.map_or(*joined, |one| {
-                    Some(joined.map_or(one, |value| value.max(one)))
-                });
-            }
-        }
-        let mut merged: Option<Histogram<u64>> = None;
-        while let Some(second) =
-            seconds.next_if(|second| (second.start_ms as f64) < last.at * 1e3 - 1.0)
-        {
-            if let Ok(histogram) = deserializer.deserialize::<u64, _>(&mut &second.v2[..]) {
-                let added = merged.as_mut().map(|merged| merged.add(&histogram));
-                if !matches!(added, Some(Ok(()))) {
-                    merged = Some(histogram);
-                }
-            }
-        }
-        if let Some(merged) = merged.filter(|merged| !merged.is_empty()) {
-            let quantile = |q| Some(merged.value_at_quantile(q) as f64 / 1e3);
-            (new.p50, new.p90, new.p99) = (quantile(0.5), quantile(0.9), quantile(0.99));
-        }
-        joined.push(new);
-    }
-    joined
 }
 
 /// What the plots over time share.

@@ -6,6 +6,7 @@ mod charts;
 mod page;
 mod palette;
 mod plot;
+mod reduce;
 mod tables;
 
 use super::{Histograms, Outcome};

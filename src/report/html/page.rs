@@ -163,7 +163,7 @@ fn figure(chart: &Chart) -> io::Result<Markup> {
             figcaption {
                 h3 { (plot.title) }
                 span.unit { (plot.unit) }
-                (legend(plot))
+                (legend(plot, chart.wide))
             }
             (PreEscaped(desk))
             (PreEscaped(phone))
@@ -171,22 +171,21 @@ fn figure(chart: &Chart) -> io::Result<Markup> {
     })
 }
 
-fn legend(plot: &Plot) -> Markup {
+/// One line even where there is nothing to tell apart, so that plots side by side stand at one height.
+fn legend(plot: &Plot, faults: bool) -> Markup {
     html! {
-        @if plot.series.len() > 1 || !plot.faults.is_empty() {
-            ul.legend {
-                @for series in &plot.series {
-                    li {
-                        @match series.shape {
-                            Shape::Dashed => { i.dashed {} }
-                            Shape::Bars => { i class={ "block b-" (series.role.name()) } {} }
-                            _ => { i class={ "b-" (series.role.name()) } {} }
-                        }
-                        (series.name)
+        ul.legend {
+            @for series in &plot.series {
+                li {
+                    @match series.shape {
+                        Shape::Dashed => { i.dashed {} }
+                        Shape::Bars => { i class={ "block b-" (series.role.name()) } {} }
+                        _ => { i class={ "b-" (series.role.name()) } {} }
                     }
+                    (series.name)
                 }
-                @if !plot.faults.is_empty() { li { i.b-fault {} "fault" } }
             }
+            @if faults && !plot.faults.is_empty() { li { i.b-fault {} "fault" } }
         }
     }
 }
