@@ -5,13 +5,26 @@
 //! scenario, no plan, and above all nothing of the engine that it is measured with. `docs/gateway.md`
 //! describes its dialect for people.
 
+mod client;
 mod config;
+mod connection;
+mod dialect;
+mod http;
+mod hub;
+mod limits;
+mod listener;
 mod shutdown;
+mod socket;
 mod stats;
 mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use hub::Hub;
 
 pub use config::{Certificate, Config, Misbehave, Ping, PongLie, WhenFull};
 pub use shutdown::shutdown_signal;
@@ -58,11 +71,17 @@ pub async fn serve(
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<Stats, GatewayError> {
     config.check()?;
-    let _tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let listener = listener::listen(config.listen, config.backlog)
         .map_err(|error| GatewayError::Listen(config.listen, error))?;
-    on_ready(listener.local_addr().unwrap_or(config.listen));
-    shutdown.await;
-    Ok(stats::Counters::default().stats(0, true))
+    let address = listener
+        .local_addr()
+        .map_err(|error| GatewayError::Listen(config.listen, error))?;
+    let hub = Arc::new(Hub::new(config, Instant::now()));
+    on_ready(address);
+    listener::run(listener, tls, &hub, shutdown).await;
+    Ok(hub.stats())
 }
+
+#[cfg(test)]
+mod tests;

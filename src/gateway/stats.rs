@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Counters of one gateway since it began to listen. All are numbers of events.
 ///
-/// Every delivery ends in exactly one place; once all connections are gone:
-/// `deliveries = sent deliveries + dropped_full + discarded + dropped_on_purpose`, where sent
-/// deliveries are `messages_out` less echoes, acknowledgements and errors.
+/// Every message ends in exactly one place. Once all connections are gone:
+/// `deliveries + echoes + replies = messages_out + dropped_full + discarded + dropped_on_purpose`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stats {
@@ -34,6 +33,10 @@ pub struct Stats {
     pub published: u64,
     /// Deliveries owed: one for each subscriber of each published message, duplicates made on purpose included.
     pub deliveries: u64,
+    /// Echoes owed, raw ones included.
+    pub echoes: u64,
+    /// Acknowledgements and errors owed.
+    pub replies: u64,
     /// Messages dropped because a client's queue was full, by any policy.
     pub dropped_full: u64,
     /// Clients closed with 1013 because their queue was full.
@@ -91,6 +94,8 @@ counters!(
     messages_out,
     published,
     deliveries,
+    echoes,
+    replies,
     dropped_full,
     disconnected_full,
     discarded,
@@ -102,6 +107,22 @@ counters!(
 );
 
 impl Counters {
+    pub(super) fn accepted(&self) {
+        add(&self.accepted, 1);
+    }
+
+    pub(super) fn opened(&self) {
+        add(&self.opened, 1);
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        add(&self.handshake_failed, 1);
+    }
+
+    pub(super) fn cut(&self, connections: u64) {
+        add(&self.cut_at_deadline, connections);
+    }
+
     pub(super) fn refused(&self, status: u16) {
         increment(&self.refused_by_status, status);
     }

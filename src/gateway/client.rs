@@ -1,0 +1,386 @@
+//! One client as the others see it: a bounded queue and a request to close.
+//!
+//! Whoever publishes puts messages in; the client's own task takes them out. The lock is held for a
+//! push or a pop and never while anything waits.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::WhenFull;
+use super::stats::{Counters, add};
+
+/// Room beyond the queue's limit for acknowledgements and errors, which no policy drops. A client
+/// that asks on and on without reading the answers fills it and is disconnected.
+const REPLY_ROOM: usize = 256;
+
+/// A queue that grew beyond this many places gives them back once it is empty.
+const KEPT_PLACES: usize = 64;
+
+/// Why and how a connection shall be closed by the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Close {
+    /// Close code; 1005: none is sent, 1006: the connection is reset.
+    pub code: u16,
+    pub reason: &'static str,
+    /// Whether what is queued is written first.
+    pub after_queue: bool,
+}
+
+impl Close {
+    /// A close that leaves unwritten what is queued.
+    pub(super) fn now(code: u16, reason: &'static str) -> Self {
+        Close {
+            code,
+            reason,
+            after_queue: false,
+        }
+    }
+
+    /// A close that writes first what is queued.
+    pub(super) fn after_queue(code: u16, reason: &'static str) -> Self {
+        Close {
+            after_queue: true,
+            ..Close::now(code, reason)
+        }
+    }
+}
+
+/// What the client's task does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Write(Message),
+    /// The first message is held back until then.
+    Wait(Instant),
+    Close(Close),
+    /// Nothing; the task will be woken.
+    Nothing,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub id: u64,
+    limit: usize,
+    when_full: WhenFull,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Queued>,
+    waker: Option<Waker>,
+    /// The task has seen the queue empty and sleeps.
+    hungry: bool,
+    close: Option<Close>,
+    /// No message is taken any more.
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    /// Not to be written before.
+    due: Option<Instant>,
+    /// An acknowledgement or an error: no policy drops it.
+    kept: bool,
+    message: Message,
+}
+
+impl Client {
+    pub(super) fn new(id: u64, limit: usize, when_full: WhenFull) -> Self {
+        Client {
+            id,
+            limit,
+            when_full,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Says whom to wake. Once, by the client's task, before anything is expected to wake it.
+    pub(super) fn attend(&self, waker: Waker) {
+        self.state().waker = Some(waker);
+    }
+
+    /// Queues a message as the policy allows, not to be written before `due`. The caller wakes the
+    /// task returned, outside of any lock.
+    #[must_use]
+    pub(super) fn offer(
+        &self,
+        message: Message,
+        due: Option<Instant>,
+        counters: &Counters,
+    ) -> Option<Waker> {
+        let mut state = self.state();
+        if state.stopped || state.close.is_some() {
+            drop(state);
+            add(&counters.discarded, 1);
+            return None;
+        }
+        if state.queue.len() >= self.limit {
+            match self.when_full {
+                WhenFull::DropNewest => {
+                    drop(state);
+                    add(&counters.dropped_full, 1);
+                    return None;
+                }
+                WhenFull::DropOldest => {
+                    add(&counters.dropped_full, 1);
+                    match state.queue.iter().position(|queued| !queued.kept) {
+                        Some(oldest) => drop(state.queue.remove(oldest)),
+                        None => return None,
+                    }
+                }
+                WhenFull::Disconnect => return disconnect(state, counters),
+            }
+        }
+        state.push(Queued {
+            due,
+            kept: false,
+            message,
+        })
+    }
+
+    /// Queues an acknowledgement or an error.
+    #[must_use]
+    pub(super) fn reply(&self, message: Message, counters: &Counters) -> Option<Waker> {
+        let mut state = self.state();
+        if state.stopped || state.close.is_some() {
+            drop(state);
+            add(&counters.discarded, 1);
+            return None;
+        }
+        if state.queue.len() >= self.limit + REPLY_ROOM {
+            return disconnect(state, counters);
+        }
+        state.push(Queued {
+            due: None,
+            kept: true,
+            message,
+        })
+    }
+
+    /// Asks the client's task to close; the first request counts.
+    pub(super) fn close(&self, close: Close) {
+        let waker = {
+            let mut state = self.state();
+            if state.stopped || state.close.is_some() {
+                return;
+            }
+            state.close = Some(close);
+            state.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The next thing to do, given what time it is. After [`Next::Nothing`] the task is woken by the
+    /// next message.
+    pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Next {
+        let mut state = self.state();
+        if let Some(close) = state.close
+            && (!close.after_queue || state.queue.is_empty())
+        {
+            return Next::Close(close);
+        }
+        match state.queue.front() {
+            Some(Queued { due: Some(due), .. }) if *due > now() => return Next::Wait(*due),
+            Some(_) => {}
+            None => {
+                state.hungry = true;
+                if state.queue.capacity() > KEPT_PLACES {
+                    state.queue.shrink_to(KEPT_PLACES / 4);
+                }
+                return Next::Nothing;
+            }
+        }
+        match state.queue.pop_front() {
+            Some(queued) => Next::Write(queued.message),
+            None => Next::Nothing,
+        }
+    }
+
+    /// A close that does not wait for the queue, if one is asked for.
+    pub(super) fn closing_at_once(&self) -> Option<Close> {
+        self.state().close.filter(|close| !close.after_queue)
+    }
+
+    /// Takes no more messages and forgets those queued. Returns how many were forgotten.
+    pub(super) fn stop(&self) -> u64 {
+        let mut state = self.state();
+        state.stopped = true;
+        std::mem::take(&mut state.queue).len() as u64
+    }
+
+    /// Messages queued now.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, queued: Queued) -> Option<Waker> {
+        self.queue.push_back(queued);
+        if std::mem::take(&mut self.hungry) {
+            self.waker.clone()
+        } else {
+            None
+        }
+    }
+}
+
+/// The queue is full and that ends the connection: what did not fit is dropped, the rest discarded.
+fn disconnect(mut state: MutexGuard<'_, State>, counters: &Counters) -> Option<Waker> {
+    state.close = Some(Close::now(1013, "client too slow"));
+    let forgotten = std::mem::take(&mut state.queue).len() as u64;
+    let waker = state.waker.clone();
+    drop(state);
+    add(&counters.dropped_full, 1);
+    add(&counters.discarded, forgotten);
+    add(&counters.disconnected_full, 1);
+    waker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn client(limit: usize, when_full: WhenFull) -> (Client, Counters, Arc<Bell>) {
+        let client = Client::new(1, limit, when_full);
+        let bell = Arc::new(Bell::default());
+        client.attend(Waker::from(Arc::clone(&bell)));
+        (client, Counters::default(), bell)
+    }
+
+    fn offer(client: &Client, counters: &Counters, text: &str) {
+        if let Some(waker) = client.offer(Message::text(text), None, counters) {
+            waker.wake();
+        }
+    }
+
+    fn take_all(client: &Client) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Next::Write(message) = client.next(Instant::now) {
+            all.push(message.into_text().unwrap().to_string());
+        }
+        all
+    }
+
+    #[test]
+    fn each_policy_keeps_what_it_says() {
+        for (policy, kept) in [
+            (WhenFull::DropNewest, vec!["0", "1", "2"]),
+            (WhenFull::DropOldest, vec!["2", "3", "4"]),
+        ] {
+            let (client, counters, _) = client(3, policy);
+            for n in 0..5 {
+                offer(&client, &counters, &n.to_string());
+                assert!(client.queued() <= 3);
+            }
+            assert_eq!(take_all(&client), kept);
+            assert_eq!(counters.stats(0, false).dropped_full, 2);
+        }
+    }
+
+    #[test]
+    fn drop_oldest_spares_acknowledgements() {
+        let (client, counters, _) = client(2, WhenFull::DropOldest);
+        let _ = client.reply(Message::text("ack"), &counters);
+        offer(&client, &counters, "0");
+        offer(&client, &counters, "1");
+        assert_eq!(take_all(&client), ["ack", "1"]);
+    }
+
+    #[test]
+    fn disconnect_forgets_the_queue_and_wakes_a_task_that_is_not_hungry() {
+        let (client, counters, bell) = client(2, WhenFull::Disconnect);
+        for n in 0..5 {
+            offer(&client, &counters, &n.to_string());
+        }
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(
+            client.next(Instant::now),
+            Next::Close(Close { code: 1013, .. })
+        ));
+        let stats = counters.stats(0, false);
+        // The third did not fit, two were queued, the last two came too late.
+        assert_eq!(
+            (stats.disconnected_full, stats.dropped_full, stats.discarded),
+            (1, 1, 4)
+        );
+    }
+
+    #[test]
+    fn wakes_once_per_sleep() {
+        let (client, counters, bell) = client(10, WhenFull::DropNewest);
+        assert!(take_all(&client).is_empty());
+        offer(&client, &counters, "a");
+        offer(&client, &counters, "b");
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert_eq!(take_all(&client), ["a", "b"]);
+        offer(&client, &counters, "c");
+        assert_eq!(bell.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_message_is_held_until_due_and_so_is_what_follows() {
+        let (client, counters, _) = client(10, WhenFull::DropNewest);
+        let due = Instant::now() + std::time::Duration::from_secs(60);
+        let _ = client.offer(Message::text("late"), Some(due), &counters);
+        offer(&client, &counters, "behind");
+        assert!(matches!(client.next(Instant::now), Next::Wait(at) if at == due));
+        assert!(matches!(client.next(|| due), Next::Write(_)));
+        assert_eq!(take_all(&client), ["behind"]);
+    }
+
+    #[test]
+    fn a_polite_close_comes_after_the_queue_and_takes_nothing_more() {
+        let (client, counters, bell) = client(10, WhenFull::DropNewest);
+        offer(&client, &counters, "a");
+        client.close(Close::after_queue(1001, ""));
+        client.close(Close::now(1011, ""));
+        offer(&client, &counters, "too late");
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(client.next(Instant::now), Next::Write(_)));
+        assert!(matches!(
+            client.next(Instant::now),
+            Next::Close(Close { code: 1001, .. })
+        ));
+        assert_eq!(counters.stats(0, false).discarded, 1);
+    }
+
+    #[test]
+    fn answers_to_a_client_that_does_not_read_are_bounded() {
+        let (client, counters, _) = client(4, WhenFull::DropNewest);
+        for _ in 0..4 + REPLY_ROOM {
+            let _ = client.reply(Message::text("ack"), &counters);
+        }
+        assert_eq!(client.queued(), 4 + REPLY_ROOM);
+        let _ = client.reply(Message::text("ack"), &counters);
+        assert_eq!(client.queued(), 0);
+        assert!(matches!(
+            client.next(Instant::now),
+            Next::Close(Close { code: 1013, .. })
+        ));
+    }
+}

@@ -1,0 +1,267 @@
+//! The first request of a connection: an upgrade to check, or one of the two pages.
+
+use std::io;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::hub::Hub;
+use super::socket::Socket;
+
+/// Largest request head read, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Most headers in a request.
+const MAX_HEADERS: usize = 64;
+
+/// What the request leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// 101 with this head; the connection is a WebSocket after it.
+    Upgrade(String),
+    /// A response, after which the connection ends.
+    Page(Page),
+}
+
+/// A response that ends the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    status: u16,
+    /// Whole lines, each with its line end.
+    headers: &'static str,
+    body: String,
+}
+
+impl Page {
+    fn new(status: u16, headers: &'static str, body: impl Into<String>) -> Self {
+        Page {
+            status,
+            headers,
+            body: body.into(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Page {
+            status,
+            headers,
+            body,
+        } = self;
+        let reason = reason(*status);
+        format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\n{headers}Connection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}
+
+/// Reads the request and answers it, unless it is an upgrade that may succeed: then the head of
+/// the 101 and the bytes that came after the request are returned, and nothing has been sent.
+///
+/// # Errors
+/// When the connection fails or ends before a whole request.
+pub(super) async fn negotiate(
+    socket: &mut impl Socket,
+    hub: &Hub,
+) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut bytes = Vec::with_capacity(1024);
+    let answer = loop {
+        if socket.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&bytes) {
+            Ok(httparse::Status::Complete(length)) => {
+                let answer = answer(&request, hub);
+                bytes.drain(..length);
+                break answer;
+            }
+            Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => {}
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                break Answer::Page(Page::new(431, "", "the request head is too large\n"));
+            }
+            Err(_) => break Answer::Page(Page::new(400, "", "this is not HTTP\n")),
+        }
+    };
+    hub.outlast_stall().await;
+    match answer {
+        Answer::Upgrade(head) => Ok(Some((head, bytes))),
+        Answer::Page(page) => {
+            send(socket, hub, &page).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Refuses an upgrade because the gateway drains.
+pub(super) async fn refuse_draining(socket: &mut impl Socket, hub: &Hub) -> io::Result<()> {
+    send(socket, hub, &draining()).await
+}
+
+async fn send(socket: &mut impl Socket, hub: &Hub, page: &Page) -> io::Result<()> {
+    if page.status >= 300 {
+        hub.counters.refused(page.status);
+    }
+    socket.write_all(page.text().as_bytes()).await?;
+    socket.shutdown().await
+}
+
+fn draining() -> Page {
+    Page::new(503, "Retry-After: 1\r\n", "draining\n")
+}
+
+/// Decides. Counts an upgrade that could succeed towards `refuse_every`, so ask once per request.
+fn answer(request: &httparse::Request<'_, '_>, hub: &Hub) -> Answer {
+    match check(request, hub) {
+        Ok(head) => Answer::Upgrade(head),
+        Err(page) => Answer::Page(page),
+    }
+}
+
+fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page> {
+    if request.method != Some("GET") {
+        return Err(Page::new(405, "Allow: GET\r\n", "only GET\n"));
+    }
+    let target = request.path.unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match path {
+        "/healthz" if hub.draining() => return Err(draining()),
+        "/healthz" => return Err(Page::new(200, "", "ok\n")),
+        "/stats" => {
+            let stats = serde_json::to_string(&hub.stats()).unwrap_or_default();
+            return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
+        }
+        "/" | "/ws" => {}
+        _ if path.starts_with("/ws/") => {}
+        _ => return Err(Page::new(404, "", "WebSocket is spoken at /ws\n")),
+    }
+    let upgrade = upgrade(request)?;
+    if hub.draining() {
+        return Err(draining());
+    }
+    let config = &hub.config;
+    if !config.tokens.is_empty()
+        && !token(request, query).is_some_and(|t| config.tokens.contains(&t))
+    {
+        return Err(Page::new(
+            401,
+            "WWW-Authenticate: Bearer\r\n",
+            "a bearer token is needed\n",
+        ));
+    }
+    if !config.origins.is_empty()
+        && !header(request, "Origin").is_some_and(|o| config.origins.iter().any(|known| known == o))
+    {
+        return Err(Page::new(403, "", "this origin is not allowed\n"));
+    }
+    if hub.refuses_on_purpose() {
+        let status = config.misbehave.refuse_status.unwrap_or(503);
+        return Err(Page::new(status, "", "refused on purpose\n"));
+    }
+    Ok(upgrade)
+}
+
+/// The head of the 101, if the request is a proper upgrade (RFC 6455, section 4.2.1).
+fn upgrade(request: &httparse::Request<'_, '_>) -> Result<String, Page> {
+    let needs = |what: &'static str| Page::new(400, "", what);
+    if !tokens(request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket")) {
+        return Err(Page::new(
+            426,
+            "Upgrade: websocket\r\n",
+            "only WebSocket is spoken here\n",
+        ));
+    }
+    if request.version != Some(1) {
+        return Err(needs("an upgrade needs HTTP/1.1\n"));
+    }
+    if header(request, "Host").is_none() {
+        return Err(needs("an upgrade needs Host\n"));
+    }
+    if !tokens(request, "Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        return Err(needs("an upgrade needs Connection: Upgrade\n"));
+    }
+    if header(request, "Sec-WebSocket-Version") != Some("13") {
+        return Err(Page::new(
+            426,
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            "only version 13 is spoken here\n",
+        ));
+    }
+    let key = header(request, "Sec-WebSocket-Key").unwrap_or("");
+    if !BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
+        return Err(needs("Sec-WebSocket-Key must be 16 bytes in base64\n"));
+    }
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    // The dialect has no name that a client could ask for, so whatever it likes best is right.
+    if let Some(wanted) = tokens(request, "Sec-WebSocket-Protocol").next() {
+        head.push_str("Sec-WebSocket-Protocol: ");
+        head.push_str(wanted);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    Ok(head)
+}
+
+/// The bearer token, from the header or else the query.
+fn token(request: &httparse::Request<'_, '_>, query: &str) -> Option<String> {
+    let bearer = header(request, "Authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
+    });
+    bearer.or_else(|| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "token")
+            .map(|(_, value)| value.into_owned())
+    })
+}
+
+fn header<'h>(request: &'h httparse::Request<'_, '_>, name: &'h str) -> Option<&'h str> {
+    values(request, name).next()
+}
+
+/// The elements of a list header, over all its lines.
+fn tokens<'h>(
+    request: &'h httparse::Request<'_, '_>,
+    name: &'h str,
+) -> impl Iterator<Item = &'h str> {
+    values(request, name)
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+fn values<'h>(
+    request: &'h httparse::Request<'_, '_>,
+    name: &'h str,
+) -> impl Iterator<Item = &'h str> {
+    request
+        .headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .filter_map(|header| std::str::from_utf8(header.value).ok())
+        .map(str::trim)
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Refused",
+    }
+}

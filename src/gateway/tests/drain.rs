@@ -1,0 +1,149 @@
+//! The end: graceful, and within its deadline.
+
+use super::*;
+use std::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closes_everyone_with_1001_spread_over_the_window() {
+    let window = Duration::from_millis(400);
+    let mut gateway = Gateway::start(Config {
+        drain_window: window,
+        ..Config::default()
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(gateway.connect().await);
+    }
+    let begin = Instant::now();
+    gateway.begin_to_stop();
+    let mut waiting = Vec::new();
+    for mut client in clients {
+        waiting.push(tokio::spawn(async move {
+            let code = closed(&mut client).await;
+            (code, begin.elapsed())
+        }));
+    }
+    let mut times = Vec::new();
+    for client in waiting {
+        let (code, elapsed) = within(client).await.unwrap();
+        assert_eq!(code, Some(1001));
+        times.push(elapsed);
+    }
+    // The nth of 20 is due at n twentieths of the window, none earlier.
+    times.sort_unstable();
+    for (n, elapsed) in (0u32..).zip(&times) {
+        let due = window * n / 20;
+        assert!(
+            *elapsed + Duration::from_millis(2) >= due,
+            "{n}: {elapsed:?}"
+        );
+    }
+    let stats = gateway.stopped().await;
+    assert_eq!(stats.closed_by_code, [(1001, 20)].into());
+    assert_eq!(stats.cut_at_deadline, 0);
+    assert!(stats.draining);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomers_hear_503_while_it_drains_and_nobody_once_it_is_over() {
+    let mut gateway = Gateway::start(Config {
+        drain_window: Duration::ZERO,
+        ..Config::default()
+    })
+    .await;
+    // It never answers the Close, so the drain goes on until it leaves.
+    let mut lingering = gateway.connect().await.into_inner();
+    let mut polite = gateway.connect().await;
+    assert!(gateway.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    gateway.begin_to_stop();
+    assert_eq!(closed(&mut polite).await, Some(1001));
+    assert!(gateway.get("/healthz").await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(gateway.status("/ws", &[]).await, 503);
+    let mut close = [0; 4];
+    within(lingering.read_exact(&mut close)).await.unwrap();
+    assert_eq!(close[2..], 1001u16.to_be_bytes());
+    drop(lingering);
+    let address = gateway.address;
+    let stats = gateway.stopped().await;
+    assert_eq!(stats.refused_by_status, [(503, 2)].into());
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deadline_cuts_those_who_do_not_leave() {
+    let deadline = Duration::from_millis(200);
+    let gateway = Gateway::start(Config {
+        drain_window: Duration::ZERO,
+        drain_deadline: deadline,
+        close_timeout: Duration::from_secs(3600),
+        ..Config::default()
+    })
+    .await;
+    let _lingering = gateway.connect().await.into_inner();
+    let begin = Instant::now();
+    let stats = gateway.stop().await;
+    assert!(begin.elapsed() >= deadline);
+    assert_eq!(stats.cut_at_deadline, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_answer_a_close_is_reset_after_the_close_timeout() {
+    let gateway = Gateway::start(Config {
+        drain_window: Duration::ZERO,
+        close_timeout: Duration::from_millis(50),
+        ..Config::default()
+    })
+    .await;
+    let mut lingering = gateway.connect().await.into_inner();
+    let stats = gateway.stop().await;
+    assert_eq!(stats.cut_at_deadline, 0);
+    let mut close = Vec::new();
+    let error = within(lingering.read_to_end(&mut close)).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_queued_is_delivered_before_the_goodbye() {
+    let mut gateway = Gateway::start(Config {
+        drain_window: Duration::ZERO,
+        misbehave: Misbehave {
+            delay: Some(Duration::from_millis(100)),
+            ..Misbehave::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    let mut publisher = gateway.connect().await;
+    subscribe(&mut client, "numbers").await;
+    for n in 1..=3 {
+        publish(&mut publisher, "numbers", json!(n)).await;
+    }
+    gateway.begin_to_stop();
+    for n in 1..=3 {
+        assert_eq!(next_json(&mut client).await["seq"], n);
+    }
+    assert_eq!(closed(&mut client).await, Some(1001));
+    assert_eq!(closed(&mut publisher).await, Some(1001));
+    assert_eq!(gateway.stopped().await.discarded, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_gateway_ends_at_once_and_a_half_open_handshake_does_not_hold_it() {
+    let gateway = Gateway::start(Config {
+        drain_window: Duration::from_secs(3600),
+        drain_deadline: Duration::from_secs(3600),
+        ..Config::default()
+    })
+    .await;
+    let _half_open = gateway.tcp().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_is_a_request_to_end() {
+    let ended = shutdown_signal(false).unwrap();
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+    within(ended).await;
+}
