@@ -1,7 +1,7 @@
 //! A protocol ready to be spoken: its templates compiled, its pointers in place.
 
 use super::config::{Condition, Mapping, ProtocolConfig};
-use super::pointer;
+use super::pointer::{Pointers, lookup};
 use super::template::{MessageTemplate, Values, escape};
 use std::borrow::Cow;
 
@@ -19,6 +19,8 @@ struct Json {
     subscribe: MessageTemplate,
     publish: MessageTemplate,
     mapping: Mapping,
+    /// To the type, the topic and the sequence number.
+    pointers: Pointers<3>,
     acknowledged: Acknowledged,
 }
 
@@ -93,6 +95,7 @@ impl Codec {
                 subscribe: MessageTemplate::compile(&mapping.subscribe),
                 publish: MessageTemplate::compile(&mapping.publish),
                 acknowledged: Acknowledged::of(mapping),
+                pointers: Pointers::new([&mapping.r#type, &mapping.topic, &mapping.sequence]),
                 mapping: (**mapping).clone(),
             })),
         };
@@ -109,7 +112,8 @@ impl Codec {
         self.json.as_ref().is_some_and(|json| {
             let mapping = &json.mapping;
             !mapping.error.is_empty()
-                && at(message, &mapping.r#type).is_some_and(|kind| kind.is(&mapping.error))
+                && !mapping.r#type.is_empty()
+                && lookup(message, &mapping.r#type).is_some_and(|kind| kind.is(&mapping.error))
         })
     }
 
@@ -194,7 +198,7 @@ impl Acknowledged {
 impl Json {
     fn classify<'a>(&self, message: &'a [u8]) -> Incoming<'a> {
         let mapping = &self.mapping;
-        let kind = at(message, &mapping.r#type);
+        let [kind, topic, sequence] = self.pointers.lookup(message);
         let is = |name: &str| kind.is_some_and(|kind| kind.is(name));
         let subscribed = match &self.acknowledged {
             Acknowledged::Never => false,
@@ -209,21 +213,12 @@ impl Json {
             }
         } else if mapping.message.is_empty() || is(&mapping.message) {
             Incoming::Message {
-                topic: at(message, &mapping.topic).map(|found| found.text()),
-                sequence: at(message, &mapping.sequence).and_then(|found| found.number()),
+                topic: topic.map(|found| found.text()),
+                sequence: sequence.and_then(|found| found.number()),
             }
         } else {
             Incoming::Other
         }
-    }
-}
-
-/// A lookup where an empty pointer means "not used".
-fn at<'a>(message: &'a [u8], pointer: &str) -> Option<pointer::Found<'a>> {
-    if pointer.is_empty() {
-        None
-    } else {
-        pointer::lookup(message, pointer)
     }
 }
 

@@ -64,22 +64,110 @@ impl<'a> Found<'a> {
 pub fn lookup<'a>(json: &'a [u8], pointer: &str) -> Option<Found<'a>> {
     let mut scan = Scan { json, at: 0 };
     scan.space();
-    let mut tokens = pointer.split('/');
-    if tokens.next() != Some("") {
-        return None;
-    }
-    for token in tokens {
+    let mut rest = pointer.as_bytes();
+    while let Some((slash, tokens)) = rest.split_first() {
+        if *slash != b'/' {
+            return None;
+        }
+        // Tokens are short: a plain loop beats what `split` sets up.
+        let end = tokens.iter().position(|c| *c == b'/');
+        let (token, later) = tokens.split_at(end.unwrap_or(tokens.len()));
         match scan.next()? {
             b'{' => scan.member(token)?,
             b'[' => scan.element(token)?,
             _ => return None,
         }
+        rest = later;
     }
     let start = scan.at;
     scan.value()?;
     Some(Found {
         raw: &json[start..scan.at],
     })
+}
+
+/// Pointers that are looked up together, in one pass where each names a member of the outermost object.
+///
+/// Finds exactly what [`lookup`] finds for each; an empty pointer stands for "not wanted".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointers<const N: usize> {
+    pointers: [String; N],
+    /// None goes deeper than the outermost object or needs its tokens unescaped.
+    flat: bool,
+}
+
+impl<const N: usize> Pointers<N> {
+    /// Prepares these.
+    pub fn new(pointers: [&str; N]) -> Self {
+        let flat = |pointer: &str| match pointer.strip_prefix('/') {
+            Some(token) => !token.contains(['/', '~']),
+            None => pointer.is_empty(),
+        };
+        Pointers {
+            flat: pointers.into_iter().all(flat),
+            pointers: pointers.map(String::from),
+        }
+    }
+
+    /// The values, in the order of the pointers.
+    pub fn lookup<'a>(&self, json: &'a [u8]) -> [Option<Found<'a>>; N] {
+        let mut found = [None; N];
+        if self.flat {
+            // An error on the way ends the search; what was found before it counts, as it does for one pointer.
+            let _ = self.walk(json, &mut found);
+        } else {
+            for (found, pointer) in found
+                .iter_mut()
+                .zip(&self.pointers)
+                .filter(|(_, pointer)| !pointer.is_empty())
+            {
+                *found = lookup(json, pointer);
+            }
+        }
+        found
+    }
+
+    fn walk<'a>(&self, json: &'a [u8], found: &mut [Option<Found<'a>>; N]) -> Option<()> {
+        let mut scan = Scan { json, at: 0 };
+        let mut missing = self
+            .pointers
+            .iter()
+            .filter(|pointer| !pointer.is_empty())
+            .count();
+        scan.space();
+        if scan.peek()? == b'[' {
+            for (found, pointer) in found.iter_mut().zip(&self.pointers) {
+                *found = if pointer.is_empty() {
+                    None
+                } else {
+                    lookup(json, pointer)
+                };
+            }
+            return None;
+        }
+        scan.expect(b'{')?;
+        while missing > 0 {
+            let key = scan.key()?;
+            let start = scan.at;
+            scan.value()?;
+            let value = Found {
+                raw: &json[start..scan.at],
+            };
+            for (found, pointer) in found.iter_mut().zip(&self.pointers) {
+                let wanted = pointer
+                    .as_bytes()
+                    .get(1..)
+                    .is_some_and(|name| same(key, name));
+                if wanted && found.is_none() {
+                    *found = Some(value);
+                    missing -= 1;
+                }
+            }
+            scan.space();
+            scan.expect(b',')?;
+        }
+        Some(())
+    }
 }
 
 /// A position in a JSON text.
@@ -111,13 +199,9 @@ impl<'a> Scan<'a> {
     }
 
     /// From behind a `{` to the value of a key.
-    fn member(&mut self, token: &str) -> Option<()> {
+    fn member(&mut self, token: &[u8]) -> Option<()> {
         loop {
-            self.space();
-            let key = self.string()?;
-            self.space();
-            self.expect(b':')?;
-            self.space();
+            let key = self.key()?;
             if key_is(key, token) {
                 return Some(());
             }
@@ -127,8 +211,18 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Past a key and its colon, to its value.
+    fn key(&mut self) -> Option<&'a [u8]> {
+        self.space();
+        let key = self.string()?;
+        self.space();
+        self.expect(b':')?;
+        self.space();
+        Some(key)
+    }
+
     /// From behind a `[` to an element.
-    fn element(&mut self, token: &str) -> Option<()> {
+    fn element(&mut self, token: &[u8]) -> Option<()> {
         let index = index(token)?;
         self.space();
         for _ in 0..index {
@@ -145,14 +239,23 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
-            if self.json[self.at] == b'"' {
-                self.at += 1;
-                return Some(&self.json[start..self.at - 1]);
-            }
-            self.at += 2;
+        // Keys and most values are short; for them a vectorised search does not pay for its setting up.
+        let near = self
+            .json
+            .get(start..)?
+            .iter()
+            .take(16)
+            .position(|c| matches!(c, b'"' | b'\\'));
+        match near {
+            Some(near) => self.at += near,
+            None => self.at += memchr2(b'"', b'\\', &self.json[self.at..])?,
         }
+        while self.json[self.at] == b'\\' {
+            self.at += 2;
+            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
+        }
+        self.at += 1;
+        Some(&self.json[start..self.at - 1])
     }
 
     /// Past a value. Nesting is a count, not a recursion; brackets are not paired by kind.
@@ -191,17 +294,20 @@ impl<'a> Scan<'a> {
 }
 
 /// An array index as RFC 6901 §4 allows it: digits without leading zeros.
-fn index(token: &str) -> Option<usize> {
-    let canonical = token == "0" || !token.starts_with(['0', '+']);
-    if canonical { token.parse().ok() } else { None }
+fn index(token: &[u8]) -> Option<usize> {
+    match token {
+        [b'0'] => Some(0),
+        [b'1'..=b'9', ..] => std::str::from_utf8(token).ok()?.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Whether a key as it stands in the text is what a token of a pointer names.
-fn key_is(key: &[u8], token: &str) -> bool {
-    if token.contains('~') {
-        unescape_key(key).eq(untilde(token.as_bytes()))
+fn key_is(key: &[u8], token: &[u8]) -> bool {
+    if token.contains(&b'~') {
+        Unescape::new(key).eq(untilde(token))
     } else {
-        same(key, token.as_bytes())
+        same(key, token)
     }
 }
 
@@ -210,11 +316,7 @@ fn same(content: &[u8], text: &[u8]) -> bool {
     content == text
         || content.len() > text.len()
             && content.contains(&b'\\')
-            && unescape_key(content).eq(text.iter().copied())
-}
-
-fn unescape_key(content: &[u8]) -> Unescape<'_> {
-    Unescape::new(content)
+            && Unescape::new(content).eq(text.iter().copied())
 }
 
 /// A pointer's token with `~1` and `~0` resolved; any other tilde stands for itself.

@@ -118,6 +118,18 @@ proptest! {
     }
 
     #[test]
+    fn several_at_once_are_found_as_one_by_one(value in any_json(), cut in 0..400usize, names in prop::array::uniform3("(/[abc01]{0,2}){0,2}|x|/~0")) {
+        let names = names.each_ref().map(String::as_str);
+        let whole = value.to_string().into_bytes();
+        let cut = &whole[..cut.min(whole.len())];
+        let repeated = format!("{{\"a\":1,\"b\":\"\",\"\\u0061\":2,\"c\":{value}}}");
+        for json in [&whole, cut, repeated.as_bytes()] {
+            let expected = names.map(|name| if name.is_empty() { None } else { lookup(json, name) });
+            prop_assert_eq!(Pointers::new(names).lookup(json), expected);
+        }
+    }
+
+    #[test]
     fn broken_json_is_harmless(json: Vec<u8>, pointer: String, cut in 0..200usize, value in any_json()) {
         let _ = lookup(&json, &pointer);
         let mut text = value.to_string().into_bytes();
