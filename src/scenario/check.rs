@@ -10,6 +10,9 @@ use super::scalar::Meaning;
 use super::units::{ByteSize, Count, Duration, Factor, Rate, Share};
 use serde_json::{Map, Value as Json};
 
+/// Beyond so many problems nobody reads suggestions, which cost a search through the language each.
+const SUGGESTED: usize = 500;
+
 /// The outcome of a check.
 pub(super) struct Checked {
     /// What the model is made from; harmless values stand where the document is wrong.
@@ -198,6 +201,9 @@ impl<'a> Checker<'a> {
 
     fn unknown(&mut self, entry: &Entry, path: &str, keys: &[&str]) {
         let key = entry.key.as_str();
+        if self.found.len() > SUGGESTED {
+            return self.on_key(path, entry.key_span, format!("unknown key `{key}`"), None);
+        }
         let homes = |name: &str| {
             let mut homes: Vec<String> = Vec::new();
             for (_, place) in self.places.iter().filter(|(key, _)| *key == name) {

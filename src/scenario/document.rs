@@ -8,14 +8,15 @@ use super::overrides;
 use super::problem::{Problem, Report, Source, Span};
 use super::redact;
 use super::{Files, Scenario, schema};
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Largest scenario file, in bytes.
-const LARGEST: usize = 4 << 20;
-/// Shorter values are not kept as secrets: hiding them would hide everything.
-const SHORTEST_SECRET: usize = 4;
+const LARGEST: usize = 1 << 20;
+/// More problems than these are only counted.
+const PROBLEMS: usize = 200;
 
 /// Reads an environment variable.
 pub type Env = Box<dyn Fn(&str) -> Option<String>>;
@@ -54,7 +55,7 @@ pub struct Document {
     secrets: Vec<String>,
 }
 
-/// Reads a scenario file of at most 4 MiB. The error holds all that is wrong with it.
+/// Reads a scenario file of at most 1 MiB. The error holds all that is wrong with it.
 pub fn load(path: &Path, options: &Options) -> Result<Document, Report> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
@@ -64,7 +65,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Document, Report> {
         let too_large = bytes.len() > LARGEST;
         String::from_utf8(bytes).map_err(|_| {
             if too_large {
-                "it is larger than 4 MiB"
+                "it is larger than 1 MiB"
             } else {
                 "it is not UTF-8 text"
             }
@@ -96,7 +97,7 @@ pub fn parse(
     if text.len() > LARGEST {
         let mut report = Report::new(Arc::default());
         report.add(
-            Problem::error("", format!("cannot read {name}: it is larger than 4 MiB")),
+            Problem::error("", format!("cannot read {name}: it is larger than 1 MiB")),
             None,
             None,
         );
@@ -130,7 +131,7 @@ pub fn parse(
                 None,
             ));
         }
-        return Err(report(&Arc::new(covered(sources, &[])), found));
+        return Err(report(&Arc::new(covered(sources, &[])), found, &[]));
     };
     for (i, set) in options.sets.iter().enumerate() {
         found.extend(overrides::set(&mut root, set, 1 + i));
@@ -155,6 +156,7 @@ fn expand(
         sources,
         found: Vec::new(),
         bytes: 0,
+        count: 0,
     };
     expander.expand(root);
     expander.found
@@ -174,11 +176,14 @@ fn finish(
     } = check::check(&root, &schema());
     let gutted = check::lost_names(&checked);
     // A reference that could not be replaced is one mistake, not also a bad value.
-    let unresolved: Vec<Span> = found.iter().map(|(_, span, _)| *span).collect();
+    let mut unresolved: Vec<Span> = found.iter().map(|(_, span, _)| *span).collect();
+    unresolved.sort_by_key(|s| (s.source, s.start));
     let holds = |outer: Span| {
+        let first =
+            unresolved.partition_point(|s| (s.source, s.start) < (outer.source, outer.start));
         unresolved
-            .iter()
-            .any(|s| s.source == outer.source && outer.start <= s.start && s.end <= outer.end)
+            .get(first)
+            .is_some_and(|s| s.source == outer.source && s.end <= outer.end)
     };
     found.extend(
         checked
@@ -188,7 +193,7 @@ fn finish(
 
     let credentials = redact::credentials(&root);
     secrets.extend(credentials.values);
-    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    secrets.retain(|secret| secret.len() >= redact::SHORTEST);
     secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     secrets.dedup();
     let sources = Arc::new(covered(sources, &credentials.spans));
@@ -203,7 +208,7 @@ fn finish(
                     None,
                 ));
             }
-            return Err(report(&sources, found));
+            return Err(report(&sources, found, &secrets));
         }
     };
     let (files, mut problems) = Files::collect(&scenario, folder);
@@ -215,20 +220,18 @@ fn finish(
         files,
         secrets,
     };
+    let mut known: HashSet<Span> = found.iter().map(|(_, span, _)| *span).collect();
     for problem in problems {
         let span = document.locate(&problem);
         // A value already found wrong need not be looked for as a file too.
-        if !found.iter().any(|(_, known, _)| *known == span) {
+        if known.insert(span) {
             found.push((problem, span, None));
         }
-    }
-    for (problem, ..) in &mut found {
-        document.hide(problem);
     }
     if found.is_empty() {
         return Ok(document);
     }
-    let report = report(&sources, found);
+    let report = report(&sources, found, &document.secrets);
     Err(if gutted {
         report
     } else {
@@ -285,13 +288,28 @@ fn covered(sources: Vec<Source>, credentials: &[Span]) -> Vec<Source> {
     sources.into_iter().enumerate().map(cover).collect()
 }
 
-fn report(sources: &Arc<Vec<Source>>, found: Vec<Found>) -> Report {
+fn report(sources: &Arc<Vec<Source>>, mut found: Vec<Found>, secrets: &[String]) -> Report {
+    found.sort_by_key(|(_, span, _)| (span.source, span.start, span.end));
+    let omitted = found.len().saturating_sub(PROBLEMS);
+    found.truncate(PROBLEMS);
     let mut report = Report::new(sources.clone());
-    for (problem, span, also) in found {
+    for (mut problem, span, also) in found {
+        hide(&mut problem, secrets);
         report.add(problem, Some(span), also);
     }
     report.sort();
+    report.omit(omitted);
     report
+}
+
+/// Takes secrets out of what a problem says.
+fn hide(problem: &mut Problem, secrets: &[String]) {
+    for secret in secrets {
+        if problem.message.contains(secret) {
+            problem.message = problem.message.replace(secret, "***");
+        }
+        problem.help = problem.help.take().map(|help| help.replace(secret, "***"));
+    }
 }
 
 impl Document {
@@ -321,20 +339,12 @@ impl Document {
     pub fn report(&self, problems: Vec<Problem>) -> Report {
         let mut report = Report::new(self.sources.clone());
         for mut problem in problems {
-            self.hide(&mut problem);
+            hide(&mut problem, &self.secrets);
             let span = self.locate(&problem);
             report.add(problem, Some(span), None);
         }
         report.sort();
         report
-    }
-
-    /// Takes secrets out of what a problem says.
-    fn hide(&self, problem: &mut Problem) {
-        for secret in &self.secrets {
-            problem.message = problem.message.replace(secret, "***");
-            problem.help = problem.help.take().map(|help| help.replace(secret, "***"));
-        }
     }
 
     /// The nearest place of a problem's path.

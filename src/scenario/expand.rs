@@ -4,6 +4,8 @@ use super::files::Folder;
 use super::node::{Found, Node, Scalar, Value};
 use super::problem::{Problem, Source, Span};
 
+/// References of a document.
+const REFERENCES: usize = 1_000;
 /// Text that all references of a document together may bring in, in bytes.
 const TEXT: usize = 4 << 20;
 
@@ -14,6 +16,8 @@ pub(super) struct Expander<'a> {
     pub found: Vec<Found>,
     /// Bytes brought in so far.
     pub bytes: usize,
+    /// References met so far.
+    pub count: usize,
 }
 
 impl Expander<'_> {
@@ -32,7 +36,7 @@ impl Expander<'_> {
         let written = scalar.text.clone();
         let (mut text, mut values) = (String::new(), Vec::new());
         let mut rest = written.as_str();
-        while let Some(at) = rest.find("${") {
+        while let Some(at) = rest.find("${").filter(|_| self.count <= REFERENCES) {
             if rest[..at].ends_with('$') {
                 text.push_str(&rest[..at - 1]);
                 text.push_str("${");
@@ -44,6 +48,12 @@ impl Expander<'_> {
                 Some(end) => rest[at..].split_at(end + 1),
                 None => (&rest[at..], ""),
             };
+            self.count += 1;
+            if self.count > REFERENCES {
+                let message = format!("more than {REFERENCES} references");
+                self.found.push((Problem::error("", message), span, None));
+                break;
+            }
             match self.value(reference) {
                 Ok(value) => {
                     self.bytes += value.len();

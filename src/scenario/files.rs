@@ -33,24 +33,31 @@ impl Files {
     pub(super) fn collect(scenario: &Scenario, folder: &Folder) -> (Files, Vec<Problem>) {
         let mut files = Files::default();
         let mut problems = Vec::new();
+        let mut left = TOGETHER;
         for (at, path, kind) in references(scenario) {
             if files.get(path).is_some() {
                 continue;
             }
-            match folder.read(path, kind.limit()) {
+            match folder.read(path, kind.limit().min(left)) {
                 Ok(bytes) if kind.is_text() && std::str::from_utf8(&bytes).is_err() => {
                     problems.push(Problem::error(
                         at,
                         format!("the file `{path}` is not UTF-8 text"),
                     ));
                 }
-                Ok(bytes) => files.insert(path, bytes),
+                Ok(bytes) => {
+                    left -= bytes.len() as u64;
+                    files.insert(path, bytes);
+                }
                 Err(message) => problems.push(Problem::error(at, message)),
             }
         }
         (files, problems)
     }
 }
+
+/// Most that all files of a scenario may hold together, in bytes.
+const TOGETHER: u64 = 128 << 20;
 
 /// What a file is for.
 #[derive(Clone, Copy)]

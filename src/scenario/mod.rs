@@ -25,7 +25,7 @@ pub use document::{Document, Env, Options, load, parse};
 pub use files::Files;
 pub use model::Scenario;
 pub use problem::{Level, Located, Place, Problem, Report};
-pub use schema::schema;
+pub use schema::{schema, schema_text};
 
 /// A commented scenario to start from, runnable against the embedded gateway; what `squall init` writes.
 pub const STARTER: &str = include_str!("starter.yaml");

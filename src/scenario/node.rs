@@ -68,7 +68,7 @@ pub(super) type Found = (Problem, Span, Option<(Span, String)>);
 /// Nesting that no scenario needs.
 const DEPTH: usize = 64;
 /// Nodes of a document, copies made by aliases included.
-const NODES: usize = 100_000;
+const NODES: usize = 50_000;
 /// Bytes of scalar text, copies made by aliases included.
 const TEXT: usize = 16 << 20;
 /// Anchors of a document.
@@ -203,9 +203,15 @@ impl Builder {
                         start: at,
                         end: at,
                     };
-                    return Err(
-                        self.fail(span, format!("this is not valid YAML: {}", error.info()))
-                    );
+                    let mut failed =
+                        self.fail(span, format!("this is not valid YAML: {}", error.info()));
+                    let line = text.lines().nth(error.marker().line().saturating_sub(1));
+                    if line.is_some_and(|line| line.contains("${")) {
+                        let help =
+                            "inside of { } and [ ] a reference is put in quotes: \"${env:NAME}\"";
+                        failed.0.help = Some(help.into());
+                    }
+                    return Err(failed);
                 }
             };
             match event {

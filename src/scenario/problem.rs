@@ -63,7 +63,7 @@ impl Problem {
 }
 
 /// A stretch of a source text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Span {
     /// Index of the source: 0 is the file, others are `--set` and `--target` arguments.
     pub source: usize,
@@ -122,6 +122,7 @@ pub struct Located {
 pub struct Report {
     sources: Arc<Vec<Source>>,
     problems: Vec<Located>,
+    omitted: usize,
     partial: Option<Arc<Document>>,
 }
 
@@ -135,6 +136,7 @@ impl Report {
         Report {
             sources,
             problems: Vec::new(),
+            omitted: 0,
             partial: None,
         }
     }
@@ -157,6 +159,11 @@ impl Report {
             span,
             also,
         });
+    }
+
+    /// Counts problems that were found but are not kept.
+    pub(super) fn omit(&mut self, count: usize) {
+        self.omitted += count;
     }
 
     /// Keeps the document with harmless values where it is wrong.
@@ -204,7 +211,7 @@ impl Report {
             .dedup_by(|a, b| key(a) == key(b) && a.problem.message == b.problem.message);
     }
 
-    /// The problems, in the order of their places.
+    /// The problems, in the order of their places; of very many only the first 200.
     pub fn problems(&self) -> &[Located] {
         &self.problems
     }
@@ -228,11 +235,9 @@ impl Report {
             out.push_str(renderer.render(&[self.group(located)]).trim_end());
             out.push_str("\n\n");
         }
-        if self.problems.len() > SHOWN {
-            out.push_str(&format!(
-                "... and {} more problems\n\n",
-                self.problems.len() - SHOWN
-            ));
+        let more = self.problems.len().saturating_sub(SHOWN) + self.omitted;
+        if more > 0 {
+            out.push_str(&format!("... and {more} more problems\n\n"));
         }
         out.truncate(out.trim_end().len());
         out.push('\n');

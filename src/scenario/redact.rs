@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// What stands in place of a credential.
 const MASK: &str = "***";
+/// Shorter values, in bytes, are not kept as secrets: hiding them everywhere would hide everything.
+pub(super) const SHORTEST: usize = 4;
 
 /// Whether a key, header or parameter of this name holds a credential.
 fn is_secret_name(name: &str) -> bool {
@@ -85,11 +87,11 @@ pub(super) fn credentials(root: &Node) -> Credentials {
                 }
             }
         } else {
-            out.values.extend(
-                secrets_in(written)
-                    .into_iter()
-                    .map(|range| written[range].to_owned()),
-            );
+            let ranges = secrets_in(written)
+                .into_iter()
+                .filter(|range| range.len() >= SHORTEST);
+            out.values
+                .extend(ranges.map(|range| written[range].to_owned()));
         }
     });
     out

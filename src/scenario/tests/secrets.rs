@@ -1,0 +1,186 @@
+//! Canaries: nothing secret in what is shown, kept or printed.
+
+use super::*;
+
+const CREDENTIALS: &str = r#"
+name: secrets
+target:
+  url: "wss://canary01:canary02@h/ws?access_token=canary03&room=seen"
+  headers:
+    Authorization: Bearer canary04
+    X-Api-Key: canary05
+    X-Trace: seen
+    Cookie: "session=canary06; theme=canary07"
+    Proxy-Authorization: "Basic ${env:CANARY}"
+  query: { token: canary08, room: seen }
+  cookies: { session: canary09 }
+  tls: { key: seen.pem }
+clients:
+  g:
+    count: 1
+    vars:
+      password: { cycle: [canary10, canary11] }
+      user: { cycle: [seen] }
+    headers: { authorization: "${env:CANARY}" }
+    on_open:
+      - send: '{"type":"auth","token":"canary12","user":"seen"}'
+      - expect: { pointer: /type, capture: { token: /token } }
+phases:
+  - { name: p, for: 1s, open: { g: linear } }
+"#;
+
+fn assert_clean(text: &str) {
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn the_scenario_as_run_masks_credentials_and_keeps_references() {
+    let text = CREDENTIALS.replace("  tls: { key: seen.pem }\n", "");
+    let document = parse("x.yaml", &text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let yaml = document.redacted_yaml();
+    assert_clean(&yaml);
+    assert_eq!(yaml.matches("seen").count(), 5, "{yaml}");
+    for kept in [
+        "Basic ${env:CANARY}",
+        "authorization: ${env:CANARY}",
+        "token: /token",
+        "g: linear",
+        "***:",
+        "wss://***@h/ws?access_token=***&room=seen",
+    ] {
+        assert_eq!(yaml.contains(kept), kept != "***:", "{kept} in {yaml}");
+    }
+    // Whatever else prints the scenario can hide them.
+    for n in 1..=12 {
+        let canary = format!("canary{n:02}");
+        assert!(
+            document.secrets().iter().any(|s| s.contains(&canary)),
+            "{canary} in {:?}",
+            document.secrets()
+        );
+    }
+    assert!(document.secrets().contains(&"canary-env".to_string()));
+    assert!(
+        document
+            .secrets()
+            .windows(2)
+            .all(|w| w[0].len() >= w[1].len())
+    );
+    // The model itself is not touched.
+    assert!(document.scenario().target.headers["Authorization"].contains("canary04"));
+}
+
+#[test]
+fn tokens_of_the_embedded_gateway_are_masked() {
+    let text = SOUND.replace(
+        "url: ws://localhost:1/ws",
+        "embedded: { tokens: [canary1, canary2] }",
+    );
+    let document = parse("x.yaml", &text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    assert_clean(&document.redacted_yaml());
+    assert_eq!(document.secrets(), ["canary1", "canary2"]);
+}
+
+#[test]
+fn problems_show_lines_without_their_credentials() {
+    // A mistake on every line that holds a credential, and on the credentials themselves.
+    let broken = CREDENTIALS.lines().map(|line| {
+        if line.contains("canary")
+            && !line.contains("- send")
+            && line.ends_with(['}', '"'])
+            && line.contains('{')
+        {
+            line.replace('{', "{ bad: [1],").to_string()
+        } else {
+            line.to_string()
+        }
+    });
+    let broken = broken
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("count: 1", "count: canary-env1");
+    let report = parse(
+        "x.yaml",
+        &broken.replace("canary-env1", "1x"),
+        None,
+        &options(),
+    )
+    .err()
+    .map(|r| (r.to_string(), r.render(true)));
+    let (plain, styled) = report.unwrap_or_default();
+    assert!(plain.matches("error").count() >= 4, "{plain}");
+    assert_clean(&plain);
+    assert_clean(&styled);
+    for text in [
+        // No tree at all.
+        format!("{CREDENTIALS}\n  - [oops"),
+        CREDENTIALS.replace("Bearer canary04", "Bearer canary04: ]"),
+        CREDENTIALS.replace("session: canary09 }", "session: canary09"),
+        CREDENTIALS.replace(
+            "token: canary08, room: seen }",
+            "token: canary08, room: seen ]",
+        ),
+        // The credential is the mistake.
+        SOUND.replace("url: ws://localhost:1/ws", "embedded: { tokens: canary1 }"),
+        SOUND.replace(
+            "url: ws://localhost:1/ws",
+            "url: ws://h/, headers: { Authorization: [canary] }",
+        ),
+        SOUND.replace("url: ws://localhost:1/ws", "url: { token: canary }"),
+    ] {
+        let report = parse("x.yaml", &text, None, &options())
+            .err()
+            .map(|r| r.to_string());
+        assert_clean(&report.expect(&text));
+    }
+    // A number is a credential too.
+    let text = SOUND.replace(
+        "url: ws://localhost:1/ws",
+        "url: ws://h/, query: { token: 987654321 }",
+    );
+    let report = parse("x.yaml", &text, None, &options())
+        .err()
+        .map(|r| r.to_string())
+        .unwrap_or_default();
+    assert!(
+        report.contains("takes text") && !report.contains("987654321"),
+        "{report}"
+    );
+}
+
+#[test]
+fn sets_and_targets_are_covered_too() {
+    for set in [
+        "target.headers.Authorization=[Bearer canary]",
+        "target.tokens=canary",
+        "target.url=[wss://u:canary@h/, 5]",
+        "target.query.token={ a: canary }",
+    ] {
+        let report = parse("x.yaml", SOUND, None, &with_sets(&[set]))
+            .err()
+            .map(|r| r.to_string());
+        assert_clean(&report.expect(set));
+    }
+}
+
+#[test]
+fn later_stages_cannot_leak_either() {
+    let text = SOUND.replace("ws://localhost:1/ws", "\"gopher://${env:CANARY}/\"");
+    let document = parse("x.yaml", &text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let url = document
+        .scenario()
+        .target
+        .url
+        .as_ref()
+        .map(|u| u.to_vec().concat())
+        .unwrap_or_default();
+    let problem =
+        Problem::error("target.url", format!("`{url}` is not a WebSocket address")).help(url);
+    assert_clean(&document.report(vec![problem]).to_string());
+}
