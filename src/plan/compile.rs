@@ -18,6 +18,7 @@ use super::types::Plan;
 use crate::gate::{self, Gate};
 use crate::scenario::model::OneOrMany;
 use crate::scenario::{Files, Level, Problem, Scenario};
+use std::collections::HashSet;
 
 /// A scenario that can run, and everything worth knowing before it does.
 #[derive(Debug, Clone)]
@@ -120,12 +121,19 @@ fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
 #[derive(Debug, Default)]
 struct Problems {
     list: Vec<Problem>,
+    /// Path and message of each: the target's texts are compiled for every group, but wrong only once.
+    seen: HashSet<(String, String)>,
 }
 
 impl Problems {
     /// Adds an error or warning, whichever it is.
     fn add(&mut self, problem: Problem) {
-        self.list.push(problem);
+        if self
+            .seen
+            .insert((problem.path.clone(), problem.message.clone()))
+        {
+            self.list.push(problem);
+        }
     }
 
     fn fatal(&self) -> bool {
@@ -151,3 +159,6 @@ fn each<'a, T>(values: &'a OneOrMany<T>, path: &str) -> Vec<(String, &'a T)> {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

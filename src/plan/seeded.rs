@@ -173,3 +173,6 @@ fn between(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
         Duration::from_nanos(rng.random_range(low..=high))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,59 @@ impl Template {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rendering_keeps_text_and_asks_for_the_rest() {
+        let template = Template {
+            parts: vec![
+                Part::Text("a{".into()),
+                Part::Var(3),
+                Part::Builtin(Builtin::Id),
+                Part::Text("}".into()),
+            ],
+        };
+        let rendered = render(&template, |part| match part {
+            Part::Var(slot) => format!("v{slot}").into(),
+            Part::Builtin(Builtin::Id) => "7".into(),
+            other => panic!("{other:?} was asked for"),
+        });
+        assert_eq!(rendered, "a{v37}");
+    }
+
+    #[test]
+    fn only_unreserved_characters_are_kept() {
+        for (text, encoded) in [
+            ("", ""),
+            ("azAZ09-._~", "azAZ09-._~"),
+            ("a b&c=d/é%+", "a%20b%26c%3Dd%2F%C3%A9%25%2B"),
+            ("\0\n\u{7f}", "%00%0A%7F"),
+        ] {
+            assert_eq!(percent_encode(text), encoded);
+        }
+    }
+
+    #[test]
+    fn plain_text_is_known_as_such() {
+        assert_eq!(Template::default().as_text(), Some(""));
+        assert_eq!(Template::text("x").as_text(), Some("x"));
+        assert_eq!(
+            Template {
+                parts: vec![Part::Var(0)]
+            }
+            .as_text(),
+            None
+        );
+        assert!(Template::default().is_empty() && Template::text("").is_empty());
+        assert!(!Template::text("x").is_empty());
+        assert!(
+            !Template {
+                parts: vec![Part::Var(0)]
+            }
+            .is_empty()
+        );
+    }
+}

@@ -73,7 +73,11 @@ pub(super) fn compile(
         };
         let mut vars = variables(&written.vars, &path, files, problems);
         let declared = vars.len();
-        let upgrade = upgrade(scenario, target, written, &path, &vars, problems);
+        let mut own = Problems::default();
+        let upgrade = upgrade(scenario, target, written, &path, &vars, &mut own);
+        for problem in own.list {
+            problems.add(explained(problem, name));
+        }
         let on_open = steps(&written.on_open, &path, &mut vars, declared, problems);
         let captured: Vec<u32> = (declared as u32..vars.len() as u32).collect();
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
@@ -164,6 +168,23 @@ pub(super) fn compile(
         first = next;
     }
     groups
+}
+
+/// A variable that the target uses must be there in every group; says which one lacks it.
+fn explained(problem: Problem, group: &str) -> Problem {
+    let near = problem
+        .help
+        .as_ref()
+        .is_some_and(|help| help.starts_with("did you mean"));
+    if problem.path.starts_with("target.")
+        && problem.message.starts_with("unknown variable")
+        && !near
+    {
+        return problem.help(format!(
+            "client group `{group}` does not have it: what the target uses every group needs in its `vars`"
+        ));
+    }
+    problem
 }
 
 fn variables(

@@ -167,3 +167,69 @@ pub(super) fn has_placeholder(text: &str, wanted: Option<&str>) -> bool {
         .iter()
         .any(|t| matches!(t, Token::Placeholder(name) if wanted.is_none_or(|w| w == *name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_written_plainly() {
+        use Token::{Placeholder as P, Text as T};
+        let cases: [(&str, &[Token<'_>]); 18] = [
+            ("", &[]),
+            ("plain", &[T("plain")]),
+            ("{a}", &[P("a")]),
+            ("x{a_1}y{_b}", &[T("x"), P("a_1"), T("y"), P("_b")]),
+            ("{{a}}", &[T("{a}")]),
+            ("x{{a}}y", &[T("x"), T("{a}"), T("y")]),
+            (r#"{"id":{id}}"#, &[T(r#"{"id":"#), P("id"), T("}")]),
+            (
+                r#"{"a":{"b":{id}}}"#,
+                &[T(r#"{"a":{"b":"#), P("id"), T("}}")],
+            ),
+            ("{}", &[T("{}")]),
+            ("{{}}", &[T("{{}}")]),
+            ("{ a }", &[T("{ a }")]),
+            ("{1a}", &[T("{1a}")]),
+            ("{a", &[T("{a")]),
+            ("{{a}", &[T("{"), P("a")]),
+            ("{a}}", &[P("a"), T("}")]),
+            ("{{{a}}}", &[T("{"), T("{a}"), T("}")]),
+            ("{é}{a-b}", &[T("{é}{a-b}")]),
+            ("}{", &[T("}{")]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(tokens(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_ascii_words() {
+        for good in ["a", "_", "A9_z"] {
+            assert!(is_ident(good), "{good}");
+        }
+        for bad in ["", "9a", "a b", "a-b", "é", "a{"] {
+            assert!(!is_ident(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_found() {
+        assert!(has_placeholder("x{a}", None) && has_placeholder("x{a}", Some("a")));
+        assert!(!has_placeholder("x{a}", Some("b")) && !has_placeholder("{{a}}", None));
+    }
+
+    #[test]
+    fn neighbouring_text_is_one_part() {
+        let scope = Scope {
+            vars: &[],
+            captured: &[],
+            message: &[],
+        };
+        let compiled = template("a{{b}}c{group}", "p", scope, &mut Problems::default());
+        assert_eq!(
+            compiled.parts,
+            [Part::Text("a{b}c".into()), Part::Builtin(Builtin::Group)]
+        );
+    }
+}

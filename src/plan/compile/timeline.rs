@@ -219,6 +219,10 @@ fn burst(
         problems.add(Problem::error(format!("{path}.clients"), message));
         return;
     }
+    // What was refused above needs no second message from what follows of it.
+    if burst.rate.0 <= 0.0 || start >= end || end > phase.end {
+        return;
+    }
     let others = bursts.entry(name.clone()).or_default();
     if others.iter().any(|o| o.start < end && start < o.end) {
         problems.add(Problem::error(
