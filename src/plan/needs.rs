@@ -398,3 +398,6 @@ impl Needs {
         jumps.into_values().max().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

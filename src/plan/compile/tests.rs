@@ -849,7 +849,7 @@ fn publishes_are_compiled() {
     let second = Duration::from_secs(1);
     let whole = |rate| {
         vec![Segment {
-            start: second * 0,
+            start: Duration::ZERO,
             end: second * 30,
             rate,
         }]

@@ -406,7 +406,8 @@ proptest! {
 #[test]
 fn openings_follow_the_curve() {
     let ms = |n| Duration::from_millis(n);
-    let cases: [(&str, Vec<(Duration, u32)>, Vec<u64>); 6] = [
+    type Knots = Vec<(Duration, u32)>;
+    let cases: [(&str, Knots, Vec<u64>); 6] = [
         ("at once", vec![(ms(5), 3)], vec![5, 5, 5]),
         (
             "linear",

@@ -1,0 +1,378 @@
+use super::*;
+use crate::plan::compile::{Compiled, compile};
+use crate::scenario::{Files, Scenario};
+
+fn machine() -> Machine {
+    Machine {
+        cores: 4,
+        descriptors: 20_000,
+        file_max: 1_000_000,
+        port_range: (32_768, 60_999),
+        memory_available: 8 << 30,
+        somaxconn: 4_096,
+    }
+}
+
+/// A plan of so many subscribers of nothing, and what it takes.
+fn of(target: &str, count: u64, generator: &str, machine: &Machine) -> Compiled {
+    let text = format!(
+        "name: x\ntarget: {target}\nclients: {{ sub: {{ count: {count} }} }}\nphases: [{{ name: a, for: 60s, \
+         open: {{ sub: linear }} }}, {{ name: b, for: 60s }}]\ngenerator: {generator}\n"
+    );
+    let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    let scenario: Scenario = serde_json::from_value(value).unwrap();
+    compile(&scenario, &Files::default(), machine).unwrap()
+}
+
+const REMOTE: &str = "{ url: 'ws://10.0.0.1/' }";
+const LOCAL: &str = "{ url: 'ws://127.0.0.1:9000/' }";
+
+#[test]
+fn shards_follow_load_cores_and_descriptors() {
+    let machine = machine();
+    for (connections, peak, expected) in [
+        (1, 0.0, 1),
+        (999, 0.0, 1),
+        (1_000, 0.0, 2),
+        (10_000, 0.0, 2),
+        (10_001, 0.0, 3),
+        (50, 25_000.0, 1),
+        (50, 25_001.0, 2),
+        (50, 1e7, 4),
+        (2, 1e7, 2),
+        (20_001, 0.0, 4),
+        // 19,800 connections fit a shard's descriptors.
+        (79_200, 0.0, 4),
+        (79_201, 0.0, 5),
+        (1_000_000, 0.0, 51),
+        (0, 0.0, 1),
+    ] {
+        assert_eq!(
+            shards(connections, peak, &machine),
+            expected,
+            "{connections} at {peak}/s"
+        );
+    }
+    // One core still gets two from 1,000 on; limits that are not known are no limits; absurd ones are bounded.
+    assert_eq!(
+        shards(
+            5_000,
+            0.0,
+            &Machine {
+                cores: 1,
+                ..machine
+            }
+        ),
+        2
+    );
+    assert_eq!(shards(5_000, 0.0, &Machine::default()), 2);
+    assert_eq!(
+        shards(
+            1_000_000,
+            0.0,
+            &Machine {
+                descriptors: 100,
+                ..machine
+            }
+        ),
+        256
+    );
+}
+
+#[test]
+fn loopback_gets_a_source_for_every_ten_thousand() {
+    let sources = |target: &str, count| {
+        of(target, count, "{}", &machine())
+            .plan
+            .generator()
+            .sources
+            .clone()
+    };
+    assert!(sources(LOCAL, 10_000).is_empty());
+    let two: Vec<IpAddr> = ["127.0.1.1", "127.0.1.2"]
+        .map(|a| a.parse().unwrap())
+        .into();
+    assert_eq!(sources(LOCAL, 10_001), two);
+    assert_eq!(sources("{ url: 'ws://LocalHost:1/' }", 10_001), two);
+    // Two addresses of the target share them.
+    assert!(
+        sources(
+            "{ url: ['ws://127.0.0.1:1/', 'ws://127.0.0.1:2/'] }",
+            20_000
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        sources(
+            "{ url: ['ws://127.0.0.1:1/', 'ws://127.0.0.1:2/'] }",
+            20_001
+        ),
+        two
+    );
+    assert!(sources("{ url: ['ws://127.0.0.1:1/', 'ws://10.0.0.1:2/'] }", 50_000).is_empty());
+    assert!(sources("{ url: 'ws://[::1]:1/' }", 20_000).is_empty());
+    let many = sources(LOCAL, 2_510_000);
+    assert_eq!(many.len(), 251);
+    assert_eq!(many[249], "127.0.1.250".parse::<IpAddr>().unwrap());
+    assert_eq!(many[250], "127.0.2.1".parse::<IpAddr>().unwrap());
+    let distinct: std::collections::HashSet<_> = many.iter().collect();
+    assert_eq!(distinct.len(), many.len());
+    let own = of(LOCAL, 30_000, "{ sources: [127.0.0.9] }", &machine()).plan;
+    assert_eq!(
+        own.generator().sources,
+        ["127.0.0.9".parse::<IpAddr>().unwrap()]
+    );
+}
+
+#[test]
+fn the_sum_is_right() {
+    let needs = of(LOCAL, 12_001, "{ shards: 3 }", &machine()).needs;
+    assert_eq!((needs.connections, needs.shards), (12_001, 3));
+    assert_eq!(
+        (needs.connections_per_shard, needs.descriptors_per_shard),
+        (4_001, 4_201)
+    );
+    assert_eq!((needs.sources, needs.ports_per_source), (2, 6_001));
+    assert_eq!(needs.memory, 3 * 12 * MIB + 12_001 * 7 * KIB);
+    assert_eq!(needs.groups, [("sub".to_owned(), 12_001)]);
+    assert_eq!(needs.shortages, []);
+    let secure = of("{ url: 'wss://127.0.0.1/' }", 1_000, "{}", &machine()).needs;
+    assert_eq!(secure.memory, 2 * 12 * MIB + 1_000 * 19 * KIB);
+    let embedded = of("{ embedded: {} }", 1_000, "{}", &machine()).needs;
+    assert_eq!(
+        embedded.memory,
+        2 * 12 * MIB + 1_000 * 7 * KIB + 32 * MIB + 1_000 * 14 * KIB
+    );
+}
+
+#[test]
+fn phases_show_what_opens_and_moves() {
+    let text = "
+name: x
+target: { url: 'ws://h/' }
+clients:
+  now: { count: 5 }
+  ramp: { count: 100, subscribe: [t] }
+  late: { count: 7, publish: { topic: t, rate: 10/s, in: b }, request: { rate: 4/s } }
+phases:
+  - { name: a, for: 10s, open: { ramp: { stages: [{ to: 40, over: 5s }, { to: 100, over: 1s }] } } }
+  - { name: b, for: 20s, open: { late: all_at_once }, faults: [{ burst: { clients: late, rate: 3x, for: 10s } }] }
+";
+    let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    let scenario: Scenario = serde_json::from_value(value).unwrap();
+    let needs = compile(&scenario, &Files::default(), &machine())
+        .unwrap()
+        .needs;
+    let phase = |i: usize| {
+        let p = &needs.phases[i];
+        (p.opens, p.publishes, p.deliveries, p.requests)
+    };
+    assert_eq!(phase(0), (105, 0.0, 0.0, 4.0));
+    assert_eq!(phase(1), (7, 20.0, 2_000.0, 8.0));
+    assert_eq!(
+        (needs.publishes, needs.deliveries, needs.requests),
+        (400.0, 40_000.0, 200.0)
+    );
+    assert_eq!(needs.peak_sent, 42.0);
+    assert_eq!(needs.peak, 30.0 + 3_000.0 + 24.0);
+}
+
+/// What is short, with its command.
+fn short(
+    target: &str,
+    count: u64,
+    generator: &str,
+    machine: &Machine,
+) -> Vec<(&'static str, u64, u64, String, bool)> {
+    let needs = of(target, count, generator, machine).needs;
+    needs
+        .shortages
+        .into_iter()
+        .map(|s| (s.what, s.has, s.needs, s.command, s.fatal))
+        .collect()
+}
+
+#[test]
+fn shortages_name_what_helps() {
+    let machine = machine();
+    let one = |mut list: Vec<(&'static str, u64, u64, String, bool)>, command: &str| {
+        assert_eq!(list.len(), 1, "{list:?}");
+        let (what, has, needs, found, fatal) = list.remove(0);
+        assert!(found.contains(command), "{found}");
+        (what, has, needs, fatal)
+    };
+    assert_eq!(
+        one(
+            short(LOCAL, 19_801, "{ shards: 1 }", &machine),
+            "ulimit -n 20001"
+        ),
+        ("descriptors per shard", 20_000, 20_001, true)
+    );
+    assert_eq!(short(LOCAL, 19_800, "{ shards: 1 }", &machine), []);
+    assert_eq!(
+        one(
+            short("{ embedded: {} }", 19_900, "{}", &machine),
+            "ulimit -n 20100"
+        ),
+        ("descriptors of the embedded gateway", 20_000, 20_100, true)
+    );
+    let few = Machine {
+        file_max: 10_000,
+        ..machine
+    };
+    assert_eq!(
+        one(
+            short(LOCAL, 10_000, "{ shards: 2 }", &few),
+            "sysctl -w fs.file-max=11440"
+        ),
+        ("descriptors of all processes", 10_000, 10_400, true)
+    );
+    assert_eq!(
+        one(
+            short(REMOTE, 28_233, "{}", &machine),
+            "net.ipv4.ip_local_port_range=\"1024 65535\""
+        ),
+        (
+            "local ports to one address of the target",
+            28_232,
+            28_233,
+            true
+        )
+    );
+    assert_eq!(
+        one(
+            short(REMOTE, 64_513, "{}", &machine),
+            "give 7 addresses as `generator.sources`"
+        ),
+        (
+            "local ports to one address of the target",
+            28_232,
+            64_513,
+            true
+        )
+    );
+    assert_eq!(
+        one(short(REMOTE, 28_232, "{}", &machine), "give 3 addresses"),
+        ("source addresses for fast connecting", 1, 3, false)
+    );
+    assert_eq!(
+        short(
+            REMOTE,
+            20_000,
+            "{ sources: [10.0.0.2, 10.0.0.3] }",
+            &machine
+        ),
+        []
+    );
+    let little = Machine {
+        memory_available: 20 * MIB,
+        ..machine
+    };
+    let (what, has, _, fatal) = one(short(LOCAL, 1_000, "{}", &little), "more memory");
+    assert_eq!((what, has, fatal), ("bytes of memory", 20 * MIB, true));
+    // What could not be read is not held against the plan.
+    assert_eq!(
+        short(REMOTE, 100_000, "{ shards: 1 }", &Machine::default())
+            .iter()
+            .filter(|s| s.4)
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn jumps_need_places_to_wait() {
+    let of = |open: &str| {
+        let text = format!(
+            "name: x\ntarget: {{ embedded: {{}} }}\nclients: {{ a: {{ count: 3000 }}, b: {{ count: 3000 }} }}\n\
+             phases: [{{ name: p, for: 60s }}, {{ name: q, for: 60s, open: {open} }}]\n"
+        );
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let scenario: Scenario = serde_json::from_value(value).unwrap();
+        compile(&scenario, &Files::default(), &machine())
+            .unwrap()
+            .needs
+            .shortages
+    };
+    // Both at the start, 6,000 together.
+    let both = of("{}");
+    assert_eq!((both[0].needs, both[0].fatal), (6_000, false));
+    assert!(
+        both[0]
+            .command
+            .contains("sysctl -w net.core.somaxconn=6000")
+    );
+    assert_eq!(of("{ b: linear }"), []);
+    assert_eq!(of("{ b: all_at_once }"), []);
+    let jump =
+        of("{ a: all_at_once, b: { stages: [{ to: 1000, over: 0s }, { to: 3000, over: 0s }] } }");
+    assert_eq!(jump[0].needs, 6_000);
+    let staged = of("{ b: { stages: [{ to: 1000, over: 5s }, { to: 3000, over: 5s }] } }");
+    assert_eq!(staged, []);
+}
+
+#[test]
+fn curves_are_read_at_any_moment() {
+    let s = std::time::Duration::from_secs;
+    let opening = Opening {
+        knots: vec![(s(2), 0), (s(4), 10), (s(4), 15), (s(6), 15)],
+    };
+    let at = |t: u64| opened_by(&opening, s(t));
+    assert_eq!(
+        (at(0), at(2), at(3), at(4), at(5), at(9)),
+        (0, 0, 5, 15, 15, 15)
+    );
+    assert_eq!(opened_by(&Opening { knots: Vec::new() }, s(1)), 0);
+    assert_eq!(
+        opened_by(
+            &Opening {
+                knots: vec![(s(1), 4)]
+            },
+            s(0)
+        ),
+        0
+    );
+}
+
+#[test]
+fn the_plan_reads_well() {
+    let text = "
+name: quick
+seed: 42
+target: { embedded: {} }
+clients:
+  subscribers: { count: 2000, subscribe: [t] }
+  publishers: { count: 50, publish: { topic: t, rate: 10/s, in: [steady, burst] }, request: { rate: 0.5/s } }
+phases:
+  - { name: ramp, for: 4.5s, open: { subscribers: linear } }
+  - { name: steady, for: 90s }
+  - { name: burst, for: 10s, faults: [{ burst: { clients: publishers, rate: 10x } }] }
+gates: ['lost == 0']
+";
+    let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    let scenario: Scenario = serde_json::from_value(value).unwrap();
+    let machine = Machine {
+        descriptors: 1_000,
+        ..machine()
+    };
+    let compiled = compile(&scenario, &Files::default(), &machine).unwrap();
+    let expected = "\
+quick · seed 42 · 1m 44s in 3 phases
+
+connections 2,050: subscribers 2,000, publishers 50
+phases      ramp      4.5s  opens 2,050, asks 0.50/s
+            steady  1m 30s  publishes 10/s, delivers 20,000/s, asks 0.50/s
+            burst      10s  publishes 100/s, delivers 200,000/s, asks 5/s
+messages    1,900 published, about 3,800,000 delivered, 97 asked; at most 105/s sent
+gates       1
+
+shards      4, with up to 513 connections and 713 descriptors of 1,000
+sources     chosen by the kernel, with up to 2,050 of the ports 32768–60999 each
+memory      about 122 MiB of 8.0 GiB available
+machine     4 cores, fs.file-max 1,000,000
+
+too few     descriptors of the embedded gateway: 1,000 of 2,250
+            ulimit -n 2250
+";
+    assert_eq!(super::describe(&compiled), expected);
+}
