@@ -294,3 +294,6 @@ fn share(gate: &Gate, totals: &Totals, scope: Scope, count: Count) -> Judgement 
     );
     judged(gate, value, actual, String::new())
 }
+
+#[cfg(test)]
+mod tests;

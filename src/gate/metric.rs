@@ -334,3 +334,6 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::OutOfRange => "Times that were negative or over 60 s and stand in no distribution",
     }
 }
+
+#[cfg(test)]
+mod tests;

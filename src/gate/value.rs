@@ -117,3 +117,83 @@ pub(super) fn thousands(value: f64) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_into_the_base() {
+        let table: &[(Unit, &str, Option<f64>)] = &[
+            (Unit::Time, "250ms", Some(250.0)),
+            (Unit::Time, "1.5s", Some(1500.0)),
+            (Unit::Time, "2m", Some(120_000.0)),
+            (Unit::Time, "2min", Some(120_000.0)),
+            (Unit::Time, "1h", Some(3_600_000.0)),
+            (Unit::Time, "5us", Some(0.005)),
+            (Unit::Time, "5", None),
+            (Unit::Time, "ms", None),
+            (Unit::Time, "", None),
+            (Unit::Time, "5 ms", None),
+            (Unit::Number, "5", Some(5.0)),
+            (Unit::Number, "5k", Some(5000.0)),
+            (Unit::Number, "0.5M", Some(500_000.0)),
+            (Unit::Number, "5s", None),
+            (Unit::Number, &"9".repeat(400), None),
+            (Unit::Bytes, "1GiB", Some(1_073_741_824.0)),
+            (Unit::Bytes, "1MB", Some(1e6)),
+            (Unit::Bytes, "1kB", Some(1e3)),
+            (Unit::Bytes, "12B", Some(12.0)),
+            (Unit::Bytes, "12", Some(12.0)),
+            (Unit::Rate, "60/min", Some(1.0)),
+            (Unit::Rate, "7.2k/h", Some(2.0)),
+            (Unit::Rate, "5MiB/s", None),
+            (Unit::ByteRate, "1KiB/s", Some(1024.0)),
+            (Unit::ByteRate, "1KiB", None),
+            (Unit::Share, "0%", Some(0.0)),
+            (Unit::Share, "100%", Some(100.0)),
+            (Unit::Share, "100.01%", None),
+            (Unit::Share, "0.5", None),
+        ];
+        for (unit, text, expected) in table {
+            assert_eq!(unit.read(text), *expected, "{unit:?} {text}");
+        }
+    }
+
+    #[test]
+    fn examples_are_readable_by_their_own_unit() {
+        for (unit, example) in [
+            (Unit::Time, "250ms"),
+            (Unit::Number, "5k"),
+            (Unit::Bytes, "64MiB"),
+            (Unit::Rate, "900/s"),
+            (Unit::ByteRate, "10MiB/s"),
+            (Unit::Share, "99.9%"),
+        ] {
+            assert!(
+                unit.example().contains(example) && unit.read(example).is_some(),
+                "{unit:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_written_for_people() {
+        let table = [
+            (Unit::Time, 0.25, "0.250 ms"),
+            (Unit::Time, 1.0, "1.0 ms"),
+            (Unit::Time, 999.94, "999.9 ms"),
+            (Unit::Time, 1000.0, "1.000 s"),
+            (Unit::Number, 0.0, "0"),
+            (Unit::Number, 999.0, "999"),
+            (Unit::Number, 1000.0, "1,000"),
+            (Unit::Bytes, 1_204_332.0, "1,204,332"),
+            (Unit::Rate, 900.0, "900.0/s"),
+            (Unit::ByteRate, 1.5, "1.5/s"),
+            (Unit::Share, 99.9, "99.900 %"),
+        ];
+        for (unit, value, expected) in table {
+            assert_eq!(unit.write(value), expected);
+        }
+    }
+}

@@ -486,3 +486,6 @@ impl Hasher for Mix {
         self.0 = x ^ x >> 31;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,18 +99,32 @@ impl Quantiles {
     /// Of a histogram of microseconds; `None` when it is empty.
     pub fn of(histogram: &Histogram<u64>) -> Option<Quantiles> {
         let count = histogram.len();
-        let at = |per_mille: u64| {
-            let rank = (u128::from(count) * u128::from(per_mille)).div_ceil(1000);
-            value_at_rank(histogram, u64::try_from(rank).ok()?)
-        };
+        let rank = |per_mille: u64| (u128::from(count) * u128::from(per_mille)).div_ceil(1000);
+        let ranks = [500, 900, 990, 999].map(rank);
+        let mut values = [0; 4];
+        // One pass for all: the buckets are many.
+        let mut seen = 0u128;
+        for step in histogram.iter_recorded() {
+            let before = seen;
+            seen += u128::from(step.count_since_last_iteration());
+            for (value, rank) in values.iter_mut().zip(ranks) {
+                if before < rank && rank <= seen {
+                    *value = histogram.highest_equivalent(step.value_iterated_to());
+                }
+            }
+        }
+        let [p50, p90, p99, p999] = values;
+        if count == 0 {
+            return None;
+        }
         Some(Quantiles {
             count,
             min: histogram.min(),
             mean: histogram.mean(),
-            p50: at(500)?,
-            p90: at(900)?,
-            p99: at(990)?,
-            p999: at(999)?,
+            p50,
+            p90,
+            p99,
+            p999,
             max: histogram.max(),
         })
     }

@@ -228,3 +228,6 @@ fn drain<K: Ord>(map: &mut BTreeMap<(u8, u16, K), u64>) -> Vec<Tagged<K>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -452,3 +452,6 @@ fn by_key<K: Copy + Ord>(
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,3 +195,6 @@ fn cpu(shards: &[ShardTotals], limits: Limits, found: &mut Vec<(State, String)>)
         )));
     }
 }
+
+#[cfg(test)]
+mod tests;

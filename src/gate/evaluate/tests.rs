@@ -1,0 +1,552 @@
+use super::*;
+use crate::gate::{metrics, parse};
+use crate::metrics::{CloseKey, Gauges, Recorder};
+
+/// Three phases of 10, 20 and 10 s; groups subs and pubs.
+fn phases() -> Vec<Phase> {
+    let phase = |name: &str, seconds| Phase {
+        name: name.to_owned(),
+        completed: true,
+        seconds,
+    };
+    vec![
+        phase("ramp", 10.0),
+        phase("steady", 20.0),
+        phase("end", 10.0),
+    ]
+}
+
+fn groups() -> Vec<String> {
+    vec!["subs".to_owned(), "pubs".to_owned()]
+}
+
+fn totals(record: impl FnOnce(&mut Recorder)) -> Totals {
+    let mut recorder = Recorder::new(0, 3, 2);
+    record(&mut recorder);
+    let mut totals = Totals::new(3, 2, 1);
+    totals
+        .absorb(recorder.snapshot(1_000_000_000, Gauges::default(), true))
+        .unwrap();
+    totals
+}
+
+fn judge(text: &str, totals: &Totals) -> Judgement {
+    evaluate(&parse(text).unwrap(), totals, &phases(), &groups())
+}
+
+fn times(recorder: &mut Recorder, timer: Timer, phase: usize, ms: i64, count: usize) {
+    (0..count).for_each(|_| recorder.time(timer, phase, 0, ms * 1_000_000));
+}
+
+#[track_caller]
+fn passes(text: &str, totals: &Totals, actual: &str) {
+    let judgement = judge(text, totals);
+    assert_eq!(
+        (judgement.status, judgement.actual.as_str()),
+        (Status::Passed, actual),
+        "{text}: {judgement:?}"
+    );
+}
+
+#[track_caller]
+fn fails(text: &str, totals: &Totals, actual: &str) {
+    let judgement = judge(text, totals);
+    assert_eq!(
+        (judgement.status, judgement.actual.as_str()),
+        (Status::Failed, actual),
+        "{text}: {judgement:?}"
+    );
+}
+
+#[track_caller]
+fn has_no_evidence(text: &str, totals: &Totals, why: &str) {
+    let judgement = judge(text, totals);
+    assert_eq!(
+        (judgement.status, judgement.actual.as_str()),
+        (Status::NoEvidence, "–"),
+        "{text}: {judgement:?}"
+    );
+    assert_eq!(judgement.value, None);
+    assert!(judgement.note.contains(why), "{text}: {}", judgement.note);
+}
+
+#[test]
+fn every_timer_passes_fails_and_lacks_evidence() {
+    let empty = totals(|_| {});
+    for timer in Timer::ALL {
+        let name = timer.name();
+        let full = totals(|r| times(r, *timer, 1, 5, 100));
+        passes(&format!("{name} p90 < 6ms in steady"), &full, "5.0 ms");
+        fails(&format!("{name} p90 < 4ms"), &full, "5.0 ms");
+        has_no_evidence(
+            &format!("{name} p90 < 6ms"),
+            &empty,
+            &format!("no {name} was recorded"),
+        );
+        has_no_evidence(&format!("{name} p90 < 6ms in ramp"), &full, "was recorded");
+        has_no_evidence(&format!("{name} p90 < 6ms of pubs"), &full, "was recorded");
+        has_no_evidence(&format!("{name} max > 1ms"), &empty, "was recorded");
+    }
+}
+
+#[test]
+fn every_count_passes_fails_and_lacks_evidence() {
+    let empty = totals(|_| {});
+    for counter in Counter::ALL {
+        let name = counter.name();
+        let full = totals(|r| r.count(*counter, 1, 0, 1500));
+        let read = |text: &str| judge(text, &full);
+        assert_eq!(
+            read(&format!("{name} <= 1500")).status,
+            Status::Passed,
+            "{name}"
+        );
+        assert_eq!(
+            read(&format!("{name} == 1500")).value,
+            Some(1500.0),
+            "{name}"
+        );
+        assert_eq!(
+            read(&format!("{name} < 1500 in steady of subs")).status,
+            Status::Failed,
+            "{name}"
+        );
+        assert!(
+            read(&format!("{name} >= 1501")).actual.starts_with("1,500"),
+            "{name}"
+        );
+        let nothing = judge(&format!("{name} == 0"), &empty);
+        let always = ["attempts", "offered", "requests_offered", "bytes_sent"].contains(&name);
+        let expected = if always {
+            Status::Passed
+        } else {
+            Status::NoEvidence
+        };
+        assert_eq!(nothing.status, expected, "{name}");
+        if !always {
+            assert!(
+                nothing.note.starts_with("not exercised: "),
+                "{name}: {}",
+                nothing.note
+            );
+        }
+        let rate = judge(&format!("{name} rate > 0/s"), &empty);
+        assert_eq!(
+            rate.status,
+            if always {
+                Status::Failed
+            } else {
+                Status::NoEvidence
+            },
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_count_means_something_once_its_cause_happened() {
+    use Counter as C;
+    // What has to be there before `== 0` can pass, and in which phase of the gate's.
+    let table: &[(&str, Counter, bool)] = &[
+        ("opened", C::Attempts, false),
+        ("failed", C::Attempts, true),
+        ("failed timeout", C::Attempts, false),
+        ("failed step", C::Attempts, false),
+        ("failed reset", C::Attempts, true),
+        ("failed dead", C::Attempts, true),
+        ("status 503", C::Attempts, false),
+        ("close 1006", C::Opened, true),
+        ("closed_by_target", C::Opened, true),
+        ("reconnected", C::GaveUp, false),
+        ("gave_up", C::Reconnected, false),
+        ("churned", C::Opened, true),
+        ("sent", C::Offered, false),
+        ("dropped", C::Offered, false),
+        ("cancelled", C::Offered, false),
+        ("received", C::Expected, false),
+        ("unique", C::Received, false),
+        ("expected", C::Unaccounted, false),
+        ("unaccounted", C::Expected, false),
+        ("lost", C::Expected, false),
+        ("missed", C::Expected, false),
+        ("duplicated", C::Received, false),
+        ("reordered", C::Received, false),
+        ("indeterminate", C::Received, false),
+        ("misrouted", C::Opened, true),
+        ("unstamped", C::Received, false),
+        ("service_gaps", C::Received, false),
+        ("requests", C::RequestsOffered, false),
+        ("requests_dropped", C::RequestsOffered, false),
+        ("requests_cancelled", C::RequestsOffered, false),
+        ("replies", C::Requests, false),
+        ("request_timeouts", C::Requests, false),
+        ("errors", C::Opened, true),
+        ("pings_sent", C::Opened, true),
+        ("pings_answered", C::Opened, true),
+        ("oversized", C::Opened, true),
+        ("bytes_received", C::Opened, true),
+        ("out_of_range", C::Opened, true),
+    ];
+    for (name, cause, so_far) in table {
+        let at = |phase: usize| totals(|r| r.count(*cause, phase, 0, 10));
+        let status =
+            |totals: &Totals, scope: &str| judge(&format!("{name} == 0{scope}"), totals).status;
+        assert_eq!(status(&at(1), ""), Status::Passed, "{name}");
+        assert_eq!(
+            status(&at(1), " in steady of subs"),
+            Status::Passed,
+            "{name}"
+        );
+        assert_eq!(status(&at(1), " of pubs"), Status::NoEvidence, "{name}");
+        assert_eq!(status(&at(2), " in steady"), Status::NoEvidence, "{name}");
+        let before = if *so_far {
+            Status::Passed
+        } else {
+            Status::NoEvidence
+        };
+        assert_eq!(status(&at(0), " in steady"), before, "{name}");
+    }
+}
+
+#[test]
+fn failures_statuses_and_closes_are_counted_by_number() {
+    let close = |code, by_target| CloseKey {
+        code,
+        by_target,
+        clean: false,
+    };
+    let full = totals(|r| {
+        r.count(Counter::Attempts, 0, 0, 200);
+        r.count(Counter::Opened, 0, 0, 100);
+        r.fail(Failure::Timeout, 0, 0);
+        r.fail(Failure::Status, 0, 0);
+        r.fail(Failure::Status, 1, 1);
+        r.status(503, 0, 0);
+        r.status(429, 1, 1);
+        r.close(close(1006, true), 1, 0);
+        r.close(close(1006, false), 1, 0);
+        r.close(close(1000, false), 2, 0);
+    });
+    fails("failed == 0", &full, "3 of 200");
+    passes("failed <= 3", &full, "3 of 200");
+    passes("failed timeout == 1", &full, "1 of 200");
+    passes("failed dns == 0", &full, "0 of 200");
+    fails("failed status < 2", &full, "2 of 200");
+    passes("failed share < 2%", &full, "1.500 % (3 of 200)");
+    fails("failed timeout share < 0.5%", &full, "0.500 % (1 of 200)");
+    passes("status 503 == 1 in ramp", &full, "1 of 200");
+    passes("status 429 == 1", &full, "1 of 200");
+    passes("status 404 == 0", &full, "0 of 200");
+    fails("close 1006 == 0", &full, "2 of 100");
+    // No connection was opened in that phase, but there were some.
+    fails("close 1006 == 0 in steady", &full, "2");
+    passes("close 1000 == 0 in steady", &full, "0");
+    passes("close 1006 == 0 in end", &full, "0");
+    has_no_evidence(
+        "close 1006 == 0 of pubs",
+        &full,
+        "not exercised: opened was 0",
+    );
+    passes("closed_by_target == 1", &full, "1 of 100");
+    passes("close 1006 share == 2%", &full, "2.000 % (2 of 100)");
+    has_no_evidence(
+        "close 1006 share == 2% in steady",
+        &full,
+        "not exercised: opened was 0",
+    );
+}
+
+#[test]
+fn shares_are_of_the_whole() {
+    use Counter as C;
+    let table: &[(&str, &[Counter])] = &[
+        ("opened", &[C::Attempts]),
+        ("failed", &[C::Attempts]),
+        ("status 503", &[C::Attempts]),
+        ("close 1006", &[C::Opened]),
+        ("closed_by_target", &[C::Opened]),
+        ("churned", &[C::Opened]),
+        ("sent", &[C::Offered]),
+        ("dropped", &[C::Offered]),
+        ("cancelled", &[C::Offered]),
+        ("lost", &[C::Expected]),
+        ("missed", &[C::Expected]),
+        ("unique", &[C::Expected]),
+        ("received", &[C::Expected]),
+        ("duplicated", &[C::Received]),
+        ("reordered", &[C::Received]),
+        ("indeterminate", &[C::Received]),
+        ("requests", &[C::RequestsOffered]),
+        ("requests_dropped", &[C::RequestsOffered]),
+        ("requests_cancelled", &[C::RequestsOffered]),
+        ("replies", &[C::Requests]),
+        ("request_timeouts", &[C::Requests]),
+        ("reconnected", &[C::GaveUp]),
+        ("gave_up", &[C::Reconnected]),
+    ];
+    for (name, whole) in table {
+        let full = totals(|r| whole.iter().for_each(|c| r.count(*c, 0, 0, 40)));
+        passes(&format!("{name} share == 0%"), &full, "0.000 % (0 of 40)");
+        fails(&format!("{name} share > 0%"), &full, "0.000 % (0 of 40)");
+        has_no_evidence(
+            &format!("{name} share == 0% in steady"),
+            &full,
+            "not exercised",
+        );
+    }
+    let full = totals(|r| {
+        r.count(C::Expected, 0, 0, 1000);
+        r.count(C::Unique, 0, 0, 999);
+        r.count(C::Received, 0, 0, 1500);
+        r.count(C::Reconnected, 0, 0, 3);
+        r.count(C::GaveUp, 0, 0, 1);
+    });
+    // Duplicates do not make up for losses.
+    passes("received share >= 99.9%", &full, "99.900 % (999 of 1,000)");
+    fails("received share >= 99.95%", &full, "99.900 % (999 of 1,000)");
+    passes("received == 1500", &full, "1,500");
+    passes("reconnected share == 75%", &full, "75.000 % (3 of 4)");
+    passes("gave_up <= 1", &full, "1 of 4");
+}
+
+#[test]
+fn rates_are_over_the_phases_length() {
+    let full = totals(|r| {
+        r.count(Counter::Sent, 0, 0, 400);
+        r.count(Counter::Sent, 1, 0, 2000);
+        r.count(Counter::BytesSent, 1, 0, 2000);
+    });
+    passes("sent rate >= 100/s in steady", &full, "100.0/s");
+    fails("sent rate > 100/s in steady", &full, "100.0/s");
+    passes("sent rate >= 60/s", &full, "60.0/s");
+    fails("sent rate > 60/s", &full, "60.0/s");
+    passes("bytes_sent rate <= 100B/s in steady", &full, "100.0/s");
+    assert_eq!(judge("sent rate > 1/s in ramp", &full).value, Some(40.0));
+    let gate = parse("sent rate >= 1/s").unwrap();
+    for seconds in [0.0, -1.0, f64::NAN] {
+        let phases = [Phase {
+            name: "x".to_owned(),
+            completed: true,
+            seconds,
+        }];
+        let judgement = evaluate(&gate, &full, &phases, &groups());
+        assert_eq!(judgement.status, Status::NoEvidence, "{seconds}");
+    }
+    let phases = [Phase {
+        name: "x".to_owned(),
+        completed: true,
+        seconds: f64::MIN_POSITIVE / 1e10,
+    }];
+    let judgement = evaluate(
+        &parse("sent rate >= 1/s").unwrap(),
+        &full,
+        &phases,
+        &groups(),
+    );
+    assert_eq!(
+        (judgement.status, judgement.value),
+        (Status::NoEvidence, None),
+        "infinite"
+    );
+}
+
+#[test]
+fn a_quantile_needs_its_samples() {
+    let table = [
+        ("p50", 20),
+        ("p90", 100),
+        ("p99", 1000),
+        ("p99.9", 10_000),
+        ("p33", 15),
+        ("p0.0001", 11),
+        ("min", 1),
+        ("mean", 1),
+        ("max", 1),
+    ];
+    for (stat, needed) in table {
+        let text = format!("latency {stat} < 1s");
+        let enough = totals(|r| times(r, Timer::Latency, 0, 5, needed));
+        assert_eq!(judge(&text, &enough).status, Status::Passed, "{stat}");
+        let few = totals(|r| times(r, Timer::Latency, 0, 5, needed - 1));
+        assert_eq!(judge(&text, &few).status, Status::NoEvidence, "{stat}");
+    }
+    let few = totals(|r| times(r, Timer::Latency, 0, 5, 12));
+    has_no_evidence(
+        "latency p99 < 1s",
+        &few,
+        "fewer samples than p99 needs: 12 of 1,000",
+    );
+    has_no_evidence(
+        "latency p99.9 < 1s",
+        &few,
+        "fewer samples than p99.9 needs: 12 of 10,000",
+    );
+    // Not for a lower bound either.
+    has_no_evidence("latency p99 > 1ms", &few, "fewer samples");
+}
+
+#[test]
+fn statistics_are_of_the_recorded_values() {
+    let full = totals(|r| {
+        times(r, Timer::Latency, 0, 1, 500);
+        times(r, Timer::Latency, 0, 2, 490);
+        times(r, Timer::Latency, 1, 40, 10);
+    });
+    passes("latency min <= 1.1ms", &full, "1.0 ms");
+    passes("latency p50 < 1.1ms", &full, "1.0 ms");
+    passes("latency p50.1 > 1.9ms", &full, "2.0 ms");
+    passes("latency p99 <= 2.1ms", &full, "2.0 ms");
+    fails(
+        "latency p99.01 < 39ms",
+        &totals(|r| {
+            times(r, Timer::Latency, 0, 2, 9900);
+            times(r, Timer::Latency, 0, 40, 100);
+        }),
+        "40.0 ms",
+    );
+    fails("latency max < 40ms", &full, "40.0 ms");
+    passes("latency max > 39.9ms", &full, "40.0 ms");
+    passes("latency mean < 1.9ms", &full, "1.9 ms");
+    fails("latency mean < 1.88ms", &full, "1.9 ms");
+    let value = judge("latency mean < 1.9ms", &full).value.unwrap();
+    assert!((value - 1.88).abs() < 0.01, "{value}");
+    let slow = totals(|r| times(r, Timer::Rtt, 0, 12_345, 100));
+    let judgement = judge("rtt p50 < 20s", &slow);
+    assert_eq!(judgement.status, Status::Passed);
+    assert!(
+        judgement.actual.starts_with("12.3") && judgement.actual.ends_with(" s"),
+        "{judgement:?}"
+    );
+    assert!((judgement.value.unwrap() - 12_345.0).abs() < 15.0);
+    // Three digits are known: the end of the bucket that makes passing harder is taken.
+    let (upper, lower) = (judge("rtt p50 < 20s", &slow), judge("rtt p50 > 1s", &slow));
+    assert!(upper.value.unwrap() >= 12_345.0 && lower.value.unwrap() <= 12_345.0);
+    assert!(upper.value > lower.value);
+}
+
+#[test]
+fn what_never_came_back_is_censored_not_forgotten() {
+    use Counter as C;
+    type Never = fn(&mut Recorder, usize);
+    let table: &[(Timer, Never)] = &[
+        (Timer::Latency, |r, n| r.count(C::Lost, 1, 0, n as u64)),
+        (Timer::Service, |r, n| r.count(C::Lost, 1, 0, n as u64)),
+        (Timer::Rtt, |r, n| {
+            r.count(C::RequestTimeouts, 1, 0, n as u64)
+        }),
+        (Timer::RttService, |r, n| {
+            r.count(C::RequestTimeouts, 1, 0, n as u64)
+        }),
+        (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
+        (Timer::Open, |r, n| {
+            (0..n).for_each(|_| r.fail(Failure::Refused, 1, 0))
+        }),
+        (Timer::Ping, |r, n| {
+            (0..n).for_each(|_| r.fail(Failure::Dead, 1, 0))
+        }),
+        (Timer::Tls, |r, n| {
+            (0..n).for_each(|_| r.time(Timer::Tls, 1, 0, 61_000_000_000))
+        }),
+        (Timer::Lag, |r, n| {
+            (0..n).for_each(|_| r.time(Timer::Lag, 1, 0, -1))
+        }),
+    ];
+    for (timer, never) in table {
+        let name = timer.name();
+        let with = |n| {
+            totals(|r| {
+                times(r, *timer, 1, 5, 1000 - n);
+                never(r, n);
+            })
+        };
+        // 1 % may be missing for p99, not more.
+        passes(&format!("{name} p99 < 6ms in steady"), &with(10), "5.0 ms");
+        fails(
+            &format!("{name} p99 < 6ms in steady"),
+            &with(11),
+            "not reached",
+        );
+        let judgement = judge(&format!("{name} p99 < 6ms"), &with(20));
+        assert_eq!(
+            judgement.note,
+            "20 of 1,000 never came back or took over 60 s"
+        );
+        assert_eq!(judgement.value, None);
+        fails(&format!("{name} max < 6ms"), &with(1), "not reached");
+        fails(&format!("{name} mean < 6ms"), &with(1), "not reached");
+        passes(&format!("{name} min < 6ms"), &with(1), "5.0 ms");
+        fails(&format!("{name} min < 6ms"), &with(1000), "not reached");
+        // What never came does not help a lower bound.
+        fails(&format!("{name} p50 > 6ms"), &with(700), "5.0 ms");
+    }
+    // Who was lost in a phase may give up in a later one; who gave up before it is no matter.
+    let gave_up_in = |phase| {
+        totals(|r| {
+            times(r, Timer::Reconnect, 1, 5, 980);
+            r.count(C::GaveUp, phase, 0, 20);
+        })
+    };
+    fails(
+        "reconnect p99 < 1s in steady",
+        &gave_up_in(2),
+        "not reached",
+    );
+    has_no_evidence(
+        "reconnect p99 < 1s in steady",
+        &gave_up_in(0),
+        "fewer samples",
+    );
+    // A connection lost later is no failed opening.
+    let reset = totals(|r| {
+        times(r, Timer::Open, 0, 5, 1000);
+        (0..100).for_each(|_| r.fail(Failure::Reset, 0, 0));
+    });
+    passes("open p99 < 6ms", &reset, "5.0 ms");
+}
+
+#[test]
+fn what_was_not_completed_or_is_not_there_is_not_judged() {
+    let full = totals(|r| {
+        r.count(Counter::Expected, 0, 0, 10);
+        r.count(Counter::Expected, 2, 0, 10);
+    });
+    let mut cut = phases();
+    cut[2].completed = false;
+    let judge = |text: &str| evaluate(&parse(text).unwrap(), &full, &cut, &groups());
+    assert_eq!(judge("lost == 0 in ramp").status, Status::Passed);
+    for (text, why) in [
+        ("lost == 0 in end", "phase `end` was not completed"),
+        ("lost == 0", "phase `end` was not completed"),
+        ("lost == 0 in nowhere", "there was no phase `nowhere`"),
+        ("lost == 0 of nobody", "there was no client group `nobody`"),
+    ] {
+        let judgement = judge(text);
+        assert_eq!(
+            (judgement.status, judgement.note.as_str()),
+            (Status::NoEvidence, why),
+            "{text}"
+        );
+    }
+    let judgement = evaluate(&parse("attempts == 0").unwrap(), &full, &[], &groups());
+    assert_eq!(judgement.status, Status::NoEvidence);
+}
+
+#[test]
+fn every_listed_metric_can_be_judged() {
+    let empty = totals(|_| {});
+    for metric in metrics() {
+        let name = metric
+            .name
+            .replace(" N", " 1006")
+            .replace("KIND", "timeout")
+            .replace("status 1006", "status 503");
+        let gate = match metric.unit {
+            "time" => format!("{name} p50 < 1s"),
+            _ => format!("{name} <= 5"),
+        };
+        judge(&gate, &empty);
+        if metric.share_of.is_some() {
+            has_no_evidence(&format!("{name} share <= 5%"), &empty, "not exercised");
+        }
+    }
+}

@@ -1,0 +1,513 @@
+use super::*;
+use crate::metrics::{Recorder, TimerDelta};
+use proptest::prelude::*;
+
+const SECOND: i64 = 1_000_000_000;
+
+fn gauges(open: u32, cpu_ns: u64) -> Gauges {
+    Gauges {
+        open: vec![open, 1],
+        opening: 2,
+        waiting: 3,
+        blocked: 4,
+        cpu_ns,
+        rss: 100,
+        descriptors: 9,
+    }
+}
+
+/// An empty snapshot.
+fn blank(shard: u32, number: u32, at_ns: i64) -> Snapshot {
+    let mut snapshot = Recorder::new(shard, 1, 1).snapshot(at_ns, Gauges::default(), false);
+    snapshot.number = number;
+    snapshot
+}
+
+#[test]
+fn sums_are_by_phase_and_group_and_by_shard() {
+    let mut totals = Totals::new(2, 2, 2);
+    for shard in 0..2 {
+        let mut recorder = Recorder::new(shard, 2, 2);
+        let n = u64::from(shard) + 1;
+        recorder.count(Counter::Sent, 0, 0, n);
+        recorder.count(Counter::Sent, 0, 1, 10 * n);
+        recorder.count(Counter::Sent, 1, 1, 100 * n);
+        recorder.count(Counter::Lost, 1, 1, 1000);
+        recorder.fail(Failure::Dns, 0, 0);
+        recorder.fail(Failure::Tls, 1, 0);
+        recorder.status(503, 1, 1);
+        recorder.status(429, 1, 1);
+        let close = |code, by_target| CloseKey {
+            code,
+            by_target,
+            clean: false,
+        };
+        recorder.close(close(1006, true), 1, 0);
+        recorder.close(close(1000, false), 1, 0);
+        recorder.time(Timer::Rtt, 0, 1, 1_000_000 * i64::from(shard + 1));
+        recorder.time(Timer::Rtt, 1, 1, 5_000_000);
+        recorder.sample("error", b"x");
+        recorder.sample("error", format!("from {shard}").as_bytes());
+        totals
+            .absorb(recorder.snapshot(SECOND, gauges(1, 0), false))
+            .unwrap();
+    }
+    let sent = |phase, group| totals.count(Counter::Sent, phase, group);
+    assert_eq!(sent(None, None), 333);
+    assert_eq!(sent(Some(0), None), 33);
+    assert_eq!(sent(None, Some(1)), 330);
+    assert_eq!(sent(Some(1), Some(1)), 300);
+    assert_eq!(sent(Some(1), Some(0)), 0);
+    assert_eq!(totals.failures(None, None, None), 4);
+    assert_eq!(totals.failures(Some(Failure::Tls), None, None), 2);
+    assert_eq!(totals.failures(Some(Failure::Tls), Some(0), None), 0);
+    assert_eq!(
+        totals.failures_by_kind(Some(0), Some(0)),
+        [(Failure::Dns, 2)].into()
+    );
+    assert_eq!(totals.statuses(None, None), [(503, 2), (429, 2)].into());
+    assert_eq!(totals.statuses(Some(0), None), [].into());
+    let closes = totals.closes(None, Some(0));
+    assert_eq!(closes.values().sum::<u64>(), 4);
+    assert_eq!(totals.histogram(Timer::Rtt, None, None).len(), 4);
+    assert_eq!(totals.histogram(Timer::Rtt, Some(0), None).len(), 2);
+    assert_eq!(totals.histogram(Timer::RttService, None, None).len(), 0);
+    assert_eq!(totals.histogram(Timer::Lag, None, None).len(), 0);
+    let quantiles = totals.quantiles(Timer::Rtt, Some(0), Some(1)).unwrap();
+    assert_eq!((quantiles.min, quantiles.count), (1000, 2));
+    assert_eq!(totals.quantiles(Timer::Rtt, None, Some(0)), None);
+    let shards = totals.shards();
+    assert_eq!(
+        [0, 1].map(|s: usize| shards[s].count(Counter::Sent)),
+        [111, 222]
+    );
+    assert_eq!(shards[1].count(Counter::Lost), 1000);
+    let samples: Vec<_> = totals.samples().collect();
+    assert_eq!(
+        samples,
+        [("error", "from 0"), ("error", "from 1"), ("error", "x")]
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_whole() {
+    let mut recorder = Recorder::new(0, 2, 2);
+    recorder.count(Counter::Sent, 0, 0, 1);
+    recorder.time(Timer::Lag, 0, 0, 5);
+    recorder.fail(Failure::Dns, 0, 0);
+    recorder.status(500, 0, 0);
+    recorder.close(
+        CloseKey {
+            code: 1000,
+            by_target: true,
+            clean: true,
+        },
+        0,
+        0,
+    );
+    let good = recorder.snapshot(SECOND, Gauges::default(), false);
+    type Spoil = fn(&mut Snapshot);
+    let malformed = AbsorbError::Malformed { shard: 0 };
+    let table: &[(Spoil, AbsorbError)] = &[
+        (
+            |s| s.version += 1,
+            AbsorbError::Version {
+                got: SNAPSHOT_VERSION + 1,
+            },
+        ),
+        (|s| s.shard = 1, AbsorbError::Shard { shard: 1 }),
+        (|s| s.counts[0].phase = 2, malformed),
+        (|s| s.counts[0].group = 2, malformed),
+        (|s| s.failures[0].phase = 2, malformed),
+        (|s| s.statuses[0].group = 2, malformed),
+        (|s| s.closes[0].group = 2, malformed),
+        (|s| s.timers[0].phase = 2, malformed),
+        (|s| s.timers[0].group = 2, malformed),
+        (|s| s.timers[0].histogram.truncate(30), malformed),
+        (
+            |s| {
+                s.timers.push(TimerDelta {
+                    phase: 0,
+                    group: 0,
+                    timer: Timer::Rtt,
+                    histogram: vec![],
+                })
+            },
+            malformed,
+        ),
+    ];
+    let mut totals = Totals::new(2, 2, 1);
+    for (index, (spoil, error)) in table.iter().enumerate() {
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        assert_eq!(totals.absorb(bad), Err(*error), "row {index}");
+    }
+    assert_eq!(totals.count(Counter::Sent, None, None), 0);
+    assert_eq!(totals.histogram(Timer::Lag, None, None).len(), 0);
+    assert_eq!(totals.shards()[0].snapshots, 0);
+    totals.absorb(good.clone()).unwrap();
+    assert_eq!(
+        totals.absorb(good),
+        Err(AbsorbError::Repeated {
+            shard: 0,
+            number: 0
+        })
+    );
+    assert_eq!(totals.count(Counter::Sent, None, None), 1);
+    assert!(table.iter().all(|(_, error)| !error.to_string().is_empty()));
+}
+
+#[test]
+fn a_hole_in_the_numbers_is_kept_as_a_fact() {
+    let mut totals = Totals::new(1, 1, 2);
+    for (number, at) in [(0, 1), (1, 2), (4, 7), (5, 8)] {
+        totals.absorb(blank(1, number, at * SECOND)).unwrap();
+    }
+    let shard = &totals.shards()[1];
+    assert_eq!(
+        (
+            shard.missing,
+            shard.snapshots,
+            shard.longest_gap_ns,
+            shard.finished
+        ),
+        (2, 4, 5 * SECOND, false)
+    );
+    let mut last = blank(1, 6, 9 * SECOND);
+    last.last = true;
+    totals.absorb(last).unwrap();
+    assert!(totals.shards()[1].finished);
+    assert_eq!(
+        totals.absorb(blank(1, 4, SECOND)),
+        Err(AbsorbError::Repeated {
+            shard: 1,
+            number: 4
+        })
+    );
+    // The first one missing is a hole too.
+    let mut totals = Totals::new(1, 1, 1);
+    totals.absorb(blank(0, 1, SECOND)).unwrap();
+    assert_eq!(totals.shards()[0].missing, 1);
+}
+
+#[test]
+fn a_second_is_complete_when_every_live_shard_reported_it() {
+    let mut totals = Totals::new(1, 2, 2);
+    let mut recorders = [0, 1].map(|shard| Recorder::new(shard, 1, 2));
+    let mut tell = |totals: &mut Totals, shard: usize, second: i64, cpu_ns: u64| {
+        let recorder = &mut recorders[shard];
+        recorder.count(Counter::Received, 0, 0, 10);
+        recorder.fail(Failure::Reset, 0, 0);
+        recorder.close(
+            CloseKey {
+                code: 1006,
+                by_target: true,
+                clean: false,
+            },
+            0,
+            0,
+        );
+        recorder.close(
+            CloseKey {
+                code: 1000,
+                by_target: false,
+                clean: true,
+            },
+            0,
+            1,
+        );
+        recorder.time(Timer::Latency, 0, shard, 1_000_000 * second);
+        recorder.time(Timer::Lag, 0, 0, 2_000_000);
+        let open = 5 + u32::try_from(second).unwrap();
+        // Snapshots are a little late, as timers are.
+        let snapshot = recorder.snapshot(second * SECOND + 40_000_000, gauges(open, cpu_ns), false);
+        totals.absorb(snapshot).unwrap();
+    };
+    tell(&mut totals, 0, 1, 0);
+    assert_eq!(totals.timeline().len(), 0);
+    tell(&mut totals, 0, 2, 900_000_000);
+    assert_eq!(totals.timeline().len(), 0);
+    tell(&mut totals, 1, 1, 0);
+    assert_eq!(totals.timeline().len(), 1);
+    let first = totals.timeline()[0].clone();
+    assert_eq!((first.index, first.reported, first.cpu), (0, 2, 0.0));
+    assert_eq!(
+        (
+            first.open.clone(),
+            first.opening,
+            first.waiting,
+            first.blocked
+        ),
+        (vec![12, 2], 4, 6, 8)
+    );
+    assert_eq!((first.rss, first.descriptors), (200, 18));
+    assert_eq!(
+        (first.count(Counter::Received), first.count(Counter::Sent)),
+        (20, 0)
+    );
+    assert_eq!((first.closed, first.closed_by_target), (4, 2));
+    assert_eq!(first.failures, [(Failure::Reset, 2)].into());
+    assert_eq!(first.response().unwrap().count, 2);
+    assert_eq!(first.timers[&Timer::Lag].count, 2);
+    let logged: Vec<Timer> = first.histograms.iter().map(|(timer, _)| *timer).collect();
+    assert_eq!(logged, [Timer::Latency]);
+    assert_eq!(first.histogram(Timer::Latency).unwrap().len(), 2);
+    assert_eq!(first.histogram(Timer::Lag), None);
+    // A shard that skipped a second (its loop was blocked) does not hold it up.
+    tell(&mut totals, 0, 3, 1_200_000_000);
+    tell(&mut totals, 1, 3, 1_000_000_000);
+    assert_eq!(
+        totals
+            .timeline()
+            .iter()
+            .map(|s| s.index)
+            .collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    let [_, second, third] = totals.timeline() else {
+        panic!("three seconds")
+    };
+    assert_eq!(
+        (second.reported, second.cpu, second.open[0]),
+        (1, 0.9, 7 + 6)
+    );
+    assert_eq!((third.reported, third.cpu, third.open[0]), (2, 0.5, 16));
+    // A lost shard is not waited for, and holds no connections.
+    tell(&mut totals, 0, 4, 1_300_000_000);
+    assert_eq!(totals.timeline().len(), 3);
+    totals.lose(1, "killed by signal 9");
+    totals.lose(1, "a second reason");
+    totals.lose(7, "never existed");
+    assert_eq!(totals.timeline().len(), 4);
+    assert_eq!(totals.timeline()[3].open, [9, 1]);
+    assert_eq!(
+        totals.shards()[1].lost.as_deref(),
+        Some("killed by signal 9")
+    );
+}
+
+#[test]
+fn the_end_takes_seconds_as_they_are() {
+    let mut totals = Totals::new(1, 1, 3);
+    let mut last = blank(0, 0, 2 * SECOND);
+    last.last = true;
+    totals.absorb(last).unwrap();
+    totals.absorb(blank(1, 0, 3 * SECOND)).unwrap();
+    totals.absorb(blank(1, 1, 4 * SECOND)).unwrap();
+    assert_eq!(totals.timeline().len(), 0, "shard 2 has not said anything");
+    totals.absorb(blank(2, 0, 3 * SECOND)).unwrap();
+    // Shard 0 is finished: it reports no more and is not waited for.
+    assert_eq!(
+        totals
+            .timeline()
+            .iter()
+            .map(|s| s.index)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    // What comes late for a complete second counts in the next.
+    let mut late = Recorder::new(2, 1, 1);
+    late.snapshot(0, Gauges::default(), false);
+    late.count(Counter::Sent, 0, 0, 3);
+    totals
+        .absorb(late.snapshot(3 * SECOND + 1, Gauges::default(), true))
+        .unwrap();
+    totals.finish();
+    assert_eq!(
+        totals
+            .timeline()
+            .iter()
+            .map(|s| s.index)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(totals.timeline()[2].count(Counter::Sent), 3);
+}
+
+#[test]
+fn a_snapshot_belongs_to_the_nearest_second() {
+    let half = SECOND / 2;
+    for (at, second) in [
+        (-3 * SECOND, 0),
+        (0, 0),
+        (half - 1, 0),
+        (SECOND, 0),
+        (SECOND + half - 1, 0),
+        (SECOND + half, 1),
+        (2 * SECOND, 1),
+        (60 * SECOND + 3, 59),
+    ] {
+        assert_eq!(second_of(at), second, "{at}");
+    }
+    assert_eq!(second_of(i64::MIN), 0);
+}
+
+#[test]
+fn health_is_kept_by_shard_and_interval() {
+    let mut totals = Totals::new(1, 1, 1);
+    let mut recorder = Recorder::new(0, 1, 1);
+    let mut intervals = [(1, 0, 50), (2, 250_000_000, 80), (3, 950_000_000, 70)].into_iter();
+    for (second, cpu_ns, rss) in intervals.by_ref() {
+        for i in 1..=100 {
+            recorder.time(Timer::Lag, 0, 0, i * 10_000 * second);
+        }
+        let gauges = Gauges {
+            cpu_ns,
+            rss,
+            ..Gauges::default()
+        };
+        totals
+            .absorb(recorder.snapshot(second * SECOND, gauges, false))
+            .unwrap();
+    }
+    let shard = &totals.shards()[0];
+    assert_eq!(shard.rss_max, 80);
+    assert_eq!(shard.intervals[0].cpu, None);
+    assert_eq!(shard.intervals[1].cpu, Some(0.25));
+    assert!((shard.cpu_max() - 0.7).abs() < 1e-9);
+    assert_eq!(
+        (
+            shard.intervals[0].lag_count,
+            shard.intervals[0].lag_p99_us,
+            shard.intervals[0].lag_max_us
+        ),
+        (100, 990, 1000)
+    );
+    assert!((2970..=2972).contains(&shard.lag_p99_max_us()));
+    // Two snapshots at one time have no share of CPU between them.
+    totals
+        .absorb(recorder.snapshot(3 * SECOND, Gauges::default(), false))
+        .unwrap();
+    assert_eq!(totals.shards()[0].intervals[3].cpu, None);
+}
+
+#[test]
+fn conservation_is_checked_of_publishes_and_of_requests() {
+    use Counter as C;
+    let table: &[(&[(Counter, u64)], bool)] = &[
+        (&[], true),
+        (
+            &[
+                (C::Offered, 6),
+                (C::Sent, 3),
+                (C::Dropped, 2),
+                (C::Cancelled, 1),
+            ],
+            true,
+        ),
+        (
+            &[
+                (C::Offered, 7),
+                (C::Sent, 3),
+                (C::Dropped, 2),
+                (C::Cancelled, 1),
+            ],
+            false,
+        ),
+        (&[(C::Offered, 6), (C::Sent, 6), (C::Dropped, 1)], false),
+        (
+            &[
+                (C::RequestsOffered, 6),
+                (C::Requests, 3),
+                (C::RequestsDropped, 2),
+                (C::RequestsCancelled, 1),
+            ],
+            true,
+        ),
+        (
+            &[
+                (C::RequestsOffered, 5),
+                (C::Requests, 3),
+                (C::RequestsDropped, 1),
+            ],
+            false,
+        ),
+    ];
+    for (counts, expected) in table {
+        let mut totals = Totals::new(1, 1, 1);
+        let mut recorder = Recorder::new(0, 1, 1);
+        for (counter, n) in *counts {
+            recorder.count(*counter, 0, 0, *n);
+        }
+        totals
+            .absorb(recorder.snapshot(SECOND, Gauges::default(), true))
+            .unwrap();
+        assert_eq!(totals.shards()[0].conserved(), *expected, "{counts:?}");
+    }
+}
+
+#[test]
+fn texts_are_bounded_over_the_run() {
+    let mut totals = Totals::new(1, 1, 1);
+    let mut recorder = Recorder::new(0, 1, 1);
+    for second in 1..=20i64 {
+        for i in 0..20 {
+            recorder.sample(&format!("kind {second} {i}"), b"x");
+            recorder.sample("error", format!("{second} {i}").as_bytes());
+        }
+        totals
+            .absorb(recorder.snapshot(second * SECOND, Gauges::default(), false))
+            .unwrap();
+    }
+    assert_eq!(
+        totals
+            .samples()
+            .filter(|(kind, _)| *kind == "error")
+            .count(),
+        20
+    );
+    assert_eq!(
+        totals
+            .samples()
+            .filter(|(kind, _)| kind.starts_with("kind"))
+            .count(),
+        99
+    );
+}
+
+proptest! {
+    // Few but rich cases: an unoptimised histogram is slow.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn merged_quantiles_equal_one_recorders(
+        values in proptest::collection::vec((1i64..=70_000_000_000, 0usize..4, 0usize..3, 0usize..2, proptest::bool::weighted(0.1)), 1..80),
+    ) {
+        // One recorder with one snapshot, against four shards that tell at any time.
+        let mut single = Totals::new(3, 2, 1);
+        let mut recorder = Recorder::new(0, 3, 2);
+        let mut split = Totals::new(3, 2, 4);
+        let mut shards: Vec<Recorder> = (0..4).map(|shard| Recorder::new(shard, 3, 2)).collect();
+        for (at, (ns, shard, phase, group, tell)) in (1i64..).zip(&values) {
+            recorder.time(Timer::Latency, *phase, *group, *ns);
+            shards[*shard].time(Timer::Latency, *phase, *group, *ns);
+            if *tell {
+                split.absorb(shards[*shard].snapshot(at * SECOND / 3, Gauges::default(), false)).unwrap();
+            }
+        }
+        single.absorb(recorder.snapshot(SECOND, Gauges::default(), true)).unwrap();
+        for shard in &mut shards {
+            split.absorb(shard.snapshot(1000 * SECOND, Gauges::default(), true)).unwrap();
+        }
+        split.finish();
+        for phase in [None, Some(1)] {
+            for group in [None, Some(1)] {
+                let (a, b) = (single.histogram(Timer::Latency, phase, group), split.histogram(Timer::Latency, phase, group));
+                prop_assert_eq!(&a, &b);
+                prop_assert_eq!(Quantiles::of(&a), Quantiles::of(&b));
+                prop_assert_eq!(
+                    single.count(Counter::OutOfRange, phase, group),
+                    split.count(Counter::OutOfRange, phase, group)
+                );
+            }
+        }
+        // The timeline loses nothing either.
+        let mut timeline = histogram::empty();
+        for second in split.timeline() {
+            if let Some(values) = second.histogram(Timer::Latency) {
+                histogram::merge(&mut timeline, &values);
+            }
+        }
+        prop_assert_eq!(timeline, single.histogram(Timer::Latency, None, None));
+    }
+}
