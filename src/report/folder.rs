@@ -1,7 +1,7 @@
 //! The report folder: written beside, then renamed, so that there is a whole report or none, and an older one
 //! is never touched.
 
-use super::{Bundle, Outcome, Redactor, csv, hlog, html, json, junit, markdown};
+use super::{Bundle, Histograms, Outcome, Redactor, csv, hlog, html, json, junit, markdown};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -63,32 +63,41 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-type Render = fn(&Bundle, &mut dyn Write) -> io::Result<()>;
+/// A bundle, ready to be rendered: secrets masked, numbers as they will be read back.
+struct Ready<'a> {
+    outcome: Outcome,
+    histograms: &'a Histograms,
+    scenario_yaml: String,
+}
+
+type Render = fn(&Ready<'_>, &mut dyn Write) -> io::Result<()>;
 
 /// Rendered from the others; these are what [`refresh`] makes again.
 const RENDERED: [(&str, Render); 4] = [
-    ("report.html", |bundle, mut out| {
-        html::html(&bundle.outcome, &bundle.histograms, &mut out)
+    ("report.html", |ready, mut out| {
+        html::html(&ready.outcome, ready.histograms, &mut out)
     }),
-    ("summary.md", |bundle, mut out| {
-        markdown::markdown(&bundle.outcome, &mut out)
+    ("summary.md", |ready, mut out| {
+        markdown::markdown(&ready.outcome, &mut out)
     }),
-    ("junit.xml", |bundle, mut out| {
-        junit::junit(&bundle.outcome, &mut out)
+    ("junit.xml", |ready, mut out| {
+        junit::junit(&ready.outcome, &mut out)
     }),
-    ("timeline.csv", |bundle, mut out| {
-        csv::csv(&bundle.outcome, &mut out)
+    ("timeline.csv", |ready, mut out| {
+        csv::csv(&ready.outcome, &mut out)
     }),
 ];
 
 /// What a report can be rendered from again.
 const KEPT: [(&str, Render); 3] = [
-    (SUMMARY, |bundle, mut out| {
-        json::json(&bundle.outcome, &mut out)
+    (SUMMARY, |ready, mut out| {
+        json::json(&ready.outcome, &mut out)
     }),
-    (LOG, |bundle, mut out| hlog::hlog(bundle, &mut out)),
-    (SCENARIO, |bundle, out| {
-        out.write_all(bundle.scenario_yaml.as_bytes())
+    (LOG, |ready, mut out| {
+        hlog::hlog(&ready.outcome, ready.histograms, &mut out)
+    }),
+    (SCENARIO, |ready, out| {
+        out.write_all(ready.scenario_yaml.as_bytes())
     }),
 ];
 
@@ -103,17 +112,24 @@ const SCENARIO: &str = "scenario.yaml";
 /// The first file that could not be written; nothing is left behind then.
 pub fn write(root: &Path, bundle: &Bundle, redact: &Redactor) -> Result<Vec<PathBuf>, WriteError> {
     let formats: Vec<(&str, Render)> = RENDERED.into_iter().chain(KEPT).collect();
-    let mut bundle = redact.bundle(bundle);
-    bundle.outcome = json::as_read(&bundle.outcome).map_err(|cause| WriteError {
-        path: root.join(SUMMARY),
-        cause,
-    })?;
-    place(root, &bundle, &formats)
+    place(root, &ready(root, bundle, redact)?, &formats)
+}
+
+fn ready<'a>(at: &Path, bundle: &'a Bundle, redact: &Redactor) -> Result<Ready<'a>, WriteError> {
+    let outcome = json::as_read(&redact.outcome(&bundle.outcome));
+    Ok(Ready {
+        outcome: outcome.map_err(|cause| WriteError {
+            path: at.join(SUMMARY),
+            cause,
+        })?,
+        histograms: &bundle.histograms,
+        scenario_yaml: redact.text(&bundle.scenario_yaml),
+    })
 }
 
 fn place(
     root: &Path,
-    bundle: &Bundle,
+    ready: &Ready<'_>,
     formats: &[(&str, Render)],
 ) -> Result<Vec<PathBuf>, WriteError> {
     let root_was_there = root.exists();
@@ -122,7 +138,7 @@ fn place(
         move |cause| WriteError { path, cause }
     };
     fs::create_dir_all(root).map_err(at(root))?;
-    let name = folder_name(&bundle.outcome);
+    let name = folder_name(&ready.outcome);
     let partial = root.join(format!(".{name}.{}.partial", std::process::id()));
     // Removed on every way out; after the rename there is nothing left to remove.
     let _debris = Debris {
@@ -132,7 +148,7 @@ fn place(
     fs::create_dir(&partial).map_err(at(&partial))?;
     for (file, render) in formats {
         // The error names the file as it would have been called.
-        create(&partial.join(file), bundle, *render).map_err(at(&root.join(&name).join(file)))?;
+        create(&partial.join(file), ready, *render).map_err(at(&root.join(&name).join(file)))?;
     }
     sync(&partial).map_err(at(root))?;
     let folder = settle(root, &name, &partial).map_err(at(&root.join(&name)))?;
@@ -183,9 +199,9 @@ impl Drop for Debris<'_> {
     }
 }
 
-fn create(path: &Path, bundle: &Bundle, render: Render) -> io::Result<()> {
+fn create(path: &Path, ready: &Ready<'_>, render: Render) -> io::Result<()> {
     let mut out = BufWriter::new(File::create_new(path)?);
-    render(bundle, &mut out)?;
+    render(ready, &mut out)?;
     out.into_inner()
         .map_err(io::IntoInnerError::into_error)?
         .sync_all()
@@ -233,7 +249,7 @@ pub fn refresh(
     bundle: &Bundle,
     redact: &Redactor,
 ) -> Result<Vec<PathBuf>, WriteError> {
-    let bundle = redact.bundle(bundle);
+    let ready = ready(folder, bundle, redact)?;
     let partial = folder.join(format!(".refresh.{}.partial", std::process::id()));
     let at = |path: PathBuf| move |cause| WriteError { path, cause };
     fs::create_dir(&partial).map_err(at(folder.to_owned()))?;
@@ -242,7 +258,7 @@ pub fn refresh(
         root: None,
     };
     for (file, render) in RENDERED {
-        create(&partial.join(file), &bundle, render).map_err(at(folder.join(file)))?;
+        create(&partial.join(file), &ready, render).map_err(at(folder.join(file)))?;
     }
     for (file, _) in RENDERED {
         fs::rename(partial.join(file), folder.join(file)).map_err(at(folder.join(file)))?;
@@ -288,6 +304,10 @@ mod tests {
         out.write_all(&[b'x'; 20_000])?;
         Err(io::Error::from(ErrorKind::StorageFull))
     });
+
+    fn plain(bundle: &Bundle) -> Ready<'_> {
+        ready(Path::new(""), bundle, &Redactor::default()).unwrap()
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder)
@@ -353,7 +373,7 @@ mod tests {
         let bundle = fixture::bundle();
         let older = write(root.path(), &bundle, &Redactor::default()).unwrap();
         let text = fs::read(&older[0]).unwrap();
-        let error = place(root.path(), &bundle, &[RENDERED[1], FULL]).unwrap_err();
+        let error = place(root.path(), &plain(&bundle), &[RENDERED[1], FULL]).unwrap_err();
         assert!(
             error
                 .path
@@ -366,7 +386,7 @@ mod tests {
 
         // The root itself goes too where it was not there before.
         let fresh = root.path().join("reports");
-        assert!(place(&fresh, &bundle, &[FULL]).is_err());
+        assert!(place(&fresh, &plain(&bundle), &[FULL]).is_err());
         assert!(!fresh.exists());
     }
 
@@ -374,15 +394,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_s_own_words_are_passed_on() {
-        let full: Render = |bundle, _| {
+        let full: Render = |ready, _| {
             html::html(
-                &bundle.outcome,
-                &bundle.histograms,
+                &ready.outcome,
+                ready.histograms,
                 &mut File::create("/dev/full")?,
             )
         };
         let root = tempfile::tempdir().unwrap();
-        let error = place(root.path(), &fixture::bundle(), &[("report.html", full)]).unwrap_err();
+        let error = place(
+            root.path(),
+            &plain(&fixture::bundle()),
+            &[("report.html", full)],
+        )
+        .unwrap_err();
         assert_eq!(error.cause.kind(), ErrorKind::StorageFull);
         let text = error.to_string();
         assert!(

@@ -4,7 +4,7 @@
 //! Values are microseconds. Tags: `latency` for the second-by-second intervals of a timer, `run/latency` for
 //! the whole run, `phase/steady/latency` for a phase (percent-encoded where a tag may not hold a character).
 
-use super::{Bundle, Histograms, Outcome, SecondHistogram};
+use super::{Histograms, Outcome, SecondHistogram};
 use crate::metrics::Timer;
 use base64::Engine;
 use hdrhistogram::Histogram;
@@ -17,12 +17,11 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Writes the bundle's histograms.
+/// Writes the histograms; the outcome says when the run and its phases were.
 ///
 /// # Errors
 /// Those of the writer, or that a second's encoding is not one of HdrHistogram's.
-pub fn hlog(bundle: &Bundle, out: &mut impl Write) -> io::Result<()> {
-    let (outcome, histograms) = (&bundle.outcome, &bundle.histograms);
+pub fn hlog(outcome: &Outcome, histograms: &Histograms, out: &mut impl Write) -> io::Result<()> {
     let mut builder = IntervalLogWriterBuilder::new();
     builder.add_comment(
         "[squall interval log, microseconds; tags: TIMER by second, run/TIMER, phase/NAME/TIMER]",
@@ -184,7 +183,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let bundle = fixture::bundle();
         let mut log = Vec::new();
-        hlog(&bundle, &mut log).unwrap();
+        hlog(&bundle.outcome, &bundle.histograms, &mut log).unwrap();
         let read = read_hlog(&bundle.outcome, &log).unwrap();
         assert!(!read.total.is_empty() && !read.by_phase.is_empty() && read.seconds.len() > 10);
         assert!(read.total == bundle.histograms.total);

@@ -4,7 +4,7 @@
 //! to be `1000` or `table` can break neither a number nor a tag. A secret inside a text may itself come escaped or
 //! encoded (an echoed URL, a basic-auth header), so those forms are looked for too.
 
-use super::{Bundle, Outcome};
+use super::Outcome;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,15 +75,6 @@ impl Redactor {
             }
         }
         text
-    }
-
-    /// The bundle without secrets. [`super::write`] does this itself.
-    pub fn bundle(&self, bundle: &Bundle) -> Bundle {
-        Bundle {
-            outcome: self.outcome(&bundle.outcome),
-            histograms: bundle.histograms.clone(),
-            scenario_yaml: self.text(&bundle.scenario_yaml),
-        }
     }
 
     /// The outcome without secrets: what is to be handed to [`super::terminal`].

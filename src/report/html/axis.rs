@@ -104,7 +104,7 @@ pub(super) fn time(length: f64) -> Axis {
 /// log10 of 1/(1−q) up to `most`: 0, 90 %, 99 %, 99.9 % …
 pub(super) fn percentile(most: f64) -> Axis {
     let names = [
-        "0 %",
+        "0",
         "90 %",
         "99 %",
         "99.9 %",
@@ -175,7 +175,7 @@ mod tests {
         );
         assert_eq!(
             labels(&percentile(3.2)),
-            ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
+            ["0", "50 %", "90 %", "99 %", "99.9 %"]
         );
     }
 

@@ -167,12 +167,18 @@ impl Plot {
                 [(px, py), (px, below(4.0))],
                 stroke(Role::Axis, 1.0),
             ))?;
-            if place - half < free_from || place + half > width + 10.0 {
+            // At the right edge a label moves in to fit.
+            let inward = (place + half - width - 10.0).max(0.0);
+            if place - half - inward < free_from {
                 continue;
             }
-            free_from = place + half + 10.0;
+            free_from = place + half + 8.0;
             let style = label(Role::Muted, HPos::Center, VPos::Top);
-            root.draw(&Text::new(text.clone(), (px, below(8.0)), style))?;
+            root.draw(&Text::new(
+                text.clone(),
+                (px - fine(inward) as i32, below(8.0)),
+                style,
+            ))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Fewer points for long runs, without averaging a percentile.
 
+use crate::metrics::Timer;
 use crate::report::{Histograms, Second};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -14,7 +15,23 @@ pub(super) fn reduce(timeline: &[Second], histograms: &Histograms) -> Vec<Second
     if together == 1 {
         return timeline.to_vec();
     }
-    let mut seconds = histograms.seconds.iter().peekable();
+    // The timeline's quantiles are of one timer; the other timers' seconds stand between.
+    let of = |timer| {
+        histograms
+            .seconds
+            .iter()
+            .any(|second| second.timer == timer)
+    };
+    let timer = if of(Timer::Latency) {
+        Timer::Latency
+    } else {
+        Timer::Rtt
+    };
+    let mut seconds = histograms
+        .seconds
+        .iter()
+        .filter(|second| second.timer == timer)
+        .peekable();
     let mut deserializer = Deserializer::new();
     let mut joined = Vec::new();
     for chunk in timeline.chunks(together) {
@@ -74,7 +91,6 @@ pub(super) fn reduce(timeline: &[Second], histograms: &Histograms) -> Vec<Second
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Timer;
     use crate::report::SecondHistogram;
     use crate::report::hlog::encode_v2;
 
@@ -86,13 +102,18 @@ mod tests {
             let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
             histogram.record_n(n * 1000, n).unwrap();
             let (start_ms, length_ms) = ((n - 1) * 1000, 1000);
-            let v2 = encode_v2(&histogram).unwrap();
-            histograms.seconds.push(SecondHistogram {
-                start_ms,
-                length_ms,
-                timer: Timer::Latency,
-                v2,
-            });
+            // Another timer's seconds in between, of other values, must not count.
+            let mut lag = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+            lag.record_n(50_000_000, 100).unwrap();
+            for (timer, histogram) in [(Timer::Lag, &lag), (Timer::Latency, &histogram)] {
+                let v2 = encode_v2(histogram).unwrap();
+                histograms.seconds.push(SecondHistogram {
+                    start_ms,
+                    length_ms,
+                    timer,
+                    v2,
+                });
+            }
             let value = Some(n as f64);
             let (at, sent, open) = (n as f64, n, n);
             timeline.push(Second {
