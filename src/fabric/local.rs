@@ -202,7 +202,7 @@ async fn read(
             Ok(0) | Err(_) => return Ok(()),
             Ok(n) => decoder.feed(&buffer[..n]),
         }
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.take()? {
             let _ = events.send(Event::Said { shard, message });
         }
     }

@@ -151,7 +151,7 @@ impl<T: DeserializeOwned> Decoder<T> {
     ///
     /// # Errors
     /// The stream is not what it should be; nothing after an error can be trusted.
-    pub fn next(&mut self) -> Result<Option<T>, WireError> {
+    pub fn take(&mut self) -> Result<Option<T>, WireError> {
         let Some((head, rest)) = self.buffer.split_first_chunk::<4>() else {
             return Ok(None);
         };
@@ -298,7 +298,7 @@ mod tests {
             let mut heard: Vec<FromWorker> = Vec::new();
             for part in bytes.chunks(portion) {
                 decoder.feed(part);
-                while let Some(message) = decoder.next().expect("valid") {
+                while let Some(message) = decoder.take().expect("valid") {
                     heard.push(message);
                 }
             }
@@ -313,7 +313,7 @@ mod tests {
         for cut in 1..bytes.len() {
             let mut decoder = Decoder::<FromWorker>::default();
             decoder.feed(&bytes[..cut]);
-            assert_eq!(decoder.next(), Ok(None), "cut at {cut}");
+            assert_eq!(decoder.take(), Ok(None), "cut at {cut}");
             assert_eq!(decoder.finish(), Err(WireError::Truncated), "cut at {cut}");
         }
     }
@@ -323,7 +323,7 @@ mod tests {
         let next = |bytes: &[u8]| {
             let mut decoder = Decoder::<FromWorker>::default();
             decoder.feed(bytes);
-            decoder.next()
+            decoder.take()
         };
         let huge = (MAX_FRAME as u32 + 1).to_le_bytes();
         assert_eq!(
@@ -365,7 +365,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut decoder = Decoder::<FromWorker>::default();
             decoder.feed(&bytes);
-            while let Ok(Some(_)) = decoder.next() {}
+            while let Ok(Some(_)) = decoder.take() {}
         }
 
         #[test]
@@ -376,7 +376,7 @@ mod tests {
             let mut decoder = Decoder::<FromWorker>::default();
             decoder.feed(&bytes);
             let mut heard = 0;
-            while let Ok(Some(_)) = decoder.next() {
+            while let Ok(Some(_)) = decoder.take() {
                 heard += 1;
             }
             // Each frame takes five bytes at least, so a flip can split, but not multiply without bound.

@@ -65,7 +65,7 @@ pub fn serve() -> Result<(), WorkerError> {
             .map_err(WorkerError::Os)?,
     );
     let mut last_words = output.try_clone().map_err(WorkerError::Os)?;
-    let result = serve_over(input, output, || process::exit(ORPHANED));
+    let result = serve_over(input, output, orphaned);
     if let Err(error) = &result
         && let Ok(frame) = encode(&FromWorker::Failed {
             text: error.to_string(),
@@ -75,6 +75,15 @@ pub fn serve() -> Result<(), WorkerError> {
         let _ = last_words.write_all(&frame);
     }
     result
+}
+
+/// Ends this process: nobody is left to report to.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "at once, whatever the loop is busy with; a shard has no children"
+)]
+fn orphaned() {
+    process::exit(ORPHANED);
 }
 
 /// The same over any two streams; `orphaned` is called, on another thread, when the input ends.
@@ -162,7 +171,7 @@ fn listen(
             Err(_) => return Ok(()),
         }
         loop {
-            let message = match decoder.next() {
+            let message = match decoder.take() {
                 Ok(Some(message)) => message,
                 Ok(None) => break,
                 Err(error) => {

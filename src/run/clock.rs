@@ -19,8 +19,17 @@ pub fn run_tag() -> u32 {
     (number as u32).max(1)
 }
 
+/// The wall clock, RFC 3339 in UTC: for people to find a run by, never to measure with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the wall clock comes in"
+)]
+pub fn wall() -> String {
+    rfc3339(SystemTime::now())
+}
+
 /// A moment as RFC 3339 in UTC, to the second.
-pub fn rfc3339(time: SystemTime) -> String {
+fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Days to a civil date, by Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", for

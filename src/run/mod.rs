@@ -19,7 +19,7 @@ use embedded::Gateway;
 use progress::{Display, Progress};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// For the embedded gateway to end after a run, beyond what it takes by itself.
@@ -196,7 +196,7 @@ fn measure(
             gateway = Some(started);
         }
         let target = described(&plan, gateway.is_some());
-        let started = clock::rfc3339(SystemTime::now());
+        let started = clock::wall();
         let course = shards(&program, &plan, &mut interrupts, display).await?;
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {

@@ -233,8 +233,8 @@ fn fault(fault: &PlannedFault, course: &Course) -> FaultReport {
         label: fault.label.clone(),
         start: fault.start.as_secs_f64(),
         end: fault.end.as_secs_f64(),
-        actual_start: (fault.start < until).then(|| fault.start.as_secs_f64()),
-        actual_end: (fault.start < until).then(|| fault.end.min(until).as_secs_f64()),
+        actual_start: (fault.start < until).then_some(fault.start.as_secs_f64()),
+        actual_end: (fault.start < until).then_some(fault.end.min(until).as_secs_f64()),
         touched: course
             .totals
             .timeline()

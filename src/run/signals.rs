@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: once ends the run in order, twice ends the process.
 //!
 //! They are heard on a thread of their own, so that the second one works whatever the coordinator is
-//! busy with. Children need no telling: they die with this process (see [`crate::fabric::worker`]).
+//! busy with. Children need no telling: they die with this process (see [`crate::fabric::parent`]).
 
 use crate::exit::Exit;
 use std::io::{self, Write};
@@ -35,10 +35,7 @@ pub fn listen() -> io::Result<mpsc::UnboundedReceiver<()>> {
                         _ = terminate.recv() => {}
                     }
                     if told {
-                        // The terminal may be in the middle of a line.
-                        let _ =
-                            writeln!(io::stderr(), "\nsquall: interrupted twice, ending at once");
-                        std::process::exit(Exit::Interrupted.code().into());
+                        end_at_once();
                     }
                     told = true;
                     let _ = first.send(());
@@ -46,4 +43,14 @@ pub fn listen() -> io::Result<mpsc::UnboundedReceiver<()>> {
             });
         })?;
     Ok(interrupts)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "at once, whatever the coordinator is busy with; the kernel kills its children"
+)]
+fn end_at_once() -> ! {
+    // The terminal may be in the middle of a line.
+    let _ = writeln!(io::stderr(), "\nsquall: interrupted twice, ending at once");
+    std::process::exit(Exit::Interrupted.code().into())
 }

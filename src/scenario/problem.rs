@@ -240,9 +240,7 @@ impl Report {
             out.push_str(&format!("... and {more} more problems\n\n"));
         }
         out.truncate(out.trim_end().len());
-        if !out.is_empty() {
-            out.push('\n');
-        }
+        out.push('\n');
         out
     }
 

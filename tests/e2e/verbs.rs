@@ -1,0 +1,136 @@
+//! The verbs that run nothing, and printing to readers that leave.
+
+use crate::harness::{Lab, squall, turn};
+use std::process::Stdio;
+
+#[test]
+fn a_started_scenario_checks_and_init_overwrites_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let squall = |arguments: &[&str]| {
+        squall()
+            .current_dir(folder.path())
+            .args(arguments)
+            .output()
+            .expect("runs")
+    };
+    assert_eq!(squall(&["init", "mine"]).status.code(), Some(0));
+    let output = squall(&["check", "mine.yaml"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("mine"), "{text}");
+    let before = std::fs::read(folder.path().join("mine.yaml")).expect("there");
+    assert_eq!(squall(&["init", "mine"]).status.code(), Some(2));
+    assert_eq!(
+        std::fs::read(folder.path().join("mine.yaml")).expect("there"),
+        before
+    );
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = squall().arg("schema").output().expect("runs");
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(schema["properties"]["clients"].is_object());
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_reason_to_panic() {
+    for arguments in [&["schema"][..], &["--help"], &["--version"]] {
+        let mut child = squall()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("ends");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_run_whose_reader_leaves_keeps_its_verdict() {
+    let lab = Lab::new(
+        "
+name: unread
+target: { embedded: {} }
+clients: { all: { count: 2, subscribe: [t], publish: { topic: t, rate: 50/s } } }
+phases: [ { name: only, for: 1s } ]
+gates: [ 'lost == 1' ]
+",
+    );
+    let _turn = turn();
+    let mut child = lab
+        .command(&[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("ends").code(), Some(99));
+}
+
+#[test]
+fn a_report_can_be_rendered_again() {
+    let lab = Lab::new(
+        "
+name: again
+target: { embedded: {} }
+clients: { all: { count: 2, subscribe: [t], publish: { topic: t, rate: 50/s } } }
+phases: [ { name: only, for: 1s } ]
+",
+    );
+    let done = lab.run(&[]);
+    let before = done.expect(0).summary();
+    let html = done.folder().join("report.html");
+    std::fs::remove_file(&html).expect("was there");
+    let output = squall()
+        .arg("report")
+        .arg(done.folder())
+        .output()
+        .expect("runs");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(html.exists());
+    assert_eq!(done.summary().0, before.0, "nothing is lost on the way");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("again"));
+    let output = squall()
+        .args(["report", "/nonexistent"])
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_gateway_says_where_it_listens_and_ends_on_sigterm() {
+    use std::io::{BufRead, BufReader};
+    let mut child = squall()
+        .args(["gateway", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("a line");
+    let address = line
+        .trim()
+        .strip_prefix("listening on ws://")
+        .expect("an address");
+    std::net::TcpStream::connect(address).expect("listens");
+    crate::harness::send(child.id().cast_signed(), nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+}
