@@ -8,6 +8,7 @@ mod evaluate;
 mod grammar;
 mod metric;
 mod value;
+mod words;
 
 pub use evaluate::{Judgement, Phase, Status, evaluate};
 pub use grammar::{Gate, GateError, parse};

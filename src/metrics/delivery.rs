@@ -17,108 +17,14 @@
 //! The caller checks that a stream's number is one of the plan's before it comes here: the table holds
 //! whatever it is told.
 
+use super::fate::{Arrival, Fate, Loss, StreamEnd};
 use super::gaps::{Gap, WINDOW, unset};
-use super::names::Counter;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A number this far beyond the expected one is not believed (a run cannot have published that many).
 const FURTHEST: u64 = 1 << 32;
-
-/// What a stream published, known to its shard when publishing is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamEnd {
-    /// The stream's number in the run.
-    pub stream: u32,
-    /// Intended time of its first message, nanoseconds from the run's start.
-    pub first_ns: u64,
-    /// Messages sent, by phase, in order: the first phase's have the lowest numbers.
-    pub published: Vec<u64>,
-}
-
-impl StreamEnd {
-    /// Messages sent in all phases.
-    pub fn total(&self) -> u64 {
-        self.published.iter().sum()
-    }
-
-    /// Whether a subscriber that was first ready then was there for the whole stream.
-    pub fn heard_whole_by(&self, ready_ns: u64) -> bool {
-        ready_ns <= self.first_ns
-    }
-}
-
-/// What an arriving message was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// The first time, in order.
-    New,
-    /// The first time, after a later one.
-    Reordered,
-    /// Came before.
-    Duplicated,
-    /// Too late (its fate is counted already) or impossibly early.
-    Indeterminate,
-}
-
-impl Arrival {
-    /// What it counts to, one each.
-    pub fn counters(self) -> &'static [Counter] {
-        match self {
-            Arrival::New => &[Counter::Received, Counter::Unique, Counter::Expected],
-            Arrival::Reordered => &[
-                Counter::Received,
-                Counter::Unique,
-                Counter::Expected,
-                Counter::Reordered,
-            ],
-            Arrival::Duplicated => &[Counter::Received, Counter::Duplicated],
-            Arrival::Indeterminate => &[Counter::Received, Counter::Indeterminate],
-        }
-    }
-
-    /// Whether it is the message's first arrival, so that its latency is recorded.
-    pub fn first(self) -> bool {
-        matches!(self, Arrival::New | Arrival::Reordered)
-    }
-}
-
-/// What became of a message that never came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fate {
-    /// Published while the connection was there.
-    Lost,
-    /// The connection was away in between.
-    Missed,
-    /// The connection was joining: owed or not, nobody can tell.
-    Unaccounted,
-}
-
-/// Messages that never came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
-    /// Whose.
-    pub conn: u32,
-    /// Passed when the hole was found; for a tail, the phase it was published in.
-    pub phase: usize,
-    /// What became of them.
-    pub fate: Fate,
-    /// How many, at least 1.
-    pub count: u64,
-}
-
-impl Loss {
-    /// What it counts to, `count` each.
-    pub fn counters(&self) -> &'static [Counter] {
-        match self.fate {
-            Fate::Lost => &[Counter::Expected, Counter::Lost],
-            Fate::Missed => &[Counter::Expected, Counter::Missed],
-            Fate::Unaccounted => &[Counter::Unaccounted],
-        }
-    }
-}
 
 /// The accounts of one shard's subscriber connections; see the module.
 #[derive(Default)]

@@ -5,21 +5,25 @@
 
 mod clean;
 mod delivery;
+mod fate;
 mod gaps;
 mod histogram;
 mod names;
 mod recorder;
+mod shard;
 mod snapshot;
 mod timeline;
 mod totals;
 mod validity;
 
 pub use clean::clean;
-pub use delivery::{Arrival, Delivery, Fate, Loss, StreamEnd};
+pub use delivery::Delivery;
+pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use names::{Counter, Failure, Timer};
 pub use recorder::Recorder;
+pub use shard::ShardTotals;
 pub use snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta};
 pub use timeline::{Interval, Second};
-pub use totals::{AbsorbError, ShardTotals, Totals};
+pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

@@ -1,8 +1,9 @@
 //! Can the run be believed? Judged from how the generator itself held up, never from what the target did.
 
 use super::names::{Counter, Failure};
+use super::shard::ShardTotals;
 use super::timeline::Interval;
-use super::totals::{ShardTotals, Totals};
+use super::totals::Totals;
 use std::time::Duration;
 
 /// Fewer lags than this in an interval have no 0.99 quantile worth the name: their largest is judged.

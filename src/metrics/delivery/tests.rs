@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Counter;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
