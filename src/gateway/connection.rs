@@ -3,6 +3,8 @@
 //! One task does both directions, so nothing is shared but the queue. A write that would block
 //! parks writing only; each poll does a bounded amount of work and then lets others run.
 
+mod asks;
+
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +20,6 @@ use tokio_tungstenite::tungstenite::protocol::{
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::client::{Client, Close, Next};
-use super::dialect::{self, Ask};
 use super::hub::{Hub, Topic};
 use super::limits::Bucket;
 use super::socket::{Polled, PongFilter, Socket};
@@ -35,9 +36,6 @@ const WRITES: usize = 64;
 const READ_BUFFER: usize = 2 * 1024;
 /// Bytes gathered before they are written without a flush.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// Topics one client may subscribe to.
-const MAX_SUBSCRIPTIONS: usize = 1024;
-
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -221,13 +219,8 @@ impl<S: Socket> Connection<S> {
             return self.throw_away(context);
         }
         for _ in 0..READS {
-            let mut io = Polled {
-                socket: &mut self.socket,
-                context,
-                heard: &mut self.heard,
-                mute_pongs: self.pong_filter.as_mut(),
-            };
-            match self.websocket.read(&mut io) {
+            let (websocket, mut io) = self.parts(context);
+            match websocket.read(&mut io) {
                 Ok(message) => self.take(message, context)?,
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(false);
@@ -308,103 +301,6 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    fn take_data(&mut self, message: Message) {
-        self.messages_in += 1;
-        if self.deaf {
-            return;
-        }
-        if let Some(bucket) = &mut self.bucket
-            && !bucket.take(Instant::now())
-        {
-            self.deaf = true;
-            if self.phase == Phase::Open {
-                // The answers to what was accepted come first, if the client reads them in time.
-                self.client.close(Close::after_queue(1008, "rate limit"));
-                self.times = Times {
-                    end: Some(Instant::now() + self.hub.config.close_timeout),
-                    ..Times::default()
-                };
-            }
-            return;
-        }
-        let ask = match &message {
-            Message::Text(text) => dialect::read(text),
-            _ => Ask::Raw,
-        };
-        match ask {
-            Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
-                Ok(topic) => {
-                    let (sequence, count) = self.hub.publish(&topic, payload, &mut self.wakers);
-                    self.delivered += count;
-                    if id.is_some() {
-                        self.reply(dialect::done("published", topic.name(), id, sequence));
-                    }
-                }
-                Err(_) => self.reply(too_many_topics(id)),
-            },
-            Ask::Echo { id, payload } => self.echo(|| Message::text(dialect::echo(id, payload))),
-            Ask::Raw => {
-                let copy = message.clone();
-                self.echo(|| copy);
-            }
-            Ask::Subscribe { topic, id } => self.subscribe(&topic, id),
-            Ask::Unsubscribe { topic, id } => self.unsubscribe(&topic, id),
-            Ask::Bad { id, code, message } => self.reply(dialect::error(id, code, message)),
-        }
-    }
-
-    fn subscribe(&mut self, name: &str, id: Option<&str>) {
-        let Ok(topic) = self.hub.topic(name) else {
-            return self.reply(too_many_topics(id));
-        };
-        let known = self
-            .subscriptions
-            .iter()
-            .any(|known| Arc::ptr_eq(known, &topic));
-        if !known && self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
-            return self.reply(dialect::error(
-                id,
-                "too_many_subscriptions",
-                "a client may subscribe to 1024 topics",
-            ));
-        }
-        if !known {
-            self.subscriptions.push(Arc::clone(&topic));
-        }
-        let client = Arc::clone(&self.client);
-        topic.subscribe(&client, |sequence| {
-            self.reply(dialect::done("subscribed", name, id, sequence));
-        });
-    }
-
-    fn unsubscribe(&mut self, name: &str, id: Option<&str>) {
-        let at = self
-            .subscriptions
-            .iter()
-            .position(|topic| topic.name() == name);
-        let sequence = at.map_or(0, |at| {
-            let topic = self.subscriptions.swap_remove(at);
-            topic.unsubscribe(&self.client, &self.hub.counters)
-        });
-        self.reply(dialect::done("unsubscribed", name, id, sequence));
-    }
-
-    fn echo(&mut self, message: impl FnOnce() -> Message) {
-        let knobs = &self.hub.config.misbehave;
-        if knobs.mute {
-            return;
-        }
-        let due = knobs.delay.map(|delay| Instant::now() + delay);
-        add(&self.hub.counters.echoes, 1);
-        // Nobody is to be woken: this task writes it within the same poll.
-        drop(self.client.offer(message(), due, &self.hub.counters));
-    }
-
-    fn reply(&mut self, text: String) {
-        add(&self.hub.counters.replies, 1);
-        drop(self.client.reply(Message::text(text), &self.hub.counters));
-    }
-
     /// Does what has become due.
     fn watch_the_clock(&mut self, context: &mut Context<'_>) -> Result<(), End> {
         if std::mem::take(&mut self.heard) {
@@ -482,26 +378,30 @@ impl<S: Socket> Connection<S> {
         Ok(more)
     }
 
-    /// Hands a message to the WebSocket layer, which takes it even when the socket would block.
-    fn put(&mut self, message: Message, context: &mut Context<'_>) -> Result<(), End> {
-        let mut io = Polled {
+    /// The WebSocket layer and the socket that it works on within this poll.
+    fn parts<'a, 'b>(
+        &'a mut self,
+        context: &'a mut Context<'b>,
+    ) -> (&'a mut WebSocketContext, Polled<'a, 'b, S>) {
+        let io = Polled {
             socket: &mut self.socket,
             context,
             heard: &mut self.heard,
             mute_pongs: self.pong_filter.as_mut(),
         };
-        let result = self.websocket.write(&mut io, message);
+        (&mut self.websocket, io)
+    }
+
+    /// Hands a message to the WebSocket layer, which takes it even when the socket would block.
+    fn put(&mut self, message: Message, context: &mut Context<'_>) -> Result<(), End> {
+        let (websocket, mut io) = self.parts(context);
+        let result = websocket.write(&mut io, message);
         self.settle(result)
     }
 
     fn flush(&mut self, context: &mut Context<'_>) -> Result<(), End> {
-        let mut io = Polled {
-            socket: &mut self.socket,
-            context,
-            heard: &mut self.heard,
-            mute_pongs: self.pong_filter.as_mut(),
-        };
-        let result = self.websocket.flush(&mut io);
+        let (websocket, mut io) = self.parts(context);
+        let result = websocket.flush(&mut io);
         self.settle(result)
     }
 
@@ -550,8 +450,4 @@ fn phase(ping: &Ping, id: u64) -> Duration {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let place = (id.wrapping_mul(GOLDEN) >> 11) as f64 / (1u64 << 53) as f64;
     ping.every.mul_f64(place)
-}
-
-fn too_many_topics(id: Option<&str>) -> String {
-    dialect::error(id, "too_many_topics", "this gateway has its 100000 topics")
 }

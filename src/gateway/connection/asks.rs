@@ -1,0 +1,119 @@
+//! What a client asks of the gateway, done.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::super::client::Close;
+use super::super::dialect::{self, Ask};
+use super::super::socket::Socket;
+use super::super::stats::add;
+use super::{Connection, Phase, Times};
+
+/// Topics one client may subscribe to.
+const MAX_SUBSCRIPTIONS: usize = 1024;
+
+impl<S: Socket> Connection<S> {
+    /// Acts on a text or binary message.
+    pub(super) fn take_data(&mut self, message: Message) {
+        self.messages_in += 1;
+        if self.deaf {
+            return;
+        }
+        if let Some(bucket) = &mut self.bucket
+            && !bucket.take(Instant::now())
+        {
+            self.deaf = true;
+            if self.phase == Phase::Open {
+                // The answers to what was accepted come first, if the client reads them in time.
+                self.client.close(Close::after_queue(1008, "rate limit"));
+                self.times = Times {
+                    end: Some(Instant::now() + self.hub.config.close_timeout),
+                    ..Times::default()
+                };
+            }
+            return;
+        }
+        let ask = match &message {
+            Message::Text(text) => dialect::read(text),
+            _ => Ask::Raw,
+        };
+        match ask {
+            Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
+                Ok(topic) => {
+                    let (sequence, count) = self.hub.publish(&topic, payload, &mut self.wakers);
+                    self.delivered += count;
+                    if id.is_some() {
+                        self.reply(dialect::done("published", topic.name(), id, sequence));
+                    }
+                }
+                Err(_) => self.reply(too_many_topics(id)),
+            },
+            Ask::Echo { id, payload } => self.echo(|| Message::text(dialect::echo(id, payload))),
+            Ask::Raw => {
+                let copy = message.clone();
+                self.echo(|| copy);
+            }
+            Ask::Subscribe { topic, id } => self.subscribe(&topic, id),
+            Ask::Unsubscribe { topic, id } => self.unsubscribe(&topic, id),
+            Ask::Bad { id, code, message } => self.reply(dialect::error(id, code, message)),
+        }
+    }
+
+    fn subscribe(&mut self, name: &str, id: Option<&str>) {
+        let Ok(topic) = self.hub.topic(name) else {
+            return self.reply(too_many_topics(id));
+        };
+        let known = self
+            .subscriptions
+            .iter()
+            .any(|known| Arc::ptr_eq(known, &topic));
+        if !known && self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            return self.reply(dialect::error(
+                id,
+                "too_many_subscriptions",
+                "a client may subscribe to 1024 topics",
+            ));
+        }
+        if !known {
+            self.subscriptions.push(Arc::clone(&topic));
+        }
+        let client = Arc::clone(&self.client);
+        topic.subscribe(&client, |sequence| {
+            self.reply(dialect::done("subscribed", name, id, sequence));
+        });
+    }
+
+    fn unsubscribe(&mut self, name: &str, id: Option<&str>) {
+        let at = self
+            .subscriptions
+            .iter()
+            .position(|topic| topic.name() == name);
+        let sequence = at.map_or(0, |at| {
+            let topic = self.subscriptions.swap_remove(at);
+            topic.unsubscribe(&self.client, &self.hub.counters)
+        });
+        self.reply(dialect::done("unsubscribed", name, id, sequence));
+    }
+
+    fn echo(&mut self, message: impl FnOnce() -> Message) {
+        let knobs = &self.hub.config.misbehave;
+        if knobs.mute {
+            return;
+        }
+        let due = knobs.delay.map(|delay| Instant::now() + delay);
+        add(&self.hub.counters.echoes, 1);
+        // Nobody is to be woken: this task writes it within the same poll.
+        drop(self.client.offer(message(), due, &self.hub.counters));
+    }
+
+    fn reply(&mut self, text: String) {
+        add(&self.hub.counters.replies, 1);
+        drop(self.client.reply(Message::text(text), &self.hub.counters));
+    }
+}
+
+fn too_many_topics(id: Option<&str>) -> String {
+    dialect::error(id, "too_many_topics", "this gateway has its 100000 topics")
+}
