@@ -3,6 +3,7 @@
 use super::conn::{Stage, State};
 use super::end::Cause;
 use super::shard::Shard;
+use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, take_pending};
 use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Timer};
@@ -220,15 +221,26 @@ impl Shard {
         let number = self.number(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);
-        let origin = self.origin(stamp.stream);
-        if !self.subscribes(c, &origin) {
+        // Where the stream comes from matters once a stream and connection: whether it was asked for, and
+        // whether the connection was there before the stream began.
+        let Shard {
+            delivery,
+            origins,
+            conns,
+            plan,
+            ..
+        } = self;
+        let arrival = delivery.receive_if(number, stamp.stream, stamp.seq, phase, || {
+            let origin = origin(origins, plan, stamp.stream);
+            conns[c]
+                .topics
+                .takes(&origin)
+                .then(|| conns[c].first_ready_ns <= origin.starts_ns)
+        });
+        let Some(arrival) = arrival else {
             self.count(c, Counter::Misrouted);
             return;
-        }
-        let from_start = self.conns[c].first_ready_ns <= origin.starts_ns;
-        let arrival = self
-            .delivery
-            .receive(number, stamp.stream, stamp.seq, phase, from_start);
+        };
         let recorder = &mut self.recorder;
         for counter in arrival.counters() {
             recorder.count(*counter, phase, g, 1);

@@ -7,7 +7,7 @@ use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
 use crate::metrics::{Failure, StreamEnd};
-use crate::plan::{self, Part, VarSource};
+use crate::plan::{self, Part, Plan, VarSource};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -48,7 +48,7 @@ impl Topics {
         }
     }
 
-    fn takes(&self, origin: &Origin) -> bool {
+    pub fn takes(&self, origin: &Origin) -> bool {
         match (self, origin.topic) {
             (Topics::None, _) => false,
             (Topics::Any, _) | (_, None) => true,
@@ -72,6 +72,45 @@ fn topic_hash(topic: &str) -> u64 {
     hasher.finish()
 }
 
+/// Where a stream comes from, as far as the plan alone tells; computed once a stream.
+pub(super) fn origin(origins: &mut HashMap<u32, Origin>, plan: &Plan, stream: u32) -> Origin {
+    if let Some(origin) = origins.get(&stream) {
+        return *origin;
+    }
+    let (number, ordinal) = plan.stream_owner(stream);
+    let group = &plan.groups()[plan.group_of(number)];
+    let origin = match group.publish.get(ordinal as usize) {
+        None => Origin {
+            topic: None,
+            starts_ns: 0,
+        },
+        Some(publish) => {
+            let index = number - group.first;
+            let captured = publish.topic.parts.iter().any(|part| {
+                    matches!(part, Part::Var(slot) if matches!(group.vars.get(*slot as usize).map(|v| &v.source), Some(VarSource::Captured) | None))
+                });
+            let topic = plan::render(&publish.topic, |part| match part {
+                Part::Text(text) => text.clone().into(),
+                Part::Var(slot) => plan::var_value(plan.seed(), group, *slot, index).into(),
+                Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
+                Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
+                Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
+                Part::Builtin(_) => "".into(),
+            });
+            Origin {
+                topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
+                starts_ns: publish
+                    .profile
+                    .segments
+                    .first()
+                    .map_or(0, |s| s.start.as_nanos() as u64),
+            }
+        }
+    };
+    origins.insert(stream, origin);
+    origin
+}
+
 /// The closing of the tail.
 pub(super) struct Tail {
     by_topic: HashMap<u64, Vec<StreamEnd>>,
@@ -84,52 +123,6 @@ pub(super) struct Tail {
 }
 
 impl Shard {
-    /// Where a stream comes from. Asked for every delivery, computed once a stream.
-    pub(super) fn origin(&mut self, stream: u32) -> Origin {
-        if let Some(origin) = self.origins.get(&stream) {
-            return *origin;
-        }
-        let (number, ordinal) = self.plan.stream_owner(stream);
-        let group = &self.plan.groups()[self.plan.group_of(number)];
-        let origin = match group.publish.get(ordinal as usize) {
-            None => Origin {
-                topic: None,
-                starts_ns: 0,
-            },
-            Some(publish) => {
-                let index = number - group.first;
-                let captured = publish.topic.parts.iter().any(|part| {
-                    matches!(part, Part::Var(slot) if matches!(group.vars.get(*slot as usize).map(|v| &v.source), Some(VarSource::Captured) | None))
-                });
-                let topic = plan::render(&publish.topic, |part| match part {
-                    Part::Text(text) => text.clone().into(),
-                    Part::Var(slot) => {
-                        plan::var_value(self.plan.seed(), group, *slot, index).into()
-                    }
-                    Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
-                    Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
-                    Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
-                    Part::Builtin(_) => "".into(),
-                });
-                Origin {
-                    topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
-                    starts_ns: publish
-                        .profile
-                        .segments
-                        .first()
-                        .map_or(0, |s| s.start.as_nanos() as u64),
-                }
-            }
-        };
-        self.origins.insert(stream, origin);
-        origin
-    }
-
-    /// Whether a connection subscribed to a stream's topic.
-    pub(super) fn subscribes(&self, c: usize, origin: &Origin) -> bool {
-        self.conns[c].topics.takes(origin)
-    }
-
     /// Counts the losses that became final.
     pub(super) fn book_losses(&mut self) {
         let Shard {
@@ -190,7 +183,7 @@ impl Shard {
         let now = self.now();
         let mut by_topic: HashMap<u64, Vec<StreamEnd>> = HashMap::new();
         for end in &ends {
-            if let Some(topic) = self.origin(end.stream).topic {
+            if let Some(topic) = origin(&mut self.origins, &self.plan, end.stream).topic {
                 by_topic.entry(topic).or_default().push(end.clone());
             }
         }

@@ -62,9 +62,7 @@ impl Delivery {
         self.streams.reserve(pairs);
     }
 
-    /// Accounts for a message. `from_start` says the connection was ready before the stream's first message; it
-    /// matters for the first message only: without it, numbers before that one are not expected.
-    /// Losses this makes final wait in [`Delivery::losses`].
+    /// Accounts for a message, for callers that know all beforehand; see [`Delivery::receive_if`].
     pub fn receive(
         &mut self,
         conn: u32,
@@ -73,14 +71,30 @@ impl Delivery {
         phase: usize,
         from_start: bool,
     ) -> Arrival {
+        let admitted = self.receive_if(conn, stream, seq, phase, || Some(from_start));
+        admitted.unwrap_or(Arrival::Indeterminate)
+    }
+
+    /// Accounts for a message. The first one of a stream on a connection asks `admit`, so that what only that one needs
+    /// is not looked up for each: `None` turns the stream away (and asks again next time); otherwise whether the
+    /// connection was ready before the stream's first message. If not, numbers before this one are not expected.
+    /// Losses this makes final wait in [`Delivery::losses`].
+    pub fn receive_if(
+        &mut self,
+        conn: u32,
+        stream: u32,
+        seq: u64,
+        phase: usize,
+        admit: impl FnOnce() -> Option<bool>,
+    ) -> Option<Arrival> {
         let key = key(conn, stream);
         let epoch = epoch(&self.epochs, conn);
         let entry = match self.streams.entry(key) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => {
-                let (high, epoch) = if from_start { (0, 0) } else { (seq, epoch) };
+                let (high, epoch) = if admit()? { (0, 0) } else { (seq, epoch) };
                 if seq - high > FURTHEST || seq == u64::MAX {
-                    return Arrival::Indeterminate;
+                    return Some(Arrival::Indeterminate);
                 }
                 slot.insert(Entry {
                     high,
@@ -97,20 +111,20 @@ impl Delivery {
             .and_then(|last| last.checked_sub(seq))
         {
             if back >= WINDOW {
-                return Arrival::Indeterminate;
+                return Some(Arrival::Indeterminate);
             }
             let bit = 1 << back;
             if entry.window & bit != 0 {
-                return Arrival::Duplicated;
+                return Some(Arrival::Duplicated);
             }
             if entry.closed {
-                return Arrival::Indeterminate;
+                return Some(Arrival::Indeterminate);
             }
             entry.window |= bit;
-            return Arrival::Reordered;
+            return Some(Arrival::Reordered);
         }
         if entry.closed || seq - entry.high > FURTHEST || seq == u64::MAX {
-            return Arrival::Indeterminate;
+            return Some(Arrival::Indeterminate);
         }
         let missed = entry.epoch != epoch;
         entry.epoch = epoch;
@@ -118,7 +132,7 @@ impl Delivery {
             // The common case: in order, nothing open.
             entry.high += 1;
             entry.window = entry.window << 1 | 1;
-            return Arrival::New;
+            return Some(Arrival::New);
         }
         let (old, low) = (*entry, (seq + 1).saturating_sub(WINDOW));
         entry.window = shifted(old.window, seq + 1 - old.high) | 1;
@@ -151,7 +165,7 @@ impl Delivery {
         if gaps.is_empty() {
             self.gaps.remove(&key);
         }
-        Arrival::New
+        Some(Arrival::New)
     }
 
     /// The connection, which was ready, is gone: a hole up to its next new message is missed, not lost.
