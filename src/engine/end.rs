@@ -178,6 +178,15 @@ impl Shard {
         }
     }
 
+    /// The run ends before its backoff does: it never came back, which must not be forgotten.
+    pub(super) fn give_up_waiting(&mut self, c: usize) {
+        self.waiting -= 1;
+        self.conns[c].state = State::Over;
+        if self.conns[c].lost_ns > 0 {
+            self.count(c, Counter::GaveUp);
+        }
+    }
+
     /// What was queued and never left: publishes were dropped, and their numbers are free again.
     fn abandon(&mut self, c: usize) {
         let Shard {
@@ -319,13 +328,13 @@ impl Shard {
             match self.conns[c].state {
                 State::Ready => self.close(c, 1000, Intent::Finish, now),
                 State::Opening => {
+                    if self.conns[c].lost_ns > 0 {
+                        self.count(c, Counter::GaveUp);
+                    }
                     self.conns[c].intent = Intent::Finish;
                     self.lost(c, Cause::Closed, now);
                 }
-                State::Waiting => {
-                    self.waiting -= 1;
-                    self.conns[c].state = State::Over;
-                }
+                State::Waiting => self.give_up_waiting(c),
                 State::Closing => {
                     self.conns[c].intent = if self.conns[c].intent == Intent::None {
                         Intent::None

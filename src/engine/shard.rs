@@ -100,6 +100,7 @@ pub struct Shard {
     pub(super) length_ns: u64,
     pub(super) stopped: bool,
     snapshots: u64,
+    reported: bool,
     pub(super) blocked: u32,
     pub(super) opening: u32,
     pub(super) waiting: u32,
@@ -191,6 +192,7 @@ impl Shard {
             started_at: 0,
             stopped: false,
             snapshots: 0,
+            reported: false,
             blocked: 0,
             opening: 0,
             waiting: 0,
@@ -471,7 +473,9 @@ impl Shard {
             return None;
         }
         let now = self.now();
-        (now >= (self.snapshots + 1) * SNAPSHOT_NS).then(|| {
+        // The first one, at the start, is what the first second's CPU time is counted from.
+        let first = !std::mem::replace(&mut self.reported, true);
+        (first || now >= (self.snapshots + 1) * SNAPSHOT_NS).then(|| {
             // After a long stop the missed seconds come as one interval, not as a row of empty ones.
             self.snapshots = now / SNAPSHOT_NS;
             self.snapshot(now, false)

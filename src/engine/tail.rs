@@ -321,8 +321,7 @@ impl Shard {
         }
         for c in 0..self.conns.len() {
             if self.conns[c].state == State::Waiting {
-                self.waiting -= 1;
-                self.conns[c].state = State::Over;
+                self.give_up_waiting(c);
             }
         }
         let now = self.now();
