@@ -1,6 +1,9 @@
 //! One shard in this process against servers whose every byte the test decides: each way an opening can
 //! fail and a connection can end is counted as what it was, and nothing else.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
+#![allow(clippy::disallowed_methods)] // waiting for processes polls
+
 mod bench;
 mod endings;
 mod openings;
