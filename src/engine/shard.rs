@@ -84,6 +84,10 @@ pub struct Shard {
     pub(super) scratch: Vec<u8>,
     pub(super) compose: Vec<u8>,
     pub(super) masks: Masks,
+    #[expect(
+        clippy::vec_box,
+        reason = "boxes move to a connection and back, without an allocation"
+    )]
     pub(super) pool: Vec<Box<Outbox>>,
     /// Connections with frames queued in this turn.
     pub(super) dirty: Vec<u32>,

@@ -390,6 +390,10 @@ pub(super) fn take_pending(work: &mut Work, matches: impl Fn(&Pending) -> bool) 
 }
 
 /// The connection's queue, from the pool if it has none, and the connection on the list to flush.
+#[expect(
+    clippy::vec_box,
+    reason = "boxes move to a connection and back, without an allocation"
+)]
 fn outbox<'a>(
     conn: &'a mut Conn,
     pool: &mut Vec<Box<Outbox>>,
