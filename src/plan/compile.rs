@@ -8,10 +8,14 @@ mod group;
 mod message;
 mod names;
 mod profile;
+mod protocol;
+mod steps;
 mod target;
 mod text;
 mod timeline;
 mod topics;
+mod upgrade;
+mod vars;
 
 use super::needs::{Machine, Needs};
 use super::types::Plan;

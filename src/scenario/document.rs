@@ -11,12 +11,15 @@ use super::{Files, Scenario, schema};
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Largest scenario file, in bytes.
 const LARGEST: usize = 1 << 20;
 /// More problems than these are only counted.
 const PROBLEMS: usize = 200;
+
+/// Made once: it never changes.
+static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(schema);
 
 /// Reads an environment variable.
 pub type Env = Box<dyn Fn(&str) -> Option<String>>;
@@ -173,7 +176,7 @@ fn finish(
         value,
         found: checked,
         mut secrets,
-    } = check::check(&root, &schema());
+    } = check::check(&root, &SCHEMA);
     let gutted = check::lost_names(&checked);
     // A reference that could not be replaced is one mistake, not also a bad value.
     let mut unresolved: Vec<Span> = found.iter().map(|(_, span, _)| *span).collect();

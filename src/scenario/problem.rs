@@ -240,7 +240,9 @@ impl Report {
             out.push_str(&format!("... and {more} more problems\n\n"));
         }
         out.truncate(out.trim_end().len());
-        out.push('\n');
+        if !out.is_empty() {
+            out.push('\n');
+        }
         out
     }
 

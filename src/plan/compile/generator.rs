@@ -94,6 +94,7 @@ pub(super) fn fit(
                 .help(format!("beyond about {usual:.0} the generator is likely to be the limit, which makes a run invalid")),
         );
     }
+    early(plan, problems);
     let usual = USUAL_OPENS * f64::from(machine.cores.max(1));
     for group in plan.groups() {
         let path = format!("clients.{}", group.name);
@@ -123,6 +124,46 @@ pub(super) fn fit(
         }
     }
     needs
+}
+
+/// Warns of what is due while a group is still opening: open-model schedules do not wait for connections.
+fn early(plan: &Plan, problems: &mut Problems) {
+    for group in plan.groups() {
+        let open = group
+            .opening
+            .knots
+            .last()
+            .map_or(Duration::ZERO, |knot| knot.0);
+        let publishes = group
+            .publish
+            .iter()
+            .map(|p| ("publish", group.publish.len(), &p.profile));
+        let requests = group
+            .request
+            .iter()
+            .map(|r| ("request", group.request.len(), &r.profile));
+        for (i, (key, of, profile)) in publishes.enumerate().chain(requests.enumerate()) {
+            let Some(first) = profile.segments.first() else {
+                continue;
+            };
+            // A second is what a group that opens at once may well take.
+            let before = open.saturating_sub(first.start).as_secs_f64();
+            if before > 1.0 {
+                let item = if of == 1 {
+                    String::new()
+                } else {
+                    format!("[{i}]")
+                };
+                problems.add(
+                    Problem::warning(
+                        format!("clients.{}.{key}{item}", group.name),
+                        format!("this begins {before:.1} s before all of the group is to be open"),
+                    )
+                    .help("what is due at a connection that is not open is counted as dropped; see `in`"),
+                );
+            }
+        }
+    }
 }
 
 impl From<&Traffic> for needs::Volume {

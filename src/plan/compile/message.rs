@@ -1,9 +1,9 @@
 //! What is published and asked: payloads, sizes, answers.
 
+use super::Problems;
 use super::group::Context;
 use super::profile::{self, Wanted};
 use super::text::{self, Scope};
-use super::{Problems, target};
 use crate::plan::types::{Builtin, Profile, Publish, Reply, Request, Size, Template};
 use crate::protocol::MIN_PAYLOAD;
 use crate::scenario::model::{self, SizeDistribution, SizeSpec};
@@ -304,53 +304,4 @@ fn within(bytes: u64, path: &str, context: &Context<'_>, problems: &mut Problems
         );
         problems.add(Problem::error(path, message).help("raise `target.max_queue`"));
     }
-}
-
-/// Headers as templates; `target`'s first, those of the group over them.
-pub(super) fn headers(
-    tables: [(&str, &model::Table<String>); 2],
-    scope: Scope<'_>,
-    problems: &mut Problems,
-) -> Vec<(String, Template)> {
-    /// Written by the upgrade itself.
-    const OWN: [&str; 7] = [
-        "host",
-        "connection",
-        "upgrade",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "sec-websocket-protocol",
-        "sec-websocket-extensions",
-    ];
-    let mut headers: Vec<(String, Template)> = Vec::new();
-    for (path, table) in tables {
-        let mut names: Vec<String> = Vec::new();
-        for (name, value) in table {
-            let path = format!("{path}.{name}");
-            let lower = name.to_ascii_lowercase();
-            if !target::is_token(name) {
-                problems.add(Problem::error(&path, "this cannot be a header's name").on_key());
-            } else if OWN.contains(&lower.as_str()) {
-                let mut problem =
-                    Problem::error(&path, "this header is written by the upgrade itself").on_key();
-                if lower == "sec-websocket-protocol" {
-                    problem = problem.help("use `target.subprotocols`");
-                }
-                problems.add(problem);
-            } else if names.contains(&lower) {
-                problems.add(Problem::error(&path, "this header is given twice").on_key());
-            }
-            if value.chars().any(|c| c.is_control() && c != '\t') {
-                problems.add(Problem::error(
-                    &path,
-                    "a header's value cannot hold control characters or line ends",
-                ));
-            }
-            let value = text::template(value, &path, scope, problems);
-            headers.retain(|(n, _)| n.to_ascii_lowercase() != lower);
-            names.push(lower);
-            headers.push((name.clone(), value));
-        }
-    }
-    headers
 }

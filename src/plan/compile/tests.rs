@@ -1663,3 +1663,52 @@ fn the_plan_survives_its_way_to_a_shard() {
     let back: Plan = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(format!("{plan:?}"), format!("{back:?}"));
 }
+
+#[test]
+fn what_is_shipped_compiles_without_a_word() {
+    let compiles = |name: &str, text: &str| {
+        let document = crate::scenario::parse(name, text, None, &Default::default())
+            .unwrap_or_else(|report| panic!("{name}: {report}"));
+        let compiled = compile(document.scenario(), document.files(), &machine());
+        let compiled = compiled.unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        assert_eq!(compiled.warnings, [], "{name}");
+        assert_eq!(compiled.needs.shortages, [], "{name}");
+    };
+    compiles("starter", crate::scenario::STARTER);
+    compiles(
+        "quickstart",
+        include_str!("../../../scenarios/quickstart.yaml"),
+    );
+    compiles("capacity", include_str!("../../../scenarios/capacity.yaml"));
+    compiles(
+        "echo-latency",
+        include_str!("../../../scenarios/echo-latency.yaml"),
+    );
+}
+
+#[test]
+fn publishing_before_the_group_is_open_is_a_warning() {
+    let patch = |publish: &str| {
+        format!(
+            "{{clients: {{pub: {{publish: {publish}}}}}, phases: [{{name: ramp, for: 10s, open: {{pub: linear}}}}, \
+             {{name: steady, for: 10s}}]}}"
+        )
+    };
+    one_problem(
+        Level::Warning,
+        &[(
+            &patch("{}"),
+            "clients.pub.publish",
+            "begins 10.0 s before all of the group is to be open",
+        )],
+    );
+    one_problem(
+        Level::Warning,
+        &[(
+            "{clients: {sub: {request: {rate: 1/s}}}}",
+            "clients.sub.request",
+            "begins 10.0 s before all of the group is to be open",
+        )],
+    );
+    assert_eq!(found(&patch("{in: steady}")), []);
+}
