@@ -3,7 +3,7 @@
 //! Plain and TLS connections live in one flat table, driven by an epoll instance of the shard's own that
 //! runs as one task of a single-threaded runtime. There are no locks, no channels between threads, no
 //! timer per message and no buffer per idle connection; the measurements that led here are in
-//! `ARCHITECTURE.md`. The engine sees a [`Plan`](crate::plan::Plan), never YAML, files or pipes.
+//! `ARCHITECTURE.md`. The engine sees a [`Plan`], never YAML, files or pipes.
 
 mod clock;
 mod conn;

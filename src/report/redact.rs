@@ -77,7 +77,7 @@ impl Redactor {
         text
     }
 
-    /// The outcome without secrets: what is to be handed to [`super::terminal`].
+    /// The outcome without secrets: what is to be handed to [`super::terminal()`].
     pub fn outcome(&self, outcome: &Outcome) -> Outcome {
         let mut new = outcome.clone();
         if self.forms.is_empty() {
