@@ -280,11 +280,7 @@ impl Totals {
             .iter()
             .filter(|s| s.lost.is_none() && !s.finished);
         let reported = waiting
-            .map(|shard| {
-                shard
-                    .before
-                    .map_or(0, |(at_ns, _)| second_of(at_ns).saturating_add(1))
-            })
+            .map(|shard| shard.before.map_or(0, |(at_ns, _)| seconds_over(at_ns)))
             .min();
         while let Some(first) = self.pending.first_entry() {
             let index = *first.key();
@@ -311,8 +307,14 @@ impl Totals {
 
 /// The second a snapshot taken then speaks of: the nearest whole second is its end.
 fn second_of(at_ns: i64) -> u32 {
-    let end = at_ns.saturating_add(SECOND_NS / 2).div_euclid(SECOND_NS);
-    u32::try_from(end.saturating_sub(1).max(0)).unwrap_or(u32::MAX - 1)
+    seconds_over(at_ns).saturating_sub(1)
+}
+
+/// The seconds that are over then: none at the start, when a shard's first snapshot only gives later ones
+/// something to be counted from.
+fn seconds_over(at_ns: i64) -> u32 {
+    let over = at_ns.saturating_add(SECOND_NS / 2).div_euclid(SECOND_NS);
+    u32::try_from(over.max(0)).unwrap_or(u32::MAX)
 }
 
 fn fits<K>(tagged: &[Tagged<K>], known: impl Fn(u8, u16) -> bool) -> bool {

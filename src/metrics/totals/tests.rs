@@ -24,6 +24,20 @@ fn blank(shard: u32, number: u32, at_ns: i64) -> Snapshot {
 }
 
 #[test]
+fn a_snapshot_at_the_start_is_no_second_of_its_own() {
+    let mut totals = Totals::new(1, 1, 1);
+    totals.absorb(blank(0, 0, 0)).unwrap();
+    assert!(totals.timeline().is_empty(), "the first second is not over");
+    for number in 1..=3 {
+        totals
+            .absorb(blank(0, number, i64::from(number) * SECOND + 300_000))
+            .unwrap();
+    }
+    let seconds: Vec<_> = totals.timeline().iter().map(|s| s.index).collect();
+    assert_eq!(seconds, [0, 1, 2]);
+}
+
+#[test]
 fn sums_are_by_phase_and_group_and_by_shard() {
     let mut totals = Totals::new(2, 2, 2);
     for shard in 0..2 {
