@@ -35,14 +35,15 @@ pub struct Facts<'a> {
 pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let Facts { plan, gates, .. } = facts;
     let totals = &course.totals;
-    let validity = validity(plan, course, facts.against);
     let phases = phases(plan, course);
+    let mut against = facts.against;
+    // Trouble that nobody had proves nothing about how it is borne.
+    against.extend(untouched(&phases));
+    let validity = validity(plan, course, against);
     let gates: Vec<GateReport> = gates
         .iter()
         .map(|gate| judge(gate, totals, &phases, plan, validity.state))
         .collect();
-    let mut warnings = facts.warnings;
-    warnings.extend(untouched(&phases));
     let opened = totals.count(Counter::Opened, None, None);
     let exit = exit(
         opened > 0,
@@ -102,7 +103,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .samples()
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
             .collect(),
-        warnings,
+        warnings: facts.warnings,
     }
 }
 
@@ -255,7 +256,7 @@ fn untouched(phases: &[PhaseReport]) -> Vec<String> {
         .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
         .map(|(phase, fault)| {
             format!(
-                "the fault `{}` in {} touched no connection: none was open",
+                "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
                 fault.label, phase.name
             )
         })

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::report::{GateReport, GateStatus, ValidityState};
 
-/// The exit code. What makes the rest meaningless comes first: nothing ran, then interrupted, then not
+/// The exit code. What makes the rest meaningless comes first: interrupted, then nothing ran, then not
 /// to be believed, then a gate that failed on evidence, then one without evidence.
 pub fn exit(
     opened: bool,
@@ -12,10 +12,10 @@ pub fn exit(
     gates: &[GateReport],
 ) -> Exit {
     let any = |status| gates.iter().any(|gate| gate.status == status);
-    if !opened {
-        Exit::NothingRan
-    } else if interrupted {
+    if interrupted {
         Exit::Interrupted
+    } else if !opened {
+        Exit::NothingRan
     } else if validity == ValidityState::Invalid {
         Exit::RunInvalid
     } else if any(GateStatus::Failed) {
@@ -57,7 +57,7 @@ mod tests {
             (true, false, Invalid, &[], Exit::RunInvalid),
             (true, true, Invalid, &[Failed], Exit::Interrupted),
             (true, true, Valid, &[], Exit::Interrupted),
-            (false, true, Invalid, &[Failed], Exit::NothingRan),
+            (false, true, Invalid, &[Failed], Exit::Interrupted),
             (false, false, Valid, &[], Exit::NothingRan),
         ];
         for (opened, interrupted, validity, statuses, expected) in table {
