@@ -169,3 +169,15 @@ fn the_generator_that_cannot_keep_its_schedule_is_106() {
     );
     assert_ne!(summary.text("/gates/0/status"), "passed");
 }
+
+#[test]
+fn a_fault_that_touched_nobody_makes_the_run_invalid() {
+    let scenario = "name: nobody\ntarget: { embedded: {} }\nclients:\n  subs: { count: 3, subscribe: [a] }\n  \
+                    pubs: { count: 2, publish: { topic: a, rate: 20/s } }\nphases:\n  \
+                    - { name: one, for: 1s, faults: [ { burst: { clients: pubs, rate: 2x } } ] }\n  \
+                    - { name: two, for: 1s, open: { pubs: all_at_once } }\ngates: ['lost == 0']\n";
+    let summary = Lab::new(scenario).run(&[]).expect(106).summary();
+    assert_eq!(summary.at("/phases/0/faults/0/touched"), 0);
+    assert!(summary.reasons().contains("touched no connection"));
+    assert_ne!(summary.text("/gates/0/status"), "passed");
+}

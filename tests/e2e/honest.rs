@@ -34,13 +34,16 @@ fn freeze(pid: i32, time: Duration) -> Duration {
 }
 
 /// Sends follow the schedule whatever the target does: one that is frozen for S seconds of T shows in
-/// the quantiles as x_q = S − (1 − q)·T. A generator that waits for the target before it sends again has
-/// next to no samples of the freeze. (That latency is counted from the intended time is what the
+/// the quantiles as x_q = S − (1 − q)·T, of deliveries and of requests. A closed loop, which waits for the
+/// answer before it asks again, has next to no samples of the freeze. (That latency is counted from the intended time is what the
 /// blocked shard below shows: here the generator is on time, so both times are the same.)
 #[test]
 fn a_frozen_target_shows_in_the_quantiles_by_the_formula() {
     let seconds = 10;
-    let lab = Lab::new(&scenario(seconds, "{ shards: 2, max_lag: 2s }"));
+    let asking =
+        "clients:\n  askers: { count: 1, request: { rate: 500/s, in: steady, timeout: 10s } }\n";
+    let lab =
+        Lab::new(&scenario(seconds, "{ shards: 2, max_lag: 2s }").replace("clients:\n", asking));
     let mut run = lab.start(&[]);
     run.wait_for_phase("steady");
     let gateway = run.gateway();
@@ -49,9 +52,14 @@ fn a_frozen_target_shows_in_the_quantiles_by_the_formula() {
     let done = run.wait();
     let summary = done.expect(0).summary();
     let total = f64::from(seconds) * 1e3;
-    for (name, quantile) in [("p99", 0.99), ("p999", 0.999)] {
+    for (name, quantile) in [
+        ("latency/p99", 0.99),
+        ("latency/p999", 0.999),
+        ("rtt/p99", 0.99),
+        ("rtt/p999", 0.999),
+    ] {
         let expected = frozen - (1.0 - quantile) * total;
-        let measured = summary.number(&format!("/timers_by_phase/steady/latency/{name}"));
+        let measured = summary.number(&format!("/timers_by_phase/steady/{name}"));
         let error = (measured - expected).abs() / expected;
         assert!(
             error < 0.10,
@@ -62,6 +70,7 @@ fn a_frozen_target_shows_in_the_quantiles_by_the_formula() {
     assert_eq!(summary.count("lost"), 0);
     assert_eq!(summary.count("received"), summary.count("sent"));
     assert_eq!(summary.count("sent"), 500 * u64::from(seconds));
+    assert_eq!(summary.count("replies"), 500 * u64::from(seconds));
 }
 
 /// The generator is judged too: its own lateness is in the lag and in the response time, not in the
