@@ -204,3 +204,19 @@ pub struct Pending {
     /// Which of the group's requests.
     pub ordinal: u8,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The budget is 256 bytes of user memory an idle connection, its timers (16 bytes each) and its
+    /// accounts (32 bytes a stream) included.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(
+            size_of::<Conn>() <= 160,
+            "{} bytes a connection",
+            size_of::<Conn>()
+        );
+    }
+}

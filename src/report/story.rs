@@ -149,11 +149,12 @@ fn handshake(outcome: &Outcome) -> Option<Line> {
     }
     if let Some(open) = outcome.timers.get("open").filter(|timer| timer.count > 0) {
         parts.push(format!("total p99 {}", millis(open.p99)));
-        // Said only where one phase was clearly worse than the whole.
+        // Said only where one phase was clearly worse than the whole, on values enough for a p99.
         let phases = outcome
             .timers_by_phase
             .iter()
-            .filter_map(|(name, timers)| Some((name, timers.get("open")?)));
+            .filter_map(|(name, timers)| Some((name, timers.get("open")?)))
+            .filter(|(_, timer)| timer.count >= 1000);
         let worst = phases.max_by(|a, b| a.1.p99.total_cmp(&b.1.p99));
         if let Some((name, timer)) = worst.filter(|(_, timer)| timer.p99 > 1.5 * open.p99) {
             parts.push(format!("in {name} p99 {}", millis(timer.p99)));

@@ -35,8 +35,8 @@ impl Display {
             Form::Quiet
         } else if io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            // The template is a constant, so a mistake in it shows in every test on a terminal.
-            if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg}") {
+            // Two lines, so that 80 columns show all of it.
+            if let Ok(style) = ProgressStyle::with_template("{bar:40} {prefix}\n{wide_msg}") {
                 bar.set_style(style);
             }
             Form::Bar(bar)
@@ -61,14 +61,14 @@ impl Progress for Display {
             Form::Bar(bar) => {
                 bar.set_length(plan.length().as_millis() as u64);
                 bar.set_position(elapsed.min(plan.length()).as_millis() as u64);
-                bar.set_message(self.redact.text(&line(plan, elapsed, totals)));
+                let (head, figures) = line(plan, elapsed, totals);
+                bar.set_prefix(self.redact.text(&head));
+                bar.set_message(self.redact.text(&figures));
             }
             Form::Lines => {
-                let _ = writeln!(
-                    io::stderr(),
-                    "{}",
-                    self.redact.text(&line(plan, elapsed, totals))
-                );
+                let (head, figures) = line(plan, elapsed, totals);
+                let text = format!("{head}  {figures}");
+                let _ = writeln!(io::stderr(), "{}", self.redact.text(&text));
             }
         }
     }
@@ -84,8 +84,8 @@ impl Progress for Display {
     }
 }
 
-/// A second in a line: time, phase, open connections, rates, p99, errors so far.
-fn line(plan: &Plan, elapsed: Duration, totals: &Totals) -> String {
+/// A second in a line, in two parts: time and phase; open connections, rates, p99, errors so far.
+fn line(plan: &Plan, elapsed: Duration, totals: &Totals) -> (String, String) {
     let phase = match plan.phases().get(plan.phase_at(elapsed.as_nanos() as u64)) {
         _ if elapsed >= plan.length() => "closing",
         Some(phase) => phase.name.as_str(),
@@ -94,7 +94,7 @@ fn line(plan: &Plan, elapsed: Duration, totals: &Totals) -> String {
     let errors = totals.failures(None, None, None) + totals.count(Counter::Errors, None, None);
     let head = format!("{:>4}s  {phase:<10}", elapsed.as_secs());
     let Some(second) = totals.timeline().last() else {
-        return format!("{head}  waiting for the first second");
+        return (head, "waiting for the first second".into());
     };
     let sent = second.count(Counter::Sent) + second.count(Counter::Requests);
     let received =
@@ -103,10 +103,11 @@ fn line(plan: &Plan, elapsed: Duration, totals: &Totals) -> String {
         Some(response) => format!("{:.1} ms", response.p99 as f64 / 1e3),
         None => "–".into(),
     };
-    format!(
-        "{head}  open {:>6}  sent {:>6}/s  received {:>7}/s  p99 {p99:>9}  errors {errors}",
+    let figures = format!(
+        "open {:>6}  sent {:>6}/s  received {:>7}/s  p99 {p99:>9}  errors {errors}",
         second.open.iter().sum::<u64>(),
         sent,
         received.iter().sum::<u64>(),
-    )
+    );
+    (head, figures)
 }
