@@ -1,6 +1,7 @@
 //! The TLS side of `wss`: one client configuration for all of a shard's connections.
 
 use super::config::TlsConfig;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -46,7 +47,7 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// The configuration for all connections: TLS 1.2 and 1.3, `http/1.1` by ALPN, sessions resumed.
+/// The configuration for all connections: TLS 1.2 and 1.3, `http/1.1` by ALPN, no session resumed.
 ///
 /// Reads the system's certificates when the configuration names no CA.
 ///
@@ -73,6 +74,9 @@ pub fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> 
     };
     // WebSocket over HTTP/2 is another protocol; servers that prefer h2 must know that it is not spoken.
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Connections stand for clients apart, which share no tickets: resuming one's session for another would
+    // spare the target most of what its handshakes cost, in a reconnect storm above all.
+    client.resumption = Resumption::disabled();
     Ok(Arc::new(client))
 }
 

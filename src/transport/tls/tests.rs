@@ -1,7 +1,7 @@
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 
 /// A CA and the PEM of what it signed.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -60,7 +60,15 @@ fn shake(
     server: Arc<ServerConfig>,
 ) -> Result<ClientConnection, rustls::Error> {
     let name = server_name(config, host).unwrap();
-    let mut client = ClientConnection::new(client_config(config).unwrap(), name)?;
+    meet(client_config(config).unwrap(), name, server)
+}
+
+fn meet(
+    client: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    server: Arc<ServerConfig>,
+) -> Result<ClientConnection, rustls::Error> {
+    let mut client = ClientConnection::new(client, name)?;
     let mut server = ServerConnection::new(server)?;
     for _ in 0..8 {
         let mut wire = Vec::new();
@@ -107,6 +115,22 @@ fn the_configured_name_counts() {
         server_name(&TlsConfig::default(), "not a name"),
         Err(TlsError::Name(_))
     ));
+}
+
+#[test]
+fn every_connection_pays_for_a_whole_handshake() {
+    let ours = Authority::new();
+    let config = TlsConfig {
+        ca: Some(ours.pem()),
+        ..TlsConfig::default()
+    };
+    let server = ours.server("localhost", false);
+    let client = client_config(&config).unwrap();
+    let name = server_name(&config, "localhost").unwrap();
+    for _ in 0..3 {
+        let met = meet(client.clone(), name.clone(), server.clone()).unwrap();
+        assert_eq!(met.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }
 
 #[test]
