@@ -243,7 +243,9 @@ fn folder_name(outcome: &Outcome) -> String {
 /// [`read`] from. Returns them.
 ///
 /// # Errors
-/// The first file that could not be written; all are as they were then.
+/// The first file that could not be written. All are written beside before any is put in place, so a full disk
+/// leaves them as they were; each is replaced whole, but where the system fails between two of the four, the
+/// first are new and the rest old. Rendering again mends that.
 pub fn refresh(
     folder: &Path,
     bundle: &Bundle,
@@ -252,6 +254,13 @@ pub fn refresh(
     let ready = ready(folder, bundle, redact)?;
     let partial = folder.join(format!(".refresh.{}.partial", std::process::id()));
     let at = |path: PathBuf| move |cause| WriteError { path, cause };
+    // What an earlier one of the same number left when it was killed; in a container the number is always the same.
+    match fs::remove_dir_all(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(at(partial.clone())(error));
+        }
+        _ => {}
+    }
     fs::create_dir(&partial).map_err(at(folder.to_owned()))?;
     let _debris = Debris {
         partial: &partial,
@@ -343,6 +352,10 @@ mod tests {
         // What is rendered from it again is the same, byte for byte.
         let before: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
         fs::write(&files[0], "spoiled").unwrap();
+        // Left by one that was killed.
+        let debris = folder.join(format!(".refresh.{}.partial", std::process::id()));
+        fs::create_dir(&debris).unwrap();
+        fs::write(debris.join("report.html"), "half").unwrap();
         assert_eq!(
             refresh(folder, &again, &Redactor::default()).unwrap(),
             files[..4]
