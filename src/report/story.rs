@@ -12,6 +12,8 @@ pub(super) struct Line {
     pub(super) label: String,
     /// Joined by ` · ` where there is room.
     pub(super) parts: Vec<String>,
+    /// Of one phase, of which there may be many.
+    pub(super) of_phase: bool,
 }
 
 /// What the run was: seed, length, clients, shards.
@@ -65,6 +67,7 @@ fn line(label: &str, parts: impl IntoIterator<Item = String>) -> Line {
     Line {
         label: label.into(),
         parts: parts.into_iter().collect(),
+        of_phase: false,
     }
 }
 
@@ -262,7 +265,10 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
             parts.push(format!("{} never came back", count(n("gave_up"))));
         }
         if !parts.is_empty() {
-            lines.push(line(&phase.name, parts));
+            lines.push(Line {
+                of_phase: true,
+                ..line(&phase.name, parts)
+            });
         }
     }
     lines

@@ -14,6 +14,9 @@ const HEIGHT: usize = 24;
 /// Gates shown even where the rest leaves no room.
 const FEWEST_GATES: usize = 4;
 
+/// Reasons against the run shown before the rest is only counted.
+const REASONS: usize = 3;
+
 /// How the summary may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -62,8 +65,8 @@ pub fn terminal(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut lines = vec![headline(outcome, look), String::new()];
-    let mut rest = Vec::new();
-    for reason in &outcome.validity.reasons {
+    let mut notes = Vec::new();
+    for reason in outcome.validity.reasons.iter().take(REASONS) {
         let style = if outcome.validity.state == ValidityState::Invalid {
             RED
         } else {
@@ -77,9 +80,9 @@ pub fn terminal(
             &mut lines,
         );
     }
-    for line in story::lines(outcome) {
-        let parts: Vec<String> = line.parts.iter().map(|part| clean(part)).collect();
-        paragraph(&clean(&line.label), &parts, DIM, look, &mut rest);
+    let more = outcome.validity.reasons.len().saturating_sub(REASONS);
+    if more > 0 {
+        lines.push(format!("{:LABEL$}… {more} more in the report", ""));
     }
     for warning in outcome.warnings.iter().take(2) {
         paragraph(
@@ -87,9 +90,13 @@ pub fn terminal(
             &[fit(&clean(warning), look.width - LABEL)],
             DIM,
             look,
-            &mut rest,
+            &mut notes,
         );
     }
+    let gates_at_least = outcome.gates.len().clamp(1, FEWEST_GATES);
+    let taken = lines.len() + gates_at_least + notes.len() + 1;
+    let mut rest = story(outcome, HEIGHT.saturating_sub(taken), look);
+    rest.extend(notes);
     let room = HEIGHT
         .saturating_sub(lines.len() + rest.len() + 1)
         .max(FEWEST_GATES);
@@ -100,6 +107,48 @@ pub fn terminal(
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// The story's lines in so many rows where they fit: of very many phases only the first are shown.
+fn story(outcome: &Outcome, room: usize, look: &Look) -> Vec<String> {
+    let drawn = story::lines(outcome).into_iter().map(|line| {
+        let parts: Vec<String> = line.parts.iter().map(|part| clean(part)).collect();
+        let mut rows = Vec::new();
+        paragraph(&clean(&line.label), &parts, DIM, look, &mut rows);
+        (line.of_phase, rows)
+    });
+    let drawn: Vec<(bool, Vec<String>)> = drawn.collect();
+    let rows = |of_phase| {
+        let those = drawn.iter().filter(|(phase, _)| *phase == of_phase);
+        those.map(|(_, rows)| rows.len()).sum::<usize>()
+    };
+    let mut left = room.saturating_sub(rows(false));
+    if rows(true) > left {
+        // One row says how many are left out.
+        left = left.saturating_sub(1);
+    }
+    let mut lines = Vec::new();
+    let mut hidden = 0;
+    let mut at = 0;
+    for (of_phase, rows) in drawn {
+        if of_phase && (hidden > 0 || rows.len() > left) {
+            hidden += 1;
+            continue;
+        }
+        if of_phase {
+            left -= rows.len();
+        }
+        lines.extend(rows);
+        if hidden == 0 {
+            at = lines.len();
+        }
+    }
+    if hidden > 0 {
+        let phases = if hidden == 1 { "phase" } else { "phases" };
+        let more = format!("{:LABEL$}… {hidden} more {phases} in the report", "");
+        lines.insert(at, more);
+    }
+    lines
 }
 
 impl ValidityState {

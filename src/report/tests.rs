@@ -289,6 +289,44 @@ fn many_gates_are_shortened_to_those_that_did_not_hold() {
 }
 
 #[test]
+fn many_phases_and_reasons_still_fit_a_screen() {
+    let mut outcome = fixture::bundle().outcome;
+    let storm = outcome
+        .phases
+        .iter()
+        .find(|p| !p.faults.is_empty())
+        .unwrap();
+    outcome.phases = (0..40)
+        .map(|i| PhaseReport {
+            name: format!("storm{i}"),
+            ..storm.clone()
+        })
+        .collect();
+    outcome.validity = Validity {
+        state: ValidityState::Invalid,
+        reasons: (0..200).map(|i| format!("shard {i} is lost")).collect(),
+    };
+    let look = Look {
+        colour: false,
+        width: 100,
+    };
+    let text = summary(&outcome, look);
+    assert!(text.lines().count() <= 24, "{text}");
+    for word in [
+        "shard 0 is lost",
+        "197 more in the report",
+        "more phases in the report",
+        "generator",
+        "exit 99",
+    ] {
+        assert!(text.contains(word), "no {word}:\n{text}");
+    }
+    // None is left out where there is room.
+    let text = summary(&fixture::bundle().outcome, look);
+    assert!(!text.contains("more phase"), "{text}");
+}
+
+#[test]
 fn a_run_without_anything_renders_too() {
     let mut outcome = fixture::bundle().outcome;
     for map in [&mut outcome.counts, &mut outcome.failures] {
