@@ -3,6 +3,7 @@
 use super::{Color, Source, output};
 use crate::exit::Exit;
 use crate::plan;
+use crate::report::Redactor;
 use crate::run;
 use clap::Args;
 
@@ -17,7 +18,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Passed when the scenario is valid, whatever the machine lacks.
+    /// Passed when the scenario is valid and this machine can carry it out.
     pub(super) fn execute(self) -> Exit {
         match run::prepare(&self.source.file, &self.source.options()) {
             Ok((document, compiled)) => {
@@ -25,7 +26,16 @@ impl Check {
                     let warnings = document.report(compiled.warnings.clone());
                     output::complain_verbatim(&warnings.render(self.color.on_stderr()));
                 }
-                output::print(&plan::describe(&compiled))
+                // A name may come out of the environment like any other text.
+                let redact = Redactor::new(document.secrets());
+                let printed = output::print(&redact.text(&plan::describe(&compiled)));
+                match run::refusal(&compiled) {
+                    Some(why) => {
+                        output::complain(&why);
+                        Exit::ScenarioInvalid
+                    }
+                    None => printed,
+                }
             }
             Err(problems) => {
                 output::complain_verbatim(&problems.render(self.color.on_stderr()));

@@ -73,16 +73,21 @@ impl Gateway {
             .spawn()
             .map_err(EmbeddedError::Os)?;
         let order = json!({ "config": config(embedded), "self_signed": embedded.tls });
-        // Standard input stays open: its end tells the gateway that we are gone.
-        if let Some(stdin) = &mut child.stdin {
-            // A gateway that is gone already explains itself below.
-            let _ = stdin.write_all(format!("{order}\n").as_bytes()).await;
-        }
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            let mut first = BufReader::new(stdout.take(64 << 10));
-            let _ = timeout(START, first.read_line(&mut line)).await;
-        }
+        let stdout = child.stdout.take();
+        let conversation = async {
+            // Standard input stays open: its end tells the gateway that we are gone.
+            if let Some(stdin) = &mut child.stdin {
+                // A gateway that is gone already explains itself below.
+                let _ = stdin.write_all(format!("{order}\n").as_bytes()).await;
+            }
+            if let Some(stdout) = stdout {
+                let mut first = BufReader::new(stdout.take(64 << 10));
+                let _ = first.read_line(&mut line).await;
+            }
+        };
+        // One that takes in nothing is as silent as one that says nothing.
+        let _ = timeout(START, conversation).await;
         match serde_json::from_str::<Answer>(&line) {
             Ok(Answer { listen, ca }) => {
                 // Read on, so that it never blocks on a full pipe.

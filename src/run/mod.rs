@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::fabric::local::Local;
 use crate::plan::{self, Compiled, Plan};
 use crate::report::{self, Bundle, Look, Redactor};
-use crate::scenario::{self, Document, Level, Problem};
+use crate::scenario::{self, Document, Problem};
 use drive::Course;
 use embedded::Gateway;
 use progress::{Display, Progress};
@@ -63,6 +63,10 @@ pub fn run(order: &Order) -> Exit {
     };
     let redact = Redactor::new(document.secrets());
     warn(&document, &compiled, order.styled);
+    if let Some(why) = refusal(&compiled) {
+        say(&format!("squall: {why}\n"));
+        return Exit::ScenarioInvalid;
+    }
     // Better to hear of it now than after the run.
     if let Err(error) = writable(&order.out) {
         say(&format!(
@@ -134,13 +138,17 @@ pub fn run(order: &Order) -> Exit {
 /// Loads and compiles a scenario against this machine.
 ///
 /// # Errors
-/// All that is wrong with it, each at its place.
+/// All that is wrong with it, each at its place, whichever stage finds it.
 pub fn prepare(
     file: &Path,
     options: &scenario::Options,
 ) -> Result<(Document, Compiled), scenario::Report> {
-    let document = scenario::load(file, options)?;
-    match plan::compile(document.scenario(), document.files(), &machine::read()) {
+    let machine = machine::read();
+    let compile =
+        |document: &Document| plan::compile(document.scenario(), document.files(), &machine);
+    let document = scenario::load(file, options)
+        .map_err(|report| report.also(|rest| compile(rest).err().unwrap_or_default()))?;
+    match compile(&document) {
         Ok(compiled) => Ok((document, compiled)),
         Err(problems) => Err(document.report(problems)),
     }
@@ -151,24 +159,28 @@ fn warn(document: &Document, compiled: &Compiled, styled: bool) {
     if !compiled.warnings.is_empty() {
         say(&document.report(compiled.warnings.clone()).render(styled));
     }
-    for shortage in &compiled.needs.shortages {
-        let plan::Shortage {
-            what,
-            has,
-            needs,
-            command,
-            ..
-        } = shortage;
-        say(&format!(
-            "squall: warning: {what}: {has} of {needs}; {command}\n"
-        ));
+    for shortage in compiled.needs.shortages.iter().filter(|s| !s.fatal) {
+        say(&format!("squall: warning: rather few {shortage}\n"));
     }
 }
 
+/// Why this machine cannot carry the plan out, and the commands that change it; `None` when it can. A run
+/// begun all the same would die half-way.
+pub fn refusal(compiled: &Compiled) -> Option<String> {
+    let fatal = compiled.needs.shortages.iter().filter(|s| s.fatal);
+    let fatal: Vec<String> = fatal.map(|s| format!("too few {s}")).collect();
+    (!fatal.is_empty()).then(|| {
+        format!(
+            "this machine cannot run the scenario:\n  {}",
+            fatal.join("\n  ")
+        )
+    })
+}
+
 fn worded(problem: &Problem) -> String {
-    match (&problem.level, problem.path.as_str()) {
-        (Level::Warning | Level::Error, "") => problem.message.clone(),
-        (_, path) => format!("{path}: {}", problem.message),
+    match problem.path.as_str() {
+        "" => problem.message.clone(),
+        path => format!("{path}: {}", problem.message),
     }
 }
 

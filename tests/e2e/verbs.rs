@@ -134,3 +134,81 @@ fn the_gateway_says_where_it_listens_and_ends_on_sigterm() {
     crate::harness::send(child.id().cast_signed(), nix::sys::signal::Signal::SIGTERM);
     assert_eq!(child.wait().expect("ends").code(), Some(0));
 }
+
+/// What the language, the plan and the gates' grammar each find comes in one go.
+#[test]
+fn all_mistakes_of_a_file_come_at_once() {
+    let lab = Lab::new(
+        "
+name: mistakes
+target: { embedded: {} }
+clients:
+  all: { cuont: 3, count: 2, subscribe: [t], publish: { topic: t, rate: 50/s, in: nowhere } }
+phases: [ { name: only, for: 1s } ]
+gates: [ 'latncy p99 < 1s', 'lost == 0 in never' ]
+",
+    );
+    for verb in ["check", "run"] {
+        let output = squall()
+            .current_dir(lab.path())
+            .args([verb, "scenario.yaml"])
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(104), "{text}");
+        for word in ["cuont", "nowhere", "latncy", "never"] {
+            assert!(text.contains(word), "{verb} does not name {word}: {text}");
+        }
+    }
+}
+
+/// A plan that this machine cannot hold is refused with the command that helps, before anything starts.
+#[test]
+fn a_machine_too_small_is_refused_before_the_run() {
+    let lab = Lab::new(
+        "
+name: large
+target: { embedded: {} }
+clients: { all: { count: 900, subscribe: [t] } }
+phases: [ { name: only, for: 1s } ]
+generator: { shards: 1 }
+",
+    );
+    for verb in ["check", "run"] {
+        let script = format!(
+            "ulimit -n 300 && exec {} {verb} scenario.yaml",
+            env!("CARGO_BIN_EXE_squall")
+        );
+        let output = std::process::Command::new("sh")
+            .current_dir(lab.path())
+            .args(["-c", &script])
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(104), "{verb}: {text}");
+        assert!(text.contains("ulimit -n 1100"), "{verb}: {text}");
+    }
+    assert!(!lab.path().join("reports").exists(), "nothing ran");
+}
+
+#[test]
+fn a_secret_in_a_name_is_not_printed_with_the_plan() {
+    let lab = Lab::new(
+        "
+name: '${env:SQUALL_CANARY}'
+target: { embedded: {} }
+clients: { all: { count: 2 } }
+phases: [ { name: '${env:SQUALL_CANARY}', for: 1s } ]
+",
+    );
+    let output = squall()
+        .current_dir(lab.path())
+        .args(["check", "scenario.yaml"])
+        .env("SQUALL_CANARY", "canary-77")
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    for text in [output.stdout, output.stderr] {
+        assert!(!String::from_utf8_lossy(&text).contains("canary-77"));
+    }
+}

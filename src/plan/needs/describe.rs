@@ -1,8 +1,8 @@
 //! The plan in words, for `squall check`.
 
-use super::Needs;
+use super::{Needs, Shortage};
 use crate::plan::compile::Compiled;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// What will run and what it takes, in short aligned lines, with the command for whatever is too low.
 pub fn describe(compiled: &Compiled) -> String {
@@ -83,28 +83,34 @@ pub fn describe(compiled: &Compiled) -> String {
     );
     for shortage in &needs.shortages {
         let _ = writeln!(out);
-        let amount = |n: u64| {
-            if shortage.what.starts_with("bytes") {
-                bytes(n)
-            } else {
-                whole(n)
-            }
-        };
         let kind = if shortage.fatal {
             "too few"
         } else {
             "rather few"
         };
-        let text = format!(
-            "{}: {} of {}",
-            shortage.what,
-            amount(shortage.has),
-            amount(shortage.needs)
-        );
-        row(&mut out, kind, &text);
+        row(&mut out, kind, &amounts(shortage));
         row(&mut out, "", &shortage.command);
     }
     out
+}
+
+impl fmt::Display for Shortage {
+    /// What, how much of how much, and the command: `descriptors per shard: 256 of 1,200; ulimit -n 1200`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", amounts(self), self.command)
+    }
+}
+
+fn amounts(shortage: &Shortage) -> String {
+    let amount = |n: u64| {
+        if shortage.what.starts_with("bytes") {
+            bytes(n)
+        } else {
+            whole(n)
+        }
+    };
+    let (has, needs) = (amount(shortage.has), amount(shortage.needs));
+    format!("{}: {has} of {needs}", shortage.what)
 }
 
 fn row(out: &mut String, label: &str, text: &str) {
