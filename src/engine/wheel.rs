@@ -32,7 +32,7 @@ pub enum Due {
 pub struct Timer {
     /// Index of the connection in the shard.
     pub conn: u32,
-    /// The connection's generation when it was set, cut to 24 bits.
+    /// The connection's generation when it was set.
     pub generation: u32,
     /// Why.
     pub due: Due,
@@ -67,7 +67,9 @@ impl Wheel {
 
     /// Sets a timer for `at_ns`, rounded up to the next tick (and at least the one after the last fired).
     pub fn set(&mut self, at_ns: u64, timer: Timer) {
-        let tick = (at_ns.div_ceil(TICK_NS) as u32).max(self.done + 1);
+        // What is beyond the last tick (198 days) is due there, not at once.
+        let tick = at_ns.div_ceil(TICK_NS).min(u64::from(u32::MAX)) as u32;
+        let tick = tick.max(self.done + 1);
         let slot = tick as usize % SLOTS;
         self.slots[slot].push(Entry {
             tick,
@@ -101,7 +103,7 @@ impl Wheel {
         None
     }
 
-    /// Moves every timer due at `now_ns` into `fired`, oldest tick first.
+    /// Moves every timer due at `now_ns` into `fired`, oldest tick first unless that is a whole round later.
     pub fn fire(&mut self, now_ns: u64, fired: &mut Vec<Timer>) {
         let now = (now_ns / TICK_NS) as u32;
         if now <= self.done {
