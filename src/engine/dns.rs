@@ -107,6 +107,11 @@ impl Resolver {
         self.receiver.recv().await
     }
 
+    /// A lookup that has ended, if there is one: for a shard too busy to wait.
+    pub fn try_next(&mut self) -> Option<Looked> {
+        self.receiver.try_recv().ok()
+    }
+
     /// Keeps an answer.
     pub fn keep(&mut self, looked: Looked) -> Answer {
         let entry = &mut self.entries[looked.endpoint];

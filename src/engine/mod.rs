@@ -139,11 +139,14 @@ pub async fn run(
         }
         shard.arm()?;
         if more {
-            // A busy shard still hears: orders first, then the other tasks of this thread.
+            // A busy shard still hears: orders first, then lookups, then the other tasks of this thread.
             match control.try_recv() {
                 Ok(order) => obey(&mut shard, order)?,
                 Err(tokio::sync::mpsc::error::TryRecvError::Empty) => {}
                 Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => return Ok(()),
+            }
+            if let Some(looked) = shard.resolver.try_next() {
+                shard.looked_up(looked);
             }
             tokio::task::yield_now().await;
             continue;
