@@ -2,7 +2,7 @@
 //! heartbeats that declare a peer dead, and the end of the run.
 
 use super::conn::{Intent, State};
-use super::outbox::Written;
+use super::outbox::{Written, recycle};
 use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
 use super::wheel::Due;
@@ -222,7 +222,7 @@ impl Shard {
                 }
                 Written::Control => {}
             });
-            pool.push(outbox);
+            recycle(pool, outbox);
         }
         if let Some(work) = &mut conn.work {
             for pending in work.pending.drain(..) {

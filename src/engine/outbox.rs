@@ -26,6 +26,23 @@ pub enum Written {
     },
 }
 
+/// Queues kept for reuse.
+const POOL: usize = 1024;
+/// Capacity a queue keeps for reuse, bytes: one that was blocked may have grown to the largest allowed.
+const KEPT: usize = 64 * 1024;
+
+/// Keeps an empty queue for whoever needs one next.
+#[expect(
+    clippy::vec_box,
+    reason = "boxes move to a connection and back, without an allocation"
+)]
+pub fn recycle(pool: &mut Vec<Box<Outbox>>, mut outbox: Box<Outbox>) {
+    if pool.len() < POOL {
+        outbox.bytes.shrink_to(KEPT);
+        pool.push(outbox);
+    }
+}
+
 struct Frame {
     end: usize,
     what: Written,

@@ -2,7 +2,7 @@
 
 use super::conn::{Conn, Pending, Piece, Publishing, State, Work};
 use super::end::Cause;
-use super::outbox::{Outbox, Written};
+use super::outbox::{Outbox, Written, recycle};
 use super::shard::{Group, Shard};
 use crate::metrics::{Counter, Timer};
 use crate::plan::{self, Builtin, Part, Plan, Purpose};
@@ -11,9 +11,6 @@ use crate::transport::ws;
 
 /// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
-
-/// Queues kept for reuse.
-const POOL: usize = 1024;
 
 /// Appends `size` bytes of payload: head, stamp, filler. The stamp always fits.
 fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
@@ -347,10 +344,8 @@ impl Shard {
                     conn.blocked = false;
                     *blocked -= 1;
                 }
-                if let Some(outbox) = conn.outbox.take()
-                    && pool.len() < POOL
-                {
-                    pool.push(outbox);
+                if let Some(outbox) = conn.outbox.take() {
+                    recycle(pool, outbox);
                 }
             }
             Ok(false) => {
