@@ -60,6 +60,8 @@ pub struct Conn {
     pub ping_ns: u64,
     /// Its queue did not fit the socket.
     pub blocked: bool,
+    /// Its socket may still hold bytes: it is on the shard's list to be read again.
+    pub unread: bool,
     /// What it subscribed to.
     pub topics: Topics,
     /// Frame decoding, and what is incomplete of it.
@@ -92,6 +94,7 @@ impl Conn {
             lost_ns: 0,
             ping_ns: 0,
             blocked: false,
+            unread: false,
             topics: Topics::None,
             inbound: ws::Inbound::default(),
             opening: None,

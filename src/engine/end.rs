@@ -120,6 +120,7 @@ impl Shard {
             conn.blocked = false;
             self.blocked -= 1;
         }
+        conn.unread = false;
         let was_ready = conn.ready_ns > 0;
         conn.ready_ns = 0;
         conn.state = State::Over;

@@ -25,7 +25,8 @@ impl Shard {
         if writable && self.conns[c].outbox.is_some() {
             self.flush(c);
         }
-        if readable {
+        // One on the list to be read again has its turn there: events must not bring it more than others.
+        if readable && !self.conns[c].unread {
             self.read(c, now);
         }
     }
@@ -71,7 +72,8 @@ impl Shard {
         }
         self.scratch = scratch;
         if !drained {
-            self.again.push(c as u32);
+            self.conns[c].unread = true;
+            self.again.push_back((c as u32, generation));
         }
     }
 

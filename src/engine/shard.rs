@@ -91,8 +91,8 @@ pub struct Shard {
     pub(super) pool: Vec<Box<Outbox>>,
     /// Connections with frames queued in this turn.
     pub(super) dirty: Vec<u32>,
-    /// Connections whose socket may still hold bytes: an edge is reported once.
-    pub(super) again: Vec<u32>,
+    /// Connections (index, generation) whose socket may still hold bytes: an edge is reported once.
+    pub(super) again: VecDeque<(u32, u32)>,
     pub(super) origins: HashMap<u32, Origin>,
     pub(super) tail: Option<Tail>,
     pub(super) told_published: bool,
@@ -185,7 +185,7 @@ impl Shard {
             masks: Masks::new(),
             pool: Vec::new(),
             dirty: Vec::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             origins: HashMap::new(),
             tail: None,
             told_published: false,
@@ -308,7 +308,12 @@ impl Shard {
 
     fn read_again(&mut self, now: u64) -> bool {
         for _ in 0..EVENTS_PER_TURN.min(self.again.len()) {
-            if let Some(c) = self.again.pop() {
+            let Some((c, generation)) = self.again.pop_front() else {
+                break;
+            };
+            let conn = &mut self.conns[c as usize];
+            if conn.generation == generation {
+                conn.unread = false;
                 self.read(c as usize, now);
             }
         }
