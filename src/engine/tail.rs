@@ -13,6 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How often a settling tail is looked at.
 const LOOK_NS: u64 = 5 * TICK_NS;
+/// Connections whose accounts are looked at in one turn.
+const ACCOUNTS_PER_LOOK: usize = 256;
 
 /// What is known of a stream from the plan alone.
 #[derive(Debug, Clone, Copy)]
@@ -215,28 +217,29 @@ impl Shard {
             self.tail = Some(tail);
             return false;
         }
-        let mut owed = std::mem::take(&mut tail.owed);
-        owed.retain(|c| {
+        // A few at a time, and no further than the first that still waits: messages are still arriving,
+        // and the time this takes would be in their latencies.
+        let mut waits = false;
+        for _ in 0..ACCOUNTS_PER_LOOK {
+            let Some(c) = tail.owed.last() else { break };
             let (number, ready, ends) = self.account(*c as usize, &tail);
-            self.delivery
-                .outstanding(number, ready, ends, &tail.phase_starts)
-                > 0
-        });
-        tail.owed = owed;
-        let asked = self.groups.iter().any(|g| {
-            g.deadlines.iter().any(|queue| {
-                queue.iter().any(|(_, c, generation, id)| {
-                    let conn = &self.conns[*c as usize];
-                    conn.generation == *generation
-                        && conn
-                            .work
-                            .as_ref()
-                            .is_some_and(|w| w.pending.iter().any(|p| p.id == *id))
-                })
-            })
-        });
-        if (!tail.owed.is_empty() || asked) && now < tail.deadline_ns {
-            tail.look_ns = now + LOOK_NS;
+            let outstanding = self
+                .delivery
+                .outstanding(number, ready, ends, &tail.phase_starts);
+            if outstanding > 0 {
+                waits = true;
+                break;
+            }
+            tail.owed.pop();
+        }
+        let unasked = |work: &super::conn::Work| work.pending.is_empty();
+        waits |= tail.owed.is_empty()
+            && !self
+                .conns
+                .iter()
+                .all(|conn| conn.work.as_deref().is_none_or(unasked));
+        if (!tail.owed.is_empty() || waits) && now < tail.deadline_ns {
+            tail.look_ns = if waits { now + LOOK_NS } else { now };
             self.look_at(tail.look_ns);
             self.tail = Some(tail);
             return false;
@@ -246,9 +249,8 @@ impl Shard {
                 continue;
             }
             let (number, ready, ends) = self.account(c, &tail);
-            let ends: Vec<StreamEnd> = ends.into_iter().cloned().collect();
             self.delivery
-                .close_tail(number, ready, &ends, &tail.phase_starts);
+                .close_tail(number, ready, ends, &tail.phase_starts);
         }
         // Of streams whose shard is gone only the holes are known.
         self.delivery.close_gaps();
@@ -258,7 +260,7 @@ impl Shard {
     }
 
     /// A connection's number, when it was first ready, and the ends of the streams it is owed.
-    fn account<'a>(&'a self, c: usize, tail: &'a Tail) -> (u32, Option<u64>, Vec<&'a StreamEnd>) {
+    fn account<'a>(&self, c: usize, tail: &'a Tail) -> (u32, Option<u64>, Vec<&'a StreamEnd>) {
         let conn = &self.conns[c];
         let number = self.number(c);
         let ready = (conn.first_ready_ns != u64::MAX).then_some(conn.first_ready_ns);
