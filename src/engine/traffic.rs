@@ -106,10 +106,14 @@ impl Shard {
         if work.next_id == 0 {
             work.next_id = 1;
         }
-        work.sizes = Some(sizes);
-        // A reconnected publisher goes on where it was: its streams' numbers are never used twice.
-        if work.publishes.is_empty() {
-            work.publishes = publishes;
+        work.sizes.get_or_insert(sizes);
+        // A reconnected publisher goes on where it was: its streams' numbers are never used twice. What
+        // it says may be new: a step may have captured another value.
+        let before = std::mem::replace(&mut work.publishes, publishes);
+        for (now, before) in work.publishes.iter_mut().zip(before) {
+            now.seq = before.seq;
+            now.first_ns = before.first_ns;
+            now.by_phase = before.by_phase;
         }
         work.requests = requests;
     }
