@@ -52,7 +52,12 @@ impl Shard {
                 self.delivery.away(number);
             }
             State::Opening => self.opening -= 1,
-            State::Closing => self.closing -= 1,
+            State::Closing => {
+                self.closing -= 1;
+                // Messages between the Close frames belong to the time before: from here on it is away.
+                let number = self.number(c);
+                self.delivery.away(number);
+            }
             State::Waiting => self.waiting -= 1,
             State::Idle | State::Over => {}
         }
@@ -115,21 +120,22 @@ impl Shard {
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);
         conn.inbound = Default::default();
+        conn.unread = false;
         conn.ping_ns = 0;
         if conn.blocked {
             conn.blocked = false;
             self.blocked -= 1;
         }
-        conn.unread = false;
         let was_ready = conn.ready_ns > 0;
         conn.ready_ns = 0;
         conn.state = State::Over;
-        if intent == Intent::Churn && self.stretch == Stretch::Running {
+        if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);
             self.recorder.count(Counter::Churned, phase, g, 1);
             return self.open(c, now, now);
         }
-        if intent == Intent::Finish || self.stretch >= Stretch::Finishing || self.stopped {
+        // What we closed ourselves was not lost, even when the run ended before another took its place.
+        if intent != Intent::None || self.stretch >= Stretch::Finishing || self.stopped {
             return;
         }
         if was_ready && conn.lost_ns == 0 {

@@ -4,7 +4,7 @@ use super::conn::{Stage, State};
 use super::end::Cause;
 use super::shard::Shard;
 use super::tail::origin;
-use super::traffic::{REQUEST_STREAMS, take_pending};
+use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Timer};
 use crate::plan::Reply;
@@ -110,7 +110,10 @@ impl Shard {
                         Event::Text(text) => self.message(c, text.as_bytes(), now),
                         Event::Binary(bytes) => self.message(c, bytes, now),
                         Event::Ping(payload) => {
-                            if self.conns[c].state != State::Closing {
+                            // A peer that asks without reading the answers gets no more of them than of
+                            // anything else: its queue is bounded.
+                            let conn = &self.conns[c];
+                            if conn.state != State::Closing && !is_full(conn, &self.plan) {
                                 self.queue_control(c, Opcode::Pong, payload);
                                 self.count(c, Counter::PingsAnswered);
                             }
@@ -216,10 +219,6 @@ impl Shard {
 
     /// A stamped delivery.
     fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, now: u64) {
-        if stamp.stream >= self.plan.streams() {
-            self.count(c, Counter::Indeterminate);
-            return;
-        }
         let number = self.number(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);
@@ -233,7 +232,8 @@ impl Shard {
             ..
         } = self;
         let arrival = delivery.receive_if(number, stamp.stream, stamp.seq, phase, || {
-            let origin = origin(origins, plan, stamp.stream);
+            // Streams that nobody publishes are not believed: they could be any number.
+            let origin = origin(origins, plan, stamp.stream)?;
             conns[c]
                 .topics
                 .takes(&origin)

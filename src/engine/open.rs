@@ -53,6 +53,7 @@ impl Shard {
     /// A lookup ended: everyone who waited goes on, or fails.
     pub(super) fn looked_up(&mut self, looked: Looked) {
         let now = self.now();
+        self.enter_phase(now);
         let answer = self.resolver.keep(looked);
         for (i, (c, generation)) in answer.waiting.into_iter().enumerate() {
             let c = c as usize;

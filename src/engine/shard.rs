@@ -218,6 +218,11 @@ impl Shard {
         clock::monotonic_ns().saturating_sub(self.started_at)
     }
 
+    /// Counts from here on to the phase of this moment.
+    pub(super) fn enter_phase(&mut self, now: u64) {
+        self.phase = self.plan.phase_at(now);
+    }
+
     /// Number of a connection among all of the run's.
     pub(super) fn number(&self, c: usize) -> u32 {
         let conn = &self.conns[c];
@@ -245,12 +250,16 @@ impl Shard {
     /// One turn: what the kernel has, what is due, what is queued. True when there is more to do at once.
     pub fn turn(&mut self) -> Result<bool, EngineError> {
         let started = self.stretch != Stretch::Waiting && clock::monotonic_ns() >= self.started_at;
+        // What the events bring belongs to the phase of now, not to that of the turn before.
+        if started {
+            self.enter_phase(self.now());
+        }
         let mut more = self.take_events()?;
         if !started {
             return Ok(more);
         }
         let now = self.now();
-        self.phase = self.plan.phase_at(now);
+        self.enter_phase(now);
         if self.look_ns <= now {
             self.look_ns = u64::MAX;
         }
@@ -258,8 +267,10 @@ impl Shard {
         self.fire_timers(now);
         self.expire_requests(now);
         if self.stretch == Stretch::Running {
-            more |= self.open_due(now);
-            more |= self.send_due(now)?;
+            if !self.stopped {
+                more |= self.open_due(now);
+                more |= self.send_due(now)?;
+            }
             if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped
             {
                 self.end_schedules(now);

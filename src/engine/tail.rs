@@ -75,42 +75,43 @@ fn topic_hash(topic: &str) -> u64 {
 }
 
 /// Where a stream comes from, as far as the plan alone tells; computed once a stream.
-pub(super) fn origin(origins: &mut HashMap<u32, Origin>, plan: &Plan, stream: u32) -> Origin {
+/// `None` for one that nobody publishes.
+pub(super) fn origin(
+    origins: &mut HashMap<u32, Origin>,
+    plan: &Plan,
+    stream: u32,
+) -> Option<Origin> {
     if let Some(origin) = origins.get(&stream) {
-        return *origin;
+        return Some(*origin);
+    }
+    if stream >= plan.streams() {
+        return None;
     }
     let (number, ordinal) = plan.stream_owner(stream);
     let group = &plan.groups()[plan.group_of(number)];
-    let origin = match group.publish.get(ordinal as usize) {
-        None => Origin {
-            topic: None,
-            starts_ns: 0,
-        },
-        Some(publish) => {
-            let index = number - group.first;
-            let captured = publish.topic.parts.iter().any(|part| {
+    let publish = group.publish.get(ordinal as usize)?;
+    let index = number - group.first;
+    let captured = publish.topic.parts.iter().any(|part| {
                     matches!(part, Part::Var(slot) if matches!(group.vars.get(*slot as usize).map(|v| &v.source), Some(VarSource::Captured) | None))
                 });
-            let topic = plan::render(&publish.topic, |part| match part {
-                Part::Text(text) => text.clone().into(),
-                Part::Var(slot) => plan::var_value(plan.seed(), group, *slot, index).into(),
-                Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
-                Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
-                Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
-                Part::Builtin(_) => "".into(),
-            });
-            Origin {
-                topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
-                starts_ns: publish
-                    .profile
-                    .segments
-                    .first()
-                    .map_or(0, |s| s.start.as_nanos() as u64),
-            }
-        }
+    let topic = plan::render(&publish.topic, |part| match part {
+        Part::Text(text) => text.clone().into(),
+        Part::Var(slot) => plan::var_value(plan.seed(), group, *slot, index).into(),
+        Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
+        Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
+        Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
+        Part::Builtin(_) => "".into(),
+    });
+    let origin = Origin {
+        topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
+        starts_ns: publish
+            .profile
+            .segments
+            .first()
+            .map_or(0, |s| s.start.as_nanos() as u64),
     };
     origins.insert(stream, origin);
-    origin
+    Some(origin)
 }
 
 /// The closing of the tail.
@@ -185,7 +186,8 @@ impl Shard {
         let now = self.now();
         let mut by_topic: HashMap<u64, Vec<StreamEnd>> = HashMap::new();
         for end in &ends {
-            if let Some(topic) = origin(&mut self.origins, &self.plan, end.stream).topic {
+            let origin = origin(&mut self.origins, &self.plan, end.stream);
+            if let Some(topic) = origin.and_then(|o| o.topic) {
                 by_topic.entry(topic).or_default().push(end.clone());
             }
         }

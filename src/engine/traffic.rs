@@ -366,7 +366,7 @@ impl Shard {
     }
 }
 
-fn is_full(conn: &Conn, plan: &Plan) -> bool {
+pub(super) fn is_full(conn: &Conn, plan: &Plan) -> bool {
     conn.outbox
         .as_ref()
         .is_some_and(|o| o.waiting() >= plan.target().max_queue)

@@ -98,7 +98,7 @@ names! {
         Indeterminate = "indeterminate",
         /// Published while a subscriber was joining and not received: owed to it or not, nobody can tell; not in expected.
         Unaccounted = "unaccounted",
-        /// Received without a subscription to its topic.
+        /// Received without a subscription to its topic, or of a stream that nobody publishes.
         Misrouted = "misrouted",
         /// Received messages that carry no stamp.
         Unstamped = "unstamped",

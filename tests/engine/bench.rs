@@ -12,6 +12,13 @@ use tokio::sync::mpsc;
 
 /// Compiles a scenario text, runs all of it as one shard, and returns what it measured.
 pub fn run(text: &str) -> Totals {
+    run_when_ready(text, || Control::Start {
+        at: engine::monotonic_ns(),
+    })
+}
+
+/// The same, with the first order to be given.
+pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
     let document = scenario::parse("test.yaml", text, None, &Options::default())
         .unwrap_or_else(|e| panic!("{e}"));
     let machine = Machine {
@@ -43,11 +50,7 @@ pub fn run(text: &str) -> Totals {
         let shard = tokio::task::spawn_local(engine::run(spec, control, report));
         while let Some(report) = reports.recv().await {
             match report {
-                Report::Ready => orders
-                    .send(Control::Start {
-                        at: engine::monotonic_ns(),
-                    })
-                    .unwrap(),
+                Report::Ready => orders.send(first()).unwrap(),
                 Report::Snapshot(snapshot) => totals.absorb(snapshot).unwrap(),
                 Report::Published(ends) => orders.send(Control::Streams(ends)).unwrap(),
                 Report::Settled => orders.send(Control::Finish).unwrap(),

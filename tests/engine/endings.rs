@@ -199,3 +199,19 @@ fn answered_heartbeats_are_timed_and_kill_nobody() {
     );
     assert_eq!(totals.histogram(Timer::Ping, None, None).len(), pings);
 }
+
+#[test]
+fn an_end_belongs_to_the_phase_it_came_in() {
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        // Nothing else happens in the second phase: this is what wakes the shard in it.
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let _ = stream.write_all(&frame(8, &1012u16.to_be_bytes()));
+        read_to_end(&stream);
+    });
+    let text = raw(address, TWO, "250ms", ", close_timeout: 100ms", "")
+        .replace("generator:", "  - { name: next, for: 450ms }\ngenerator:");
+    let totals = run(&text);
+    assert_eq!(totals.closes(Some(0), None), BTreeMap::new());
+    assert_eq!(totals.count(Counter::BytesReceived, Some(1), None), 2 * 4);
+}

@@ -1,7 +1,11 @@
 //! Reconnects, churn, blocked writes and replies, against scripted servers.
 
-use crate::bench::{accept, failures, frame, raw, read_frame, read_to_end, run, server};
+use crate::bench::{
+    accept, failures, frame, raw, read_frame, read_to_end, run, run_when_ready, server,
+};
+use squall::engine::Control;
 use squall::metrics::{Counter, Timer};
+use squall::protocol::Stamp;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -147,4 +151,125 @@ fn steps_capture_what_later_steps_send() {
         &steps.replace("hello,", "goodbye,").replace("2s", "100ms"),
     ));
     assert_eq!(failures(&totals).get("step"), Some(&2));
+}
+
+#[test]
+fn what_comes_between_the_close_frames_does_not_make_the_absence_a_loss() {
+    let served = Arc::new(AtomicU32::new(0));
+    let address = server(move |mut stream| {
+        if served.fetch_add(1, Ordering::SeqCst) > 0 {
+            return polite(stream);
+        }
+        // Echoes ten messages, and the eleventh only once it is told to close.
+        accept(&mut stream);
+        let (mut echoed, mut kept) = (0, Vec::new());
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            match opcode {
+                8 => {
+                    let _ = stream.write_all(&[kept, frame(8, &payload)].concat());
+                    return;
+                }
+                _ if echoed < 10 => stream.write_all(&frame(opcode, &payload)).unwrap(),
+                _ if echoed == 10 => kept = frame(opcode, &payload),
+                _ => {}
+            }
+            echoed += 1;
+        }
+    });
+    let more = "    lifetime: { fixed: 300ms }\n    publish: { rate: 100/s, size: 64B }\n";
+    let totals = run(&raw(address, 1, "800ms", "", more));
+    assert!(totals.count(Counter::Churned, None, None) > 0);
+    assert!(totals.count(Counter::Missed, None, None) > 5);
+    assert_eq!(
+        totals.count(Counter::Lost, None, None),
+        0,
+        "passed over while it was away"
+    );
+}
+
+#[test]
+fn a_life_that_ends_with_the_run_gives_nothing_up() {
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            if opcode == 8 {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                let _ = stream.write_all(&frame(8, &payload));
+                return;
+            }
+        }
+    });
+    // Closed at 400 ms, answered at 600 ms: an unanswered request keeps the drain waiting until then.
+    let more = "    lifetime: { fixed: 400ms }\n    reconnect: { base: 2s, backoff: no_jitter }\n    \
+                request: { send: \"{payload}\", reply: stamp, size: 64B, rate: 20/s, timeout: 5s }\n";
+    let totals = run(&raw(address, 1, "500ms", "", more));
+    assert_eq!(totals.count(Counter::GaveUp, None, None), 0);
+    assert_eq!(totals.count(Counter::Opened, None, None), 1);
+}
+
+#[test]
+fn who_is_told_to_stop_opens_nothing_more() {
+    let address = server(polite);
+    let more = "    publish: { rate: 1000/s, size: 64B }\n";
+    let totals = run_when_ready(&raw(address, 3, "300ms", "", more), || Control::Stop);
+    assert_eq!(totals.count(Counter::Attempts, None, None), 0);
+    assert_eq!(totals.count(Counter::Sent, None, None), 0);
+}
+
+#[test]
+fn pings_of_a_target_that_reads_nothing_cost_no_memory() {
+    const PINGS: usize = 200_000;
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        let pings = frame(9, &[b'p'; 125]).repeat(1000);
+        for _ in 0..PINGS / 1000 {
+            if stream.write_all(&pings).is_err() {
+                return;
+            }
+        }
+        std::thread::park_timeout(std::time::Duration::from_secs(5));
+    });
+    let totals = run(&raw(
+        address,
+        1,
+        "3s",
+        ", close_timeout: 200ms, max_queue: 64KiB",
+        "",
+    ));
+    let received = totals.count(Counter::BytesReceived, None, None);
+    assert!(received > PINGS as u64 * 127, "{received} bytes of pings");
+    // What the kernel's buffers hold was answered, and little more.
+    let answered = totals.count(Counter::PingsAnswered, None, None);
+    assert!(
+        answered > 0 && answered < PINGS as u64 * 3 / 4,
+        "{answered} pings answered"
+    );
+}
+
+#[test]
+fn a_stamp_of_a_stream_that_nobody_publishes_is_not_believed() {
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        // Of connection 1, which only listens.
+        let forged = Stamp {
+            run: 7,
+            stream: 1,
+            ..Stamp::default()
+        };
+        let _ = stream.write_all(&frame(1, &forged.text()));
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            if opcode == 8 {
+                let _ = stream.write_all(&frame(8, &payload));
+                return;
+            }
+        }
+    });
+    let totals = run(&format!(
+        "name: test\ntarget: {{ url: \"ws://{address}/\" }}\nclients:\n  \
+         talkers: {{ count: 1, protocol: raw, publish: {{ rate: 10/s, size: 64B }} }}\n  \
+         listeners: {{ count: 1, protocol: raw }}\n\
+         phases:\n  - {{ name: only, for: 300ms }}\ngenerator: {{ drain: 100ms }}\n"
+    ));
+    assert_eq!(totals.count(Counter::Received, None, None), 0);
+    assert_eq!(totals.count(Counter::Misrouted, None, None), 2);
 }
