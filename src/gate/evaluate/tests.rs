@@ -422,6 +422,14 @@ fn statistics_are_of_the_recorded_values() {
     let (upper, lower) = (judge("rtt p50 < 20s", &slow), judge("rtt p50 > 1s", &slow));
     assert!(upper.value.unwrap() >= 12_345.0 && lower.value.unwrap() <= 12_345.0);
     assert!(upper.value > lower.value);
+    // A mean stands in no bucket.
+    let (upper, lower) = (
+        judge("rtt mean < 20s", &slow),
+        judge("rtt mean > 1s", &slow),
+    );
+    assert_eq!(upper.value, lower.value);
+    // Nothing is missing, and nothing is said to be.
+    assert_eq!(upper.note, "");
 }
 
 #[test]
