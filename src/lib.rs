@@ -1,14 +1,13 @@
 //! squall: load testing and chaos for real-time services.
 //!
-//! The flow is the folder layout: scenario → plan → fabric → shard (engine, transport, protocol,
-//! fault) → metrics → gate → report. `ARCHITECTURE.md` says what each module may know; the test
+//! The flow is the folder layout: scenario → plan → fabric → shard (engine, transport,
+//! protocol) → metrics → gate → report. `ARCHITECTURE.md` says what each module may know; the test
 //! `tests/layering.rs` holds that table.
 
 pub mod cli;
 pub mod engine;
 pub mod exit;
 pub mod fabric;
-pub mod fault;
 pub mod gate;
 pub mod gateway;
 pub mod metrics;

@@ -17,13 +17,9 @@ const MAY: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("gate", &["metrics"]),
     ("plan", &["gate", "protocol", "scenario", "transport"]),
-    ("fault", &["plan"]),
     ("report", &["exit", "metrics"]),
     ("gateway", &["protocol"]),
-    (
-        "engine",
-        &["fault", "metrics", "plan", "protocol", "transport"],
-    ),
+    ("engine", &["metrics", "plan", "protocol", "transport"]),
     ("fabric", &["metrics", "plan"]),
     (
         "run",
@@ -36,7 +32,6 @@ const MAY: &[(&str, &[&str])] = &[
         &[
             "exit",
             "fabric",
-            "fault",
             "gate",
             "gateway",
             "metrics",
