@@ -234,14 +234,17 @@ impl Shard {
             }
             tail.owed.pop();
         }
-        let unasked = |work: &super::conn::Work| work.pending.is_empty();
-        waits |= tail.owed.is_empty()
-            && !self
+        let owed = !tail.owed.is_empty() && now < tail.deadline_ns;
+        // A request has the whole of its own timeout, however short the drain, unless the run was stopped.
+        let asked = !owed
+            && (now < tail.deadline_ns || !self.stopped)
+            && self
                 .conns
                 .iter()
-                .all(|conn| conn.work.as_deref().is_none_or(unasked));
-        if (!tail.owed.is_empty() || waits) && now < tail.deadline_ns {
-            tail.look_ns = if waits { now + LOOK_NS } else { now };
+                .filter_map(|conn| conn.work.as_deref())
+                .any(|work| !work.pending.is_empty());
+        if owed || asked {
+            tail.look_ns = if waits || asked { now + LOOK_NS } else { now };
             self.look_at(tail.look_ns);
             self.tail = Some(tail);
             return false;
@@ -283,7 +286,7 @@ impl Shard {
         (number, ready, ends)
     }
 
-    /// Requests that got no answer by the end of the drain.
+    /// Requests that are still without an answer: those of a run that was stopped.
     fn time_out_pending(&mut self) {
         let Shard {
             conns,

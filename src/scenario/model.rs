@@ -692,7 +692,7 @@ pub struct Generator {
     /// CPU share of one core that makes a shard's second count as saturated. Default 95%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cpu: Option<Share>,
-    /// How long the end of the run waits for messages still under way. Default 5s.
+    /// How long the end of the run waits for deliveries still under way; requests have their own timeout. Default 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Duration>,
 }

@@ -197,3 +197,21 @@ fn known_faults_of_the_target_are_counted() {
     );
     assert_eq!(summary.count("lost"), 0);
 }
+
+/// A request has the whole of its own timeout, also at the end, when the drain is shorter.
+#[test]
+fn requests_at_the_end_are_not_timed_out_before_their_time() {
+    let lab = Lab::new(
+        "
+name: patient
+target: { embedded: { misbehave: { stall_after: 1500ms, stall_for: 4s } } }
+clients: { askers: { count: 1, request: { rate: 50/s, timeout: 20s } } }
+phases: [ { name: only, for: 2s } ]
+generator: { shards: 1, drain: 1s }
+",
+    );
+    let summary = lab.run(&[]).expect(0).summary();
+    assert_eq!(summary.count("request_timeouts"), 0);
+    assert_eq!(summary.count("replies"), summary.count("requests"));
+    assert!(summary.number("/timers/rtt/max") > 2_000.0, "it stalled");
+}
