@@ -10,7 +10,7 @@ pub enum Exit {
     Usage = 2,
     /// A gate failed on evidence.
     GateFailed = 99,
-    /// The scenario is invalid.
+    /// The scenario is invalid, or this machine cannot hold what it plans.
     ScenarioInvalid = 104,
     /// Interrupted by a signal.
     Interrupted = 105,

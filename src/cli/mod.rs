@@ -28,7 +28,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    passed
   2    wrong usage
   99   a gate failed
-  104  the scenario is invalid
+  104  the scenario is invalid, or this machine is too small for it
   105  interrupted
   106  the run is invalid (generator-limited, lost shard, telemetry gap)
   107  inconclusive: a gate had no evidence
