@@ -4,7 +4,7 @@
 //! (a source line about to be shown, a URL, a message template) by its surroundings. Both rather mask
 //! too much than too little.
 
-use super::node::{Node, Scalar, Value};
+use super::node::{Entry, Node, Scalar, Value};
 use super::problem::Span;
 use super::scalar::Meaning;
 use serde_json::{Map, Value as Json};
@@ -59,7 +59,7 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// Tables whose keys are names of groups, or whose values are JSON pointers: nothing secret in them by name.
-const PLAIN_TABLES: [&str; 3] = ["clients", "open", "capture"];
+const PLAIN_TABLES: [&str; 4] = ["clients", "open", "capture", "csv"];
 
 /// The credentials of a document.
 #[derive(Default)]
@@ -109,9 +109,13 @@ fn written(scalar: &Scalar) -> &str {
         .map_or(&scalar.text, |(written, _)| written)
 }
 
-/// Whether children under this key are credentials.
-fn inside(parent: &str, key: &str, secret: bool) -> bool {
-    secret || !PLAIN_TABLES.contains(&parent) && is_secret_name(key)
+/// Whether what stands at this entry is a credential, given whether its table is.
+fn inside(parent: &str, entry: &Entry, secret: bool) -> bool {
+    // `token: { csv: { file: users.csv, column: token } }` says where credentials are, and holds none.
+    if entry.key == "csv" && matches!(entry.node.value, Value::Map(_)) {
+        return false;
+    }
+    secret || !PLAIN_TABLES.contains(&parent) && is_secret_name(&entry.key)
 }
 
 fn walk(node: &Node, parent: &str, secret: bool, visit: &mut impl FnMut(&Node, &Scalar, bool)) {
@@ -125,7 +129,7 @@ fn walk(node: &Node, parent: &str, secret: bool, visit: &mut impl FnMut(&Node, &
                 walk(
                     &entry.node,
                     &entry.key,
-                    inside(parent, &entry.key, secret),
+                    inside(parent, entry, secret),
                     visit,
                 );
             }
@@ -143,7 +147,7 @@ fn build(node: &Node, parent: &str, secret: bool) -> Json {
             let values = entries.iter().map(|e| {
                 (
                     e.key.clone(),
-                    build(&e.node, &e.key, inside(parent, &e.key, secret)),
+                    build(&e.node, &e.key, inside(parent, e, secret)),
                 )
             });
             Json::Object(values.collect::<Map<_, _>>())

@@ -184,3 +184,25 @@ fn later_stages_cannot_leak_either() {
         Problem::error("target.url", format!("`{url}` is not a WebSocket address")).help(url);
     assert_clean(&document.report(vec![problem]).to_string());
 }
+
+/// Where credentials are read from is no credential: the copy of the scenario runs again, and the word
+/// `token` stays readable elsewhere.
+#[test]
+fn a_column_of_tokens_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("users.csv"), "token\ncanary01\n").unwrap();
+    let text = SOUND.replace(
+        "count: 10,",
+        "count: 10, vars: { token: { csv: { file: users.csv, column: token } }, secret: { cycle: [canary02] } },",
+    );
+    assert_ne!(text, SOUND);
+    let document = parse("x.yaml", &text, Some(folder.path()), &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let yaml = document.redacted_yaml();
+    assert_clean(&yaml);
+    for kept in ["file: users.csv", "column: token"] {
+        assert!(yaml.contains(kept), "{kept} in {yaml}");
+    }
+    assert_eq!(document.secrets(), ["canary02"]);
+}
