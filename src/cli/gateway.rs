@@ -114,7 +114,8 @@ impl Gateway {
     pub(super) fn execute(self) -> Exit {
         match self.serve() {
             Ok(stats) => {
-                output::complain(&format!("gateway: {stats:?}"));
+                let stats = serde_json::to_string(&stats).unwrap_or_default();
+                output::complain(&format!("gateway: {stats}"));
                 Exit::Passed
             }
             Err(error) => {

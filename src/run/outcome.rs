@@ -158,7 +158,7 @@ fn validity(plan: &Plan, course: &Course, against: Vec<String>) -> Validity {
         reasons.extend(
             fate.gaps
                 .iter()
-                .map(|gap| format!("telemetry gap: shard {shard} was {gap}")),
+                .map(|gap| format!("telemetry gap: shard {shard}: {gap}; run again")),
         );
     }
     if !reasons.is_empty() {
