@@ -1,7 +1,7 @@
 //! The ends of connections: losses and their kinds, the close handshake, backoff and reconnect, churn,
 //! heartbeats that declare a peer dead, and the end of the run.
 
-use super::conn::{Intent, State};
+use super::conn::{Conn, Intent, State};
 use super::outbox::{Written, recycle};
 use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
@@ -311,15 +311,25 @@ impl Shard {
 
     /// Time to have seen the pong.
     pub(super) fn pong_check(&mut self, c: usize, now: u64) {
-        let conn = &self.conns[c];
-        let g = usize::from(conn.group);
+        let g = usize::from(self.conns[c].group);
         let Some(heartbeat) = self.plan.groups()[g].heartbeat else {
             return;
         };
-        if conn.state != State::Ready
-            || conn.ping_ns == 0
-            || now < conn.ping_ns + heartbeat.timeout.as_nanos() as u64
-        {
+        let timeout = heartbeat.timeout.as_nanos() as u64;
+        let generation = self.conns[c].generation;
+        let overdue = |conn: &Conn| {
+            conn.generation == generation
+                && conn.state == State::Ready
+                && conn.ping_ns != 0
+                && now >= conn.ping_ns + timeout
+        };
+        if !overdue(&self.conns[c]) {
+            return;
+        }
+        // A shard that was held up has not read everything yet: the pong may well be there.
+        self.read(c, now, true);
+        let conn = &self.conns[c];
+        if !overdue(conn) {
             return;
         }
         let silent = now.saturating_sub(u64::from(conn.heard_ms) * 1_000_000);

@@ -17,22 +17,28 @@ const READS: usize = 16;
 
 impl Shard {
     /// The kernel says something of a connection's socket.
-    pub(super) fn socket_event(&mut self, c: usize, readable: bool, writable: bool) {
+    pub(super) fn socket_event(&mut self, c: usize, readable: bool, ended: bool, writable: bool) {
         let now = self.now();
         if self.conns[c].opening.is_some() && self.dial_event(c, now) {
             return;
         }
+        let generation = self.conns[c].generation;
         if writable && self.conns[c].outbox.is_some() {
             self.flush(c);
         }
+        if self.conns[c].generation != generation {
+            return;
+        }
         // One on the list to be read again has its turn there: events must not bring it more than others.
-        if readable && !self.conns[c].unread {
-            self.read(c, now);
+        if (readable || ended) && !self.conns[c].unread {
+            self.read(c, now, ended);
         }
     }
 
-    /// Reads until the socket is drained or others are due.
-    pub(super) fn read(&mut self, c: usize, now: u64) {
+    /// Reads until the socket is drained or others are due. A read that did not fill the buffer has
+    /// drained it, as whatever comes later is an event of its own; but an end that the kernel has told
+    /// of already (`to_end`) is only seen by reading on.
+    pub(super) fn read(&mut self, c: usize, now: u64, to_end: bool) {
         // The one scratch buffer leaves the shard while its slices are in use, and never crosses an await.
         let mut scratch = std::mem::take(&mut self.scratch);
         let generation = self.conns[c].generation;
@@ -50,10 +56,12 @@ impl Shard {
                     break;
                 }
                 Ok(n) => {
+                    // TLS gives a record at a time, however much there is.
+                    let short = n < scratch.len() && stream.tls.is_none();
                     // Each read has its own moment: the messages behind a long one came later.
                     let now = self.now();
                     self.bytes(c, &scratch[..n], now);
-                    if self.conns[c].generation != generation {
+                    if self.conns[c].generation != generation || (short && !to_end) {
                         drained = true;
                         break;
                     }
@@ -71,7 +79,7 @@ impl Shard {
             }
         }
         self.scratch = scratch;
-        if !drained {
+        if !drained && !self.conns[c].unread {
             self.conns[c].unread = true;
             self.again.push_back((c as u32, generation));
         }

@@ -308,7 +308,8 @@ impl Shard {
             if current {
                 self.socket_event(
                     c,
-                    event.is_readable() || event.is_read_closed() || event.is_error(),
+                    event.is_readable(),
+                    event.is_read_closed() || event.is_error(),
                     event.is_writable(),
                 );
             }

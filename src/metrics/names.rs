@@ -160,7 +160,7 @@ names! {
         Subprotocol = "subprotocol",
         /// The upgrade response was larger than accepted.
         HeaderTooLarge = "header_too_large",
-        /// An `on_open` step's expectation or a subscription was not met in time.
+        /// An `on_open` step's expectation or a subscription was not met in time, or the target closed before.
         Step = "step",
         /// Connection reset (RST).
         Reset = "reset",

@@ -1,12 +1,16 @@
 //! Every way an open connection ends is told apart: close codes, FIN, RST, broken frames, silence.
 
-use crate::bench::{accept, failures, frame, raw, read_frame, read_to_end, run, server};
+use crate::bench::{
+    accept, failures, frame, raw, read_frame, read_to_end, run, run_when_ready, server,
+};
+use squall::engine::Control;
 use squall::metrics::{CloseKey, Counter, Timer};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
+use std::time::Duration;
 
 const TWO: u32 = 2;
 
@@ -214,4 +218,45 @@ fn an_end_belongs_to_the_phase_it_came_in() {
     let totals = run(&text);
     assert_eq!(totals.closes(Some(0), None), BTreeMap::new());
     assert_eq!(totals.count(Counter::BytesReceived, Some(1), None), 2 * 4);
+}
+
+#[test]
+fn a_close_before_it_was_ready_is_an_opening_that_failed() {
+    let totals = after_upgrade(
+        |mut stream| {
+            let _ = stream.write_all(&frame(8, &1008u16.to_be_bytes()));
+            read_to_end(&stream);
+        },
+        "    on_open: [{ expect: { contains: welcome, within: 5s } }]\n",
+    );
+    assert_eq!(totals.count(Counter::Opened, None, None), 0);
+    assert_eq!(failures(&totals), BTreeMap::from([("step", 2)]));
+    assert_eq!(totals.closes(None, None), closes(1008, true, true));
+}
+
+#[test]
+fn a_shard_that_was_held_up_blames_no_peer_whose_pong_is_there() {
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            // Slow, so that nearly every connection waits for a pong at any moment.
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = stream.write_all(&frame(if opcode == 9 { 10 } else { opcode }, &payload));
+            if opcode == 8 {
+                return;
+            }
+        }
+    });
+    // More connections than a turn takes events, so that timers fire before all pongs are read.
+    let heartbeat = "    heartbeat: { every: 50ms, timeout: 300ms }\n";
+    let totals = run_when_ready(&raw(address, 150, "1200ms", "", heartbeat), || {
+        tokio::task::spawn_local(async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            std::thread::sleep(Duration::from_millis(500));
+        });
+        Control::Start {
+            at: squall::engine::monotonic_ns(),
+        }
+    });
+    assert_eq!(failures(&totals), BTreeMap::new());
 }
