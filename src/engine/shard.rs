@@ -326,7 +326,7 @@ impl Shard {
             let conn = &mut self.conns[c as usize];
             if conn.generation == generation {
                 conn.unread = false;
-                self.read(c as usize, now);
+                self.read(c as usize, now, true);
             }
         }
         !self.again.is_empty()

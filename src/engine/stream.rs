@@ -29,7 +29,8 @@ fn drain(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<bool>
 fn fill(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<usize> {
     let read = tls.read_tls(socket)?;
     let processed = tls.process_new_packets();
-    drain(tls, socket)?;
+    let drained = drain(tls, socket);
+    // Why TLS failed comes first: that our alert did not reach the peer any more is a consequence.
     processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     Ok(read)
 }
