@@ -32,6 +32,7 @@ fn fill(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<usize>
     let drained = drain(tls, socket);
     // Why TLS failed comes first: that our alert did not reach the peer any more is a consequence.
     processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    drained?;
     Ok(read)
 }
 

@@ -359,6 +359,7 @@ impl Shard {
                 }
             }
             Err(e) => {
+                let generation = conn.generation;
                 let now = self.now();
                 self.lost(c, Cause::Socket(e), now);
             }
