@@ -78,6 +78,8 @@ impl Shard {
         // After both Close frames any end of TCP will do.
         let shaken = state == State::Closing && peer_code != 0;
         let failure = match &cause {
+            // Told to go before it was ready: an opening that failed, whatever the code.
+            _ if shaken && conn.ready_ns == 0 => Some(Failure::Step),
             _ if shaken => None,
             Cause::Eof => Some(Failure::Eof),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),

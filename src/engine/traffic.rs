@@ -361,7 +361,14 @@ impl Shard {
             Err(e) => {
                 let generation = conn.generation;
                 let now = self.now();
-                self.lost(c, Cause::Socket(e), now);
+                // A peer that said why it goes said it before: its Close frame may still be unread. (While
+                // a read is under way, that is what is being read.)
+                if !self.scratch.is_empty() {
+                    self.read(c, now, true);
+                }
+                if self.conns[c].generation == generation {
+                    self.lost(c, Cause::Socket(e), now);
+                }
             }
         }
     }
