@@ -130,6 +130,9 @@ mod tests {
             200
         );
         assert!(clean(&vec![b'z'; 10_000_000]).chars().count() == 200);
+        // The length is of characters, however many bytes they take.
+        let wide = "🦀".repeat(200);
+        assert_eq!(clean(wide.as_bytes()), wide);
     }
 
     proptest! {

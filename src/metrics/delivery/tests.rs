@@ -163,6 +163,22 @@ fn the_window_is_64_numbers() {
 }
 
 #[test]
+fn a_hole_that_is_over_is_not_kept() {
+    let (mut delivery, mut sums) = (Delivery::new(), Sums::default());
+    feed(&mut delivery, &mut sums, [0, 2]);
+    assert_eq!(delivery.gaps.len(), 1);
+    feed(&mut delivery, &mut sums, 3..=65);
+    assert_eq!(sums.of(Counter::Lost), 1);
+    assert!(delivery.gaps.is_empty());
+}
+
+#[test]
+fn what_was_published_is_summed_over_the_phases() {
+    assert_eq!(end(&[]).total(), 0);
+    assert_eq!(end(&[6, 0, 4]).total(), 10);
+}
+
+#[test]
 fn a_loss_is_of_the_phase_that_found_the_hole() {
     let (mut delivery, mut sums) = (Delivery::new(), Sums::default());
     for (seq, phase) in [(0, 0), (2, 1), (5, 2), (6, 3)]
@@ -419,7 +435,9 @@ fn outstanding_counts_down_to_nothing() {
 #[test]
 fn connections_and_streams_are_apart() {
     let mut delivery = Delivery::new();
-    delivery.reserve(16);
+    delivery.reserve(1000);
+    assert!(delivery.streams.capacity() >= 1000);
+    assert!(!delivery.knows(1, 0));
     for (conn, stream) in [(0, 1), (1, 0), (1, 1), (u32::MAX, 0), (0, u32::MAX)] {
         assert_eq!(
             delivery.receive(conn, stream, 0, 0, true),
@@ -428,6 +446,8 @@ fn connections_and_streams_are_apart() {
         );
     }
     assert_eq!(delivery.pairs(), 5);
+    assert!(delivery.knows(1, 0) && delivery.knows(u32::MAX, 0));
+    assert!(!delivery.knows(0, 0) && !delivery.knows(u32::MAX, 1));
     assert!(std::mem::size_of::<(u64, Entry)>() <= 32);
 }
 
@@ -444,6 +464,11 @@ fn the_hash_spreads_both_halves_of_the_key() {
         assert!(low.len() > 2300, "{}", low.len());
         assert_eq!(high.len(), 128);
     }
+    // The published first number of SplitMix64 from the seed 0.
+    assert_eq!(hash(0), 0xe220_a839_7b1d_cdaf);
+    let mut bytes = Mix::default();
+    bytes.write(&[0, 0xff]);
+    assert_eq!(bytes.finish(), hash(hash(0) ^ 0xff));
 }
 
 /// A message's fate in the model: dropped, or arriving this much later than its turn, once for each.
