@@ -339,6 +339,21 @@ fn the_end_takes_seconds_as_they_are() {
 }
 
 #[test]
+fn a_second_that_not_all_reported_is_there_after_the_end() {
+    let mut totals = Totals::new(1, 1, 2);
+    totals.absorb(blank(0, 0, SECOND)).unwrap();
+    totals.absorb(blank(0, 1, 2 * SECOND)).unwrap();
+    totals.absorb(blank(1, 0, SECOND)).unwrap();
+    let seconds = |totals: &Totals| -> Vec<(u32, u32)> {
+        let all = totals.timeline().iter();
+        all.map(|s| (s.index, s.reported)).collect()
+    };
+    assert_eq!(seconds(&totals), [(0, 2)]);
+    totals.finish();
+    assert_eq!(seconds(&totals), [(0, 2), (1, 1)]);
+}
+
+#[test]
 fn a_snapshot_belongs_to_the_nearest_second() {
     let half = SECOND / 2;
     for (at, second) in [
