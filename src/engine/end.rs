@@ -43,6 +43,7 @@ fn failure_of(error: &io::Error) -> Failure {
 impl Shard {
     /// No longer ready: out of the open ones.
     pub(super) fn leave_ready(&mut self, c: usize) {
+        self.forget_numbers(c);
         let conn = &self.conns[c];
         let g = usize::from(conn.group);
         match conn.state {

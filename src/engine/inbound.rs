@@ -204,6 +204,9 @@ impl Shard {
                 self.reply_stamped(c, &stamp, message, now);
             } else {
                 self.delivered(c, g, &stamp, now);
+                if let Some((topic, sequence)) = self.groups[g].codec.numbered(message) {
+                    self.numbered(c, &topic, sequence);
+                }
             }
             return;
         }
@@ -220,7 +223,12 @@ impl Shard {
                 self.recorder.sample("error", text);
                 self.count(c, Counter::Errors);
             }
-            Incoming::Message { .. } => self.count(c, Counter::Unstamped),
+            Incoming::Message { topic, sequence } => {
+                self.count(c, Counter::Unstamped);
+                if let (Some(topic), Some(sequence)) = (topic, sequence) {
+                    self.numbered(c, &topic, sequence);
+                }
+            }
             Incoming::Subscribed | Incoming::Other => {}
         }
     }

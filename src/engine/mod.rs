@@ -13,6 +13,7 @@ mod inbound;
 mod mask;
 mod open;
 mod outbox;
+mod service;
 mod shard;
 mod stream;
 mod tail;

@@ -79,6 +79,8 @@ pub struct Shard {
     fired: Vec<Timer>,
     pub(super) recorder: Recorder,
     pub(super) delivery: Delivery,
+    /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
+    pub(super) service: Delivery,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) scratch: Vec<u8>,
@@ -169,6 +171,7 @@ impl Shard {
             length_ns: plan.length().as_nanos() as u64,
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
             delivery: Delivery::new(),
+            service: Delivery::new(),
             resolver: Resolver::new(plan.target()),
             run,
             shards,

@@ -59,6 +59,24 @@ impl Topics {
         }
     }
 
+    /// The place of a topic among those that were named.
+    pub fn place(&self, topic: &str) -> Option<u32> {
+        let hashes = self.hashes();
+        if hashes.is_empty() {
+            return None;
+        }
+        let topic = topic_hash(topic);
+        hashes
+            .iter()
+            .position(|mine| *mine == topic)
+            .map(|p| p as u32)
+    }
+
+    /// How many were named.
+    pub fn named(&self) -> u32 {
+        self.hashes().len() as u32
+    }
+
     fn hashes(&self) -> &[u64] {
         match self {
             Topics::One(one) => std::slice::from_ref(one),

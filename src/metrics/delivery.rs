@@ -168,6 +168,16 @@ impl Delivery {
         Some(Arrival::New)
     }
 
+    /// Makes a connection's holes in a stream final and forgets that there was one: what comes next begins anew.
+    pub fn forget(&mut self, conn: u32, stream: u32) {
+        let key = key(conn, stream);
+        if let Some(entry) = self.streams.remove(&key)
+            && let Some(mut gaps) = self.gaps.remove(&key)
+        {
+            settle(&mut gaps, &entry, u64::MAX, conn, &mut self.losses);
+        }
+    }
+
     /// The connection, which was ready, is gone: a hole up to its next new message is missed, not lost.
     pub fn away(&mut self, conn: u32) {
         let index = conn as usize;

@@ -117,6 +117,20 @@ impl Codec {
         })
     }
 
+    /// A delivery's topic and the service's own number of it, where the protocol tells both.
+    pub fn numbered<'a>(&self, message: &'a [u8]) -> Option<(Cow<'a, str>, u64)> {
+        let json = self.json.as_ref()?;
+        let mapping = &json.mapping;
+        if mapping.sequence.is_empty() || mapping.topic.is_empty() {
+            return None;
+        }
+        let [kind, topic, sequence] = json.pointers.lookup(message);
+        let delivery =
+            mapping.message.is_empty() || kind.is_some_and(|kind| kind.is(&mapping.message));
+        delivery.then_some(())?;
+        Some((topic?.text(), sequence?.number()?))
+    }
+
     /// Appends the message that subscribes to a topic; `false`, and nothing, where the protocol has none.
     pub fn subscribe(&self, topic: &str, id: u64, out: &mut Vec<u8>) -> bool {
         match &self.json {
@@ -249,6 +263,24 @@ mod tests {
             }
         );
         assert!(!codec.acknowledges());
+    }
+
+    #[test]
+    fn only_deliveries_are_numbered() {
+        let message = br#"{"type":"message","topic":"t","seq":12,"payload":"p"}"#;
+        let numbered = Some(("t".into(), 12));
+        assert_eq!(json(|_| ()).numbered(message), numbered);
+        assert_eq!(json(|m| m.message.clear()).numbered(message), numbered);
+        assert_eq!(json(|m| m.sequence.clear()).numbered(message), None);
+        assert_eq!(json(|m| m.topic.clear()).numbered(message), None);
+        assert_eq!(Codec::new(&ProtocolConfig::Raw).numbered(message), None);
+        for other in [
+            &br#"{"type":"subscribed","topic":"t","seq":12}"#[..],
+            br#"{"type":"message","topic":"t"}"#,
+            br#"{"type":"message","seq":12}"#,
+        ] {
+            assert_eq!(json(|_| ()).numbered(other), None);
+        }
     }
 
     #[test]

@@ -72,6 +72,30 @@ fn feed(
 }
 
 #[test]
+fn what_is_forgotten_begins_anew_and_leaves_its_holes() {
+    let mut delivery = Delivery::new();
+    let receive = |delivery: &mut Delivery, seq| delivery.receive(1, 0, seq, 2, false);
+    for seq in [7, 8, 11, 9] {
+        receive(&mut delivery, seq);
+    }
+    assert_eq!(delivery.losses().count(), 0, "it may still come");
+    delivery.forget(1, 0);
+    delivery.forget(1, 1);
+    let hole = Loss {
+        conn: 1,
+        phase: 2,
+        fate: Fate::Lost,
+        count: 1,
+    };
+    assert_eq!(delivery.losses().collect::<Vec<_>>(), [hole]);
+    assert!(!delivery.knows(1, 0) && delivery.gaps.is_empty());
+    assert_eq!(receive(&mut delivery, 3), Arrival::New);
+    assert_eq!(receive(&mut delivery, 4), Arrival::New);
+    delivery.forget(1, 0);
+    assert_eq!(delivery.losses().count(), 0);
+}
+
+#[test]
 fn known_faults_are_reported_as_exactly_that() {
     // 1000 messages: 7 dropped (two in a row, one at the very end), 3 sent twice, 2 swapped with the next.
     let dropped: BTreeSet<u64> = [3, 100, 101, 480, 640, 900, 999].into();
