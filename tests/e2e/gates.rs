@@ -1,0 +1,951 @@
+//! Every metric that a gate can name, through the real binary: one gate that it passes, one that it fails,
+//! and what happens when there is nothing to judge by.
+//!
+//! A scenario makes known trouble and carries many gates at once, each with what must become of it. Where the
+//! trouble is counted (`drop_every`, a connection refused, a forged stamp) the value is exact.
+
+use crate::harness::{Done, Lab, Summary, send, squall};
+use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGSTOP};
+use serde_json::Value;
+use squall::gate::{Metric, metrics};
+use squall::metrics::Failure;
+use squall::protocol::{STAMP_LEN, Stamp};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::process::{Child, Stdio};
+use std::thread::{JoinHandle, sleep};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+/// What must become of a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Passed,
+    Failed,
+    NoEvidence,
+}
+
+impl Fate {
+    fn name(self) -> &'static str {
+        match self {
+            Fate::Passed => "passed",
+            Fate::Failed => "failed",
+            Fate::NoEvidence => "no_evidence",
+        }
+    }
+}
+
+/// A gate, what must become of it, and its value; `None` where it has none (no evidence, not reached).
+struct Case {
+    gate: String,
+    fate: Fate,
+    value: Option<RangeInclusive<f64>>,
+}
+
+fn pass(gate: &str, value: RangeInclusive<f64>) -> Case {
+    Case {
+        gate: gate.to_owned(),
+        fate: Fate::Passed,
+        value: Some(value),
+    }
+}
+
+fn fail(gate: &str, value: RangeInclusive<f64>) -> Case {
+    Case {
+        fate: Fate::Failed,
+        ..pass(gate, value)
+    }
+}
+
+/// Fails because too much of it never came.
+fn not_reached(gate: &str) -> Case {
+    Case {
+        gate: gate.to_owned(),
+        fate: Fate::Failed,
+        value: None,
+    }
+}
+
+fn no_evidence(gate: &str) -> Case {
+    Case {
+        fate: Fate::NoEvidence,
+        ..not_reached(gate)
+    }
+}
+
+/// Both sides of an exact count: equal to it passes, another bound fails.
+fn counts(what: &str, place: &str, count: u32) -> [Case; 2] {
+    let value = f64::from(count);
+    let other = if count == 0 { "> 0" } else { "== 0" };
+    let gate = |rest: &str| format!("{what} {rest} {place}").trim_end().to_owned();
+    [
+        pass(&gate(&format!("== {count}")), value..=value),
+        fail(&gate(other), value..=value),
+    ]
+}
+
+/// Both sides of a count that is only known to be at least so many.
+fn at_least(what: &str, place: &str, least: u32) -> [Case; 2] {
+    let range = f64::from(least)..=1e9;
+    let gate = |rest: &str| format!("{what} {rest} {place}").trim_end().to_owned();
+    [
+        pass(&gate(&format!(">= {least}")), range.clone()),
+        fail(&gate(&format!("< {least}")), range),
+    ]
+}
+
+/// Milliseconds that a machine may take for what takes no time.
+const SOON: RangeInclusive<f64> = 0.0..=10_000.0;
+
+/// Both sides of a timer of which nothing is known but that it is no more than ten seconds.
+fn soon(measure: &str) -> [Case; 2] {
+    [
+        pass(&format!("{measure} < 10s"), SOON),
+        fail(&format!("{measure} > 10s"), SOON),
+    ]
+}
+
+/// Both sides of a timer that is made to take so long at least.
+fn slow(measure: &str, place: &str, least: u32) -> [Case; 2] {
+    let range = f64::from(least)..=50_000.0;
+    let gate = |rest: &str| format!("{measure} {rest} {place}").trim_end().to_owned();
+    [
+        pass(&gate(&format!(">= {least}ms")), range.clone()),
+        fail(&gate("> 50s"), range),
+    ]
+}
+
+/// What the run of a table must end like.
+struct Table {
+    name: &'static str,
+    body: &'static str,
+    cases: Vec<Case>,
+}
+
+impl Table {
+    /// A folder with the scenario. No machine is too slow for these: gates are judged here, not the generator.
+    fn lab(&self) -> Lab {
+        let gates: Vec<&str> = self.cases.iter().map(|c| c.gate.as_str()).collect();
+        let gates = serde_json::to_string(&gates).expect("JSON is YAML");
+        Lab::new(&format!(
+            "name: {}\n{}\ngenerator: {{ shards: 1, max_lag: 50s, max_cpu: 100%, drain: 3s }}\ngates: {gates}\n",
+            self.name,
+            self.body.trim()
+        ))
+    }
+
+    /// Holds what was judged against the table, every difference at once.
+    fn check(&self, done: &Done, code: i32) -> Summary {
+        let summary = done.expect(code).summary();
+        assert_ne!(
+            summary.text("/validity/state"),
+            "invalid",
+            "{}",
+            summary.reasons()
+        );
+        assert_eq!(summary.at("/exit_code"), code);
+        let judged = summary.at("/gates").as_array().expect("a list");
+        assert_eq!(judged.len(), self.cases.len());
+        let wrong: Vec<String> = self
+            .cases
+            .iter()
+            .zip(judged)
+            .filter_map(|(case, judged)| wrong(case, judged))
+            .collect();
+        assert!(wrong.is_empty(), "{}\n{summary:?}", wrong.join("\n"));
+        sums_hold(&summary);
+        summary
+    }
+}
+
+/// How a gate's judgement differs from what it must be.
+fn wrong(case: &Case, judged: &Value) -> Option<String> {
+    let value = judged["value"].as_f64();
+    let valued = match (&case.value, value) {
+        (Some(range), Some(value)) => range.contains(&value),
+        (None, None) => true,
+        _ => false,
+    };
+    let said = match case.fate {
+        // Why is said, and a value that is not there is not shown.
+        Fate::NoEvidence => judged["actual"] == "–" && judged["note"] != "",
+        Fate::Failed if case.value.is_none() => judged["actual"] == "not reached",
+        _ => judged["actual"] != "–" && judged["actual"] != "",
+    };
+    let right = judged["text"] == case.gate.as_str()
+        && judged["status"] == case.fate.name()
+        && valued
+        && said;
+    (!right).then(|| {
+        format!(
+            "{} should be {:?} with {:?}, but: {judged}",
+            case.gate, case.fate, case.value
+        )
+    })
+}
+
+/// The sums that `docs/metrics.md` promises always to hold.
+fn sums_hold(summary: &Summary) {
+    let count = |name| summary.count(name);
+    for [whole, parts @ ..] in [
+        ["offered", "sent", "dropped", "cancelled"],
+        [
+            "requests_offered",
+            "requests",
+            "requests_dropped",
+            "requests_cancelled",
+        ],
+        ["expected", "unique", "lost", "missed"],
+        ["received", "unique", "duplicated", "indeterminate"],
+    ] {
+        let sum: u64 = parts.into_iter().map(count).sum();
+        assert_eq!(count(whole), sum, "{whole} = {parts:?}");
+    }
+}
+
+/// A target that does all it should, over TLS.
+fn clean() -> Table {
+    let zero = [
+        "cancelled",
+        "churned",
+        "closed_by_target",
+        "close 1006",
+        "dropped",
+        "duplicated",
+        "errors",
+        "failed",
+        "failed timeout",
+        "indeterminate",
+        "lost",
+        "missed",
+        "misrouted",
+        "out_of_range",
+        "oversized",
+        "reordered",
+        "request_timeouts",
+        "requests_cancelled",
+        "requests_dropped",
+        "service_gaps",
+        "status 503",
+        "unaccounted",
+        "unstamped",
+    ];
+    let mut cases: Vec<Case> = zero
+        .iter()
+        .map(|what| pass(&format!("{what} == 0"), 0.0..=0.0))
+        .collect();
+    for measure in [
+        "latency p99",
+        "service p99",
+        "lag p99",
+        "rtt p90",
+        "rtt_service p90",
+        "ping max",
+        "tcp max",
+        "tls max",
+        "upgrade mean",
+        "ready min",
+        "open max",
+        "open_lag max",
+    ] {
+        cases.push(pass(&format!("{measure} < 10s"), SOON));
+    }
+    for (gate, value) in [
+        ("attempts == 7", 7.0),
+        ("opened >= 7", 7.0),
+        ("opened share >= 100%", 100.0),
+        ("close 1000 == 7", 7.0),
+        ("offered == 800", 800.0),
+        ("sent == 800 in steady of publishers", 800.0),
+        ("sent rate >= 399/s in steady", 400.0),
+        ("offered rate < 1/s in open", 0.0),
+        ("sent share == 100%", 100.0),
+        ("expected == 2400", 2400.0),
+        ("received == 2.4k", 2400.0),
+        ("unique <= 2400 in steady of subscribers", 2400.0),
+        ("received share == 100%", 100.0),
+        ("lost share <= 0%", 0.0),
+        ("failed share < 1%", 0.0),
+        ("status 503 share < 1%", 0.0),
+        ("close 1006 share < 1%", 0.0),
+        ("requests_offered == 200", 200.0),
+        ("requests == 200 of askers", 200.0),
+        ("replies share == 100%", 100.0),
+    ] {
+        cases.push(pass(gate, value..=value));
+    }
+    cases.push(pass("pings_sent >= 3", 3.0..=1000.0));
+    cases.push(pass("pings_answered >= 7", 7.0..=1000.0));
+    cases.push(pass("bytes_sent >= 50KiB in steady", 51_200.0..=1e6));
+    cases.push(pass(
+        "bytes_received rate >= 75KiB/s in steady",
+        76_800.0..=1e6,
+    ));
+    Table {
+        name: "clean",
+        body: "
+target: { embedded: { tls: true, ping: { every: 200ms, timeout: 20s } } }
+clients:
+  publishers: { count: 2, publish: { topic: t, rate: 400/s, size: 64B, in: steady } }
+  subscribers: { count: 3, subscribe: [t], heartbeat: { every: 200ms, timeout: 20s } }
+  askers: { count: 2, request: { rate: 100/s, timeout: 20s, in: steady } }
+phases:
+  - { name: open, for: 1s }
+  - { name: steady, for: 2s }
+",
+        cases,
+    }
+}
+
+/// Of so many deliveries on a subscription with `drop_every: 10, reorder_every: 8, duplicate_every: 9`, where dropping
+/// wins over holding back, and that over doubling.
+fn troubled(deliveries: u32) -> [u32; 3] {
+    let all = || 1..=deliveries;
+    let dropped = all().filter(|n| n % 10 == 0);
+    let swapped = all().filter(|n| n % 10 != 0 && n % 8 == 0);
+    let doubled = all().filter(|n| n % 10 != 0 && n % 8 != 0 && n % 9 == 0);
+    [dropped.count(), swapped.count(), doubled.count()].map(|count| count as u32)
+}
+
+/// A target that loses, doubles, swaps and delays, sends what was not asked for, and never pongs; and clients
+/// that come too late.
+fn deliveries() -> Table {
+    let [lost, swapped, doubled] = troubled(400).map(|of_each| of_each * 3);
+    let [far_lost, _, far_doubled] = troubled(100);
+    let expected = 3 * 400;
+    let mut cases: Vec<Case> = [
+        counts("lost", "", lost),
+        counts("duplicated", "", doubled),
+        counts("reordered", "", swapped),
+        counts("expected", "of hearers", expected),
+        counts("unique", "of hearers", expected - lost),
+        counts("received", "of hearers", expected - lost + doubled),
+        // What is lost at the very end leaves no gap behind it: the last of all.
+        counts("service_gaps", "of hearers", lost - 3),
+        counts("misrouted", "", 2 * (100 - far_lost + far_doubled)),
+        counts("unaccounted", "", 2 * 100),
+        counts("unstamped", "", 2 * 4),
+        counts("errors", "", 4),
+        // They left with the first of twenty messages, which was too large for them.
+        counts("oversized", "", 2),
+        counts("failed too_large", "of frail", 2),
+        counts("missed", "of frail", 2 * 20),
+        counts("close 1006", "of frail", 2),
+        counts("pings_sent", "", 2),
+        counts("failed dead", "", 2),
+        counts("failed", "", 4),
+        counts("attempts", "", 22),
+        counts("opened", "", 22),
+        counts("offered", "", 720),
+        counts("sent", "", 520),
+        counts("dropped", "of tardy", 200),
+        counts("requests_offered", "", 200),
+        counts("requests", "", 100),
+        counts("requests_dropped", "", 100),
+        counts("replies", "", 100),
+        counts("request_timeouts", "", 0),
+        slow("latency p99", "in steady", 29),
+        slow("service min", "", 29),
+        slow("rtt p50", "in steady of askers", 29),
+        slow("rtt_service mean", "", 29),
+        slow("detect min", "", 190),
+        soon("tcp max"),
+        soon("upgrade max"),
+        soon("ready max"),
+        soon("open mean"),
+        soon("open_lag max"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        not_reached("ping max < 10s"),
+        fail("latency p80 < 29ms in steady", 29.0..=50_000.0),
+        fail("lost share < 10% of hearers", 10.0..=10.0),
+        pass("lost share <= 10% of hearers", 10.0..=10.0),
+        fail("received share > 90% of hearers", 90.0..=90.0),
+        fail("dropped share < 1% of tardy", 100.0..=100.0),
+        fail("sent rate >= 201/s in steady of publisher", 200.0..=200.0),
+        fail("failed dead share <= 5%", 9.09..=9.10),
+        // A tenth never came: it is slower than everything that did.
+        not_reached("latency p95 < 50s of hearers"),
+        pass("latency p80 < 50s of hearers", 29.0..=50_000.0),
+    ]);
+    Table {
+        name: "deliveries",
+        body: r#"
+target:
+  embedded: { misbehave: { drop_every: 10, duplicate_every: 9, reorder_every: 8, delay: 30ms, pong: none } }
+  max_message: 1KiB
+clients:
+  publisher: { count: 1, publish: { topic: t, rate: 200/s, in: steady } }
+  hearers: { count: 3, subscribe: [t] }
+  far: { count: 1, publish: { topic: far, rate: 50/s, in: steady } }
+  # Subscribe behind squall's back.
+  eavesdroppers:
+    count: 2
+    on_open:
+      - send: '{"type":"subscribe","topic":"far","id":1}'
+      - expect: { pointer: /type, equals: subscribed, within: 20s }
+  latecomers: { count: 2, subscribe: [far] }
+  listeners: { count: 2, subscribe: [notes] }
+  noise:
+    count: 4
+    on_open:
+      - send: '{"type":"fly"}'
+      - send: '{"type":"publish","topic":"notes","payload":"plain"}'
+  shouter: { count: 1, publish: { topic: big, rate: 10/s, size: 2KiB, in: steady } }
+  frail: { count: 2, subscribe: [big] }
+  beaters: { count: 2, heartbeat: { every: 100ms, timeout: 200ms } }
+  askers: { count: 1, request: { rate: 50/s, timeout: 20s, in: steady } }
+  tardy:
+    count: 1
+    publish: { topic: nobody, rate: 100/s, in: steady }
+    request: { rate: 50/s, in: steady }
+phases:
+  - { name: open, for: 1s }
+  - { name: steady, for: 2s }
+  - { name: rest, for: 300ms }
+  - { name: after, for: 700ms, open: { latecomers: all_at_once, noise: all_at_once, tardy: all_at_once } }
+"#,
+        cases,
+    }
+}
+
+/// A target that ends connections, which come back or do not.
+fn comings() -> Table {
+    let mut cases: Vec<Case> = [
+        at_least("reconnected", "of subscribers", 3),
+        at_least("missed", "of subscribers", 1),
+        at_least("dropped", "of publisher", 1),
+        at_least("churned", "of fickle", 4),
+        counts("churned", "of quitters", 0),
+        counts("gave_up", "of quitters", 2),
+        counts("close 1012", "of quitters", 2),
+        counts("closed_by_target", "of quitters", 2),
+        counts("opened", "of quitters", 2),
+        counts("failed", "", 0),
+        slow("reconnect min", "of subscribers", 290),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        fail("gave_up share < 1% of quitters", 100.0..=100.0),
+        pass("close 1012 share >= 100% of quitters", 100.0..=100.0),
+        pass("churned rate >= 1/s of fickle", 1.0..=20.0),
+        // What never came back is slower than everything that did.
+        not_reached("reconnect max < 50s of quitters"),
+        no_evidence("reconnect max < 50s of fickle"),
+        no_evidence("gave_up == 0 of fickle"),
+    ]);
+    Table {
+        name: "comings",
+        body: "
+target: { embedded: { misbehave: { close_after: 600ms, close_code: 1012 } } }
+clients:
+  publisher:
+    count: 1
+    publish: { topic: t, rate: 200/s }
+    reconnect: { backoff: no_jitter, base: 50ms, cap: 50ms }
+  subscribers:
+    count: 3
+    subscribe: [t]
+    reconnect: { backoff: no_jitter, base: 300ms, cap: 300ms }
+  quitters: { count: 2, reconnect: { backoff: no_jitter, base: 1h, cap: 1h } }
+  fickle: { count: 2, lifetime: { fixed: 200ms } }
+phases:
+  - { name: whole, for: 2200ms }
+",
+        cases,
+    }
+}
+
+/// A target that refuses upgrades and answers no request.
+fn refusals() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("attempts", "", 9),
+        counts("opened", "", 6),
+        counts("status 429", "", 3),
+        counts("status 503", "", 0),
+        counts("failed status", "", 3),
+        counts("failed", "", 3),
+        counts("requests", "", 50),
+        counts("replies", "", 0),
+        counts("request_timeouts", "", 50),
+        at_least("pings_answered", "", 6),
+        at_least("bytes_sent", "in steady", 50 * 64),
+        at_least("bytes_received", "in open", 2 * 100),
+        soon("tls max"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        pass("failed status share >= 33%", 33.3..=33.4),
+        fail("status 429 share < 1%", 33.3..=33.4),
+        fail("opened share >= 100%", 66.6..=66.7),
+        fail("replies share > 0%", 0.0..=0.0),
+        not_reached("rtt p50 < 50s"),
+        not_reached("rtt_service max < 50s"),
+        not_reached("open max < 50s"),
+        no_evidence("rtt p50 > 1ms"),
+    ]);
+    Table {
+        name: "refusals",
+        body: "
+target:
+  embedded:
+    tls: true
+    ping: { every: 100ms, timeout: 20s }
+    misbehave: { mute: true, refuse_every: 3, refuse_status: 429 }
+clients:
+  askers: { count: 2, request: { rate: 50/s, timeout: 300ms, in: steady } }
+  crowd: { count: 7 }
+phases:
+  - { name: open, for: 700ms }
+  - { name: crowd, for: 500ms, open: { crowd: all_at_once } }
+  - { name: steady, for: 1s }
+",
+        cases,
+    }
+}
+
+/// A third of the connections each: welcome, refused, and never answered.
+fn dead_ends() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("attempts", "", 9),
+        counts("opened", "", 3),
+        counts("failed", "", 6),
+        counts("failed timeout", "", 3),
+        counts("failed refused", "", 3),
+        counts("failed dns", "", 0),
+        counts("close 1000", "", 3),
+        counts("close 1006", "", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        fail("failed share < 50%", 66.6..=66.7),
+        pass("failed timeout share < 50%", 33.3..=33.4),
+        not_reached("open max < 50s"),
+    ]);
+    Table {
+        name: "dead-ends",
+        body: "
+target: { url: ['${env:GOOD}', '${env:REFUSING}', '${env:SILENT}'], connect_timeout: 1s }
+clients:
+  all: { count: 9 }
+phases:
+  - { name: only, for: 1500ms }
+",
+        cases,
+    }
+}
+
+/// What a publisher sends goes through the hands of somebody who forges some of it.
+fn forgeries() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("sent", "", FORGED),
+        counts("expected", "", 2 * FORGED),
+        counts("unique", "", 2 * FORGED),
+        counts("indeterminate", "", 2),
+        counts("misrouted", "", 2),
+        counts("received", "", 2 * (FORGED + 1)),
+        counts("lost", "", 0),
+        counts("out_of_range", "", 2 * 2 * FORGED / 10),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        pass("dns min > 0ms", SOON),
+        fail("dns min > 10s", SOON),
+        // The forged ones are as if they had never come.
+        not_reached("latency max < 50s"),
+        pass("latency p80 < 50s", 0.0..=50_000.0),
+    ]);
+    Table {
+        name: "forgeries",
+        body: r#"
+target: { url: '${env:GOOD}' }
+clients:
+  publisher:
+    count: 1
+    protocol: { json_mapping: { publish: '{"type":"publish","topic":"hidden","payload":"{payload}"}' } }
+    publish: { topic: t, rate: 200/s, in: steady }
+    reconnect: { base: 10ms, cap: 10ms }
+  hearers: { count: 2, subscribe: [t], reconnect: { base: 10ms, cap: 10ms } }
+phases:
+  - { name: open, for: 1s }
+  - { name: steady, for: 1s }
+  - { name: rest, for: 200ms }
+"#,
+        cases,
+    }
+}
+
+/// A shard that is stopped before the end of its schedule and goes on when it is too late.
+fn too_late() -> Table {
+    let mut cases: Vec<Case> = [
+        at_least("cancelled", "", 1000),
+        at_least("requests_cancelled", "", 10),
+        at_least("sent", "", 256),
+        counts("offered", "", 6000),
+        counts("requests_offered", "", 300),
+        slow("lag max", "in steady", 1000),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.push(fail("cancelled share < 10%", 16.6..=100.0));
+    Table {
+        name: "too-late",
+        body: "
+target: { embedded: {} }
+clients:
+  all:
+    count: 1
+    publish: { topic: t, rate: 2k/s, size: 48B }
+    request: { rate: 100/s, timeout: 20s }
+phases:
+  - { name: steady, for: 3s }
+",
+        cases,
+    }
+}
+
+fn tables() -> [Table; 7] {
+    [
+        clean(),
+        deliveries(),
+        comings(),
+        refusals(),
+        dead_ends(),
+        forgeries(),
+        too_late(),
+    ]
+}
+
+/// What `gate::metrics` calls the metric of a gate.
+fn metric_of(gate: &str) -> String {
+    let mut words = gate.split_whitespace();
+    let (first, second) = (words.next().expect("a metric"), words.next());
+    match first {
+        "failed" if second.is_some_and(|kind| Failure::parse(kind).is_some()) => {
+            "failed KIND".to_owned()
+        }
+        "status" | "close" => format!("{first} N"),
+        other => other.to_owned(),
+    }
+}
+
+/// The tables below leave no metric out, so that the next one added does not go without a case.
+#[test]
+fn every_metric_has_a_gate_that_passes_and_one_that_fails() {
+    let tables = tables();
+    let cases = tables.iter().flat_map(|table| &table.cases);
+    let found: BTreeSet<(String, Fate)> = cases
+        .map(|case| (metric_of(&case.gate), case.fate))
+        .collect();
+    let missing: Vec<_> = metrics()
+        .into_iter()
+        .flat_map(|metric| [Fate::Passed, Fate::Failed].map(|fate| (metric.name.clone(), fate)))
+        .filter(|case| !found.contains(case))
+        .collect();
+    assert!(missing.is_empty(), "without a case: {missing:?}");
+}
+
+#[test]
+fn a_target_that_does_all_it_should_passes() {
+    let table = clean();
+    let done = table.lab().run(&["--quiet"]);
+    let summary = table.check(&done, 0);
+    assert_eq!(summary.text("/verdict"), "PASSED");
+}
+
+#[test]
+fn losses_and_late_clients_fail() {
+    let table = deliveries();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn connections_that_end_fail() {
+    let table = comings();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn refusals_and_silence_fail() {
+    let table = refusals();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn endpoints_that_lead_nowhere_fail() {
+    let table = dead_ends();
+    let gateway = Gateway::start();
+    // Connections are accepted by the kernel, and nobody ever reads what they say.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("bound");
+    // Bound and not listening: refused, and nobody else can take the port.
+    let refusing =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    refusing.bind(&any.into()).expect("bound");
+    let refusing_at = refusing.local_addr().ok().and_then(|a| a.as_socket());
+    let refusing_at = refusing_at.expect("an address");
+    let silent_at = silent.local_addr().expect("an address");
+    let lab = table.lab();
+    let mut command = lab.command(&["--quiet"]);
+    command
+        .env("GOOD", format!("ws://{}/ws", gateway.address))
+        .env("REFUSING", format!("ws://{refusing_at}/"))
+        .env("SILENT", format!("ws://{silent_at}/"));
+    let done = lab.start_command(command).wait();
+    table.check(&done, 99);
+}
+
+#[test]
+fn forged_and_repeated_stamps_fail() {
+    let table = forgeries();
+    let gateway = Gateway::start();
+    let forger = forger(gateway.address);
+    let lab = table.lab();
+    let mut command = lab.command(&["--quiet"]);
+    // By name, so that there is something to look up.
+    let port = gateway.address.port();
+    command.env("GOOD", format!("ws://localhost:{port}/ws"));
+    let done = lab.start_command(command).wait();
+    table.check(&done, 99);
+    assert_eq!(forger.join().expect("a forger"), FORGED);
+}
+
+#[test]
+fn what_the_end_of_the_run_cuts_off_fails() {
+    let table = too_late();
+    let mut run = table.lab().start(&[]);
+    run.wait_for_phase("steady");
+    let shard = run.shard(0);
+    // The first second is over: this is beyond the end of the schedule and the second that sends may be late.
+    send(shard, SIGSTOP);
+    sleep(Duration::from_millis(3300));
+    send(shard, SIGCONT);
+    let done = run.wait();
+    table.check(&done, 99);
+}
+
+/// Before anything opens nothing has evidence but what counts its own exercise, whatever the metric.
+#[test]
+fn nothing_measured_is_no_evidence() {
+    // These count what squall itself began: none is known to be none.
+    let own = ["attempts", "offered", "requests_offered", "bytes_sent"];
+    let mut cases = Vec::new();
+    for Metric {
+        name,
+        unit,
+        share_of,
+        ..
+    } in metrics()
+    {
+        let name = name.replace("KIND", "timeout");
+        if unit == "time" {
+            for (measure, bound) in [("p50", "< 10s"), ("max", "< 10s"), ("min", "> 0s")] {
+                cases.push(no_evidence(&format!("{name} {measure} {bound} in before")));
+            }
+            continue;
+        }
+        let name = name
+            .replace('N', "1006")
+            .replace("status 1006", "status 503");
+        for gate in [
+            format!("{name} == 0 in before"),
+            format!("{name} rate < 1/s in before"),
+        ] {
+            cases.push(if own.contains(&name.as_str()) {
+                pass(&gate, 0.0..=0.0)
+            } else {
+                no_evidence(&gate)
+            });
+        }
+        if share_of.is_some() {
+            cases.push(no_evidence(&format!("{name} share < 50% in before")));
+        }
+    }
+    // And what there is, is not enough.
+    cases.extend([
+        no_evidence("open p99 < 10s"),
+        no_evidence("latency p99.9 < 10s"),
+        no_evidence("latency p99.9 > 0s of all"),
+        pass("latency p90 < 10s", SOON),
+        pass("lost == 0", 0.0..=0.0),
+    ]);
+    let table = Table {
+        name: "nothing",
+        body: "
+target: { embedded: {} }
+clients:
+  all: { count: 3, subscribe: [t], publish: { topic: t, rate: 100/s, in: steady } }
+phases:
+  - { name: before, for: 200ms }
+  - { name: open, for: 700ms, open: { all: all_at_once } }
+  - { name: steady, for: 1s }
+",
+        cases,
+    };
+    let done = table.lab().run(&["--quiet"]);
+    let summary = table.check(&done, 107);
+    let note = |gate: &str| {
+        let gates = summary.at("/gates").as_array().expect("a list");
+        let found = gates.iter().find(|g| g["text"] == gate);
+        found.expect("the gate")["note"].as_str().map(str::to_owned)
+    };
+    let note = |gate| note(gate).expect("a text");
+    assert_eq!(
+        note("open p99 < 10s"),
+        "fewer samples than p99 needs: 3 of 1,000"
+    );
+    assert_eq!(
+        note("latency p99.9 < 10s"),
+        "fewer samples than p99.9 needs: 300 of 10,000"
+    );
+    assert_eq!(note("rtt max < 10s in before"), "no rtt was recorded");
+    assert_eq!(
+        note("close 1006 == 0 in before"),
+        "not exercised: opened was 0"
+    );
+}
+
+/// A gate on a phase that was not reached, or not whole, is not judged by what there was of it.
+#[test]
+fn a_phase_that_was_cut_short_is_no_evidence() {
+    let phases =
+        |gate: &str| ["second", "third"].map(|phase| no_evidence(&format!("{gate} in {phase}")));
+    let mut cases = vec![
+        pass("sent == 100 in first", 100.0..=100.0),
+        no_evidence("sent > 0"),
+        no_evidence("lost == 0"),
+    ];
+    for gate in [
+        "sent > 0",
+        "sent rate > 1/s",
+        "sent share > 1%",
+        "latency max < 10s",
+        "close 1006 == 0",
+    ] {
+        cases.extend(phases(gate));
+    }
+    let table = Table {
+        name: "cut-short",
+        body: "
+target: { embedded: {} }
+clients:
+  all: { count: 1, subscribe: [t] }
+  publisher: { count: 1, publish: { topic: t, rate: 100/s, in: [first, second, third] } }
+phases:
+  - { name: open, for: 500ms }
+  - { name: first, for: 1s }
+  - { name: second, for: 1m }
+  - { name: third, for: 1s }
+",
+        cases,
+    };
+    let mut run = table.lab().start(&[]);
+    run.wait_for_phase("second");
+    run.signal(SIGINT);
+    let done = run.wait();
+    let summary = table.check(&done, 105);
+    let notes = summary.at("/gates").as_array().expect("a list");
+    for gate in &notes[1..] {
+        let note = gate["note"].as_str().expect("a text");
+        assert!(note.ends_with("was not completed"), "{gate}");
+    }
+}
+
+/// `squall gateway` by hand, for targets that `embedded` cannot be. Killed in the end.
+struct Gateway {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    fn start() -> Gateway {
+        let mut child = squall()
+            .args(["gateway", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the gateway starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening on ws://");
+        let address = address.and_then(|a| a.parse().ok());
+        Gateway {
+            child,
+            address: address.unwrap_or_else(|| panic!("where? {line}")),
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Messages that go through the forger's hands.
+const FORGED: u32 = 200;
+
+/// Passes on what is published to `hidden`, in order and whole, as `t`. Every tenth was sent an hour from now, one comes
+/// again when it is long forgotten, and one is of a stream that the run does not have.
+fn forger(gateway: SocketAddr) -> JoinHandle<u32> {
+    let stream = TcpStream::connect(gateway).expect("connected");
+    let patience = Some(Duration::from_secs(60));
+    stream.set_read_timeout(patience).expect("a timeout");
+    let (mut socket, _) = client(format!("ws://{gateway}/ws"), stream).expect("upgraded");
+    let subscribe = r#"{"type":"subscribe","topic":"hidden","id":1}"#;
+    socket.send(Message::text(subscribe)).expect("sent");
+    socket.read().expect("acknowledged");
+    std::thread::spawn(move || {
+        let mut first = None;
+        for n in 0..FORGED {
+            let message = socket.read().expect("a message").into_data();
+            let (_, stamp) = Stamp::locate(&message).expect("stamped");
+            let original = *first.get_or_insert(stamp);
+            let hour = 3_600_000_000_000;
+            pass_on(
+                &mut socket,
+                if n % 10 == 9 {
+                    Stamp {
+                        intended_ns: stamp.intended_ns + hour,
+                        sent_ns: stamp.sent_ns + hour,
+                        ..stamp
+                    }
+                } else {
+                    stamp
+                },
+            );
+            if n == 150 {
+                pass_on(&mut socket, original);
+                let stream = stamp.stream + 1000;
+                pass_on(&mut socket, Stamp { stream, ..stamp });
+            }
+        }
+        FORGED
+    })
+}
+
+fn pass_on(socket: &mut WebSocket<TcpStream>, stamp: Stamp) {
+    let text: [u8; STAMP_LEN] = stamp.text();
+    let text = String::from_utf8_lossy(&text);
+    let message = format!(r#"{{"type":"publish","topic":"t","payload":"{text}...."}}"#);
+    socket.send(Message::text(message)).expect("sent");
+}
