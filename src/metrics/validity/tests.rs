@@ -100,6 +100,22 @@ fn exactly_the_limit_is_within_it() {
 }
 
 #[test]
+fn busy_but_exactly_a_fifth_of_the_limit_late_is_a_caution_about_the_first() {
+    let busy = vec![(vec![(2, 100)], 0.95); 4];
+    let totals = run(&[busy.clone(), busy]);
+    let limits = Limits {
+        max_lag: Duration::from_micros(totals.shards()[0].lag_p99_max_us() * 5),
+        ..LIMITS
+    };
+    let validity = judge(&totals, limits);
+    assert_eq!(validity.state, State::Degraded, "{validity:?}");
+    let [reason] = validity.reasons.as_slice() else {
+        panic!("one reason: {validity:?}")
+    };
+    assert!(reason.contains("shard 0 used"), "{reason}");
+}
+
+#[test]
 fn a_reason_says_who_when_and_what_to_change() {
     let late = |ms| (vec![(ms, 100)], 0.3);
     let validity = judge(
