@@ -334,6 +334,7 @@ fn bad_gates_say_where_and_what_was_meant() {
         ("latency p99", 12, "expected a comparison", None),
         ("latency p99 in steady", 13, "expected a comparison", None),
         ("lost < 5kB", 8, "expected a number, such as", None),
+        ("lost rate < 5kB/s", 13, "expected a rate, such as", None),
         ("lost = 0", 6, "not `=`", Some("==")),
         ("lost === 0", 6, "not `===`", Some("==")),
         ("lost =< 0", 6, "not `=<`", Some("<=")),
