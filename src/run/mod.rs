@@ -126,7 +126,9 @@ pub fn run(order: &Order) -> Exit {
     };
     let mut summary = Vec::new();
     let mut outcome = redact.outcome(&bundle.outcome);
+    // A verdict that no file holds is not one to build on.
     outcome.exit_code = exit.code();
+    outcome.verdict = exit.label().to_owned();
     let _ = report::terminal(&outcome, &files, &order.look, &mut summary);
     // A reader that left early still gets the exit code.
     let _ = io::stdout()

@@ -151,7 +151,7 @@ fn results_that_cannot_be_written_are_108() {
         done.stderr
     );
     assert!(
-        done.stdout.contains("codes"),
+        done.stdout.contains("codes") && done.stdout.contains("RESULTS NOT WRITTEN"),
         "the summary is shown all the same: {}",
         done.stdout
     );
