@@ -8,6 +8,7 @@ use super::stream::Stream;
 use super::tail::Topics;
 use crate::transport::ws;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub struct Opening {
     pub step_until_ns: u64,
     /// Sec-WebSocket-Key.
     pub key: String,
+    /// The address that is dialled.
+    pub address: Option<IpAddr>,
     /// Response so far.
     pub response: Vec<u8>,
 }

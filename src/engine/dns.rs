@@ -102,6 +102,21 @@ impl Resolver {
         None
     }
 
+    /// Nobody is there at this address. Where the name has addresses of the other family too, those are the
+    /// ones to use until the next lookup (`localhost` is ::1 and 127.0.0.1, and many servers listen on one):
+    /// true, and asking again gives one of them.
+    pub fn unreachable(&mut self, endpoint: usize, ip: IpAddr) -> bool {
+        let Some(entry) = self.entries.get_mut(endpoint) else {
+            return false;
+        };
+        let other = |address: &SocketAddr| address.is_ipv4() != ip.is_ipv4();
+        let found = entry.addresses.iter().any(other);
+        if found {
+            entry.addresses.retain(other);
+        }
+        found
+    }
+
     /// Waits for a lookup to end. Cancel-safe.
     pub async fn next(&mut self) -> Option<Looked> {
         self.receiver.recv().await
@@ -133,5 +148,54 @@ impl Resolver {
             waiting: std::mem::take(&mut entry.waiting),
             error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    /// A resolver that has just learned these addresses of a name.
+    fn knowing(addresses: &[&str]) -> Resolver {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let entry = Entry {
+            addresses: addresses.iter().map(|a| address(a)).collect(),
+            valid_until: u64::MAX,
+            ..Entry::default()
+        };
+        Resolver {
+            entries: vec![entry],
+            names: vec![("name".into(), 80)],
+            sender,
+            receiver,
+        }
+    }
+
+    #[test]
+    fn a_family_nobody_listens_on_is_left_for_the_other_one() {
+        let (v6, v4) = (address("[::1]:80"), address("127.0.0.1:80"));
+        let mut resolver = knowing(&["[::1]:80", "127.0.0.1:80"]);
+        assert!(resolver.unreachable(0, v6.ip()));
+        for _ in 0..3 {
+            assert_eq!(resolver.address(0, 0, 0), Some(v4));
+        }
+        // Told again by a connection that was on its way there: still the same way out.
+        assert!(resolver.unreachable(0, v6.ip()));
+        // And when that one refuses as well, it is a refusal.
+        assert!(!resolver.unreachable(0, v4.ip()));
+        assert_eq!(resolver.address(0, 0, 0), Some(v4));
+    }
+
+    #[test]
+    fn addresses_of_one_family_are_used_in_turn_and_never_left() {
+        let mut resolver = knowing(&["127.0.0.1:80", "127.0.0.2:80"]);
+        assert!(!resolver.unreachable(0, address("127.0.0.1:80").ip()));
+        let first = resolver.address(0, 0, 0);
+        assert_ne!(first, resolver.address(0, 0, 0));
+        assert_eq!(first, resolver.address(0, 0, 0));
     }
 }

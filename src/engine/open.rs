@@ -12,8 +12,9 @@ use crate::metrics::{Counter, Failure, Timer};
 use crate::plan::{self, Matcher, Part, Purpose, Step};
 use crate::protocol::{Incoming, pointer};
 use crate::transport::handshake::{self, HandshakeError};
+use crate::transport::socket::{self, SocketFailure};
+use crate::transport::tls;
 use crate::transport::ws::Opcode;
-use crate::transport::{socket, tls};
 use mio::{Interest, Token};
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ impl Shard {
             stage: Stage::Dns,
             step_until_ns: 0,
             key: handshake::key(self.masks.nonce()),
+            address: None,
             response: Vec::new(),
         }));
         self.opening += 1;
@@ -83,6 +85,9 @@ impl Shard {
             .plan
             .source_of(self.number(c))
             .filter(|s| s.is_ipv4() == address.is_ipv4());
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.address = Some(address.ip());
+        }
         let connected = socket::connect(address, source).and_then(|mut socket| {
             let token = Token(c | (self.conns[c].generation as usize) << 32);
             self.poll.registry().register(
@@ -101,8 +106,30 @@ impl Shard {
                     opening.since_ns = now;
                 }
             }
-            Err(e) => self.lost(c, Cause::Socket(e), now),
+            Err(e) => self.connect_failed(c, e, now),
         }
+    }
+
+    /// The address did not take the connection: another family's does, where there is one, as browsers do it.
+    fn connect_failed(&mut self, c: usize, error: io::Error, now: u64) {
+        let nobody = matches!(
+            socket::classify(&error),
+            SocketFailure::Refused | SocketFailure::Unreachable
+        );
+        let endpoint = self.plan.endpoint_of(self.number(c));
+        let conn = &mut self.conns[c];
+        let tried = conn.opening.as_ref().and_then(|opening| opening.address);
+        if let Some(ip) = tried.filter(|_| nobody)
+            && self.resolver.unreachable(endpoint, ip)
+        {
+            conn.stream = None;
+            let generation = conn.generation;
+            if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
+                self.connect(c, address, now);
+            }
+            return;
+        }
+        self.lost(c, Cause::Socket(error), now);
     }
 
     /// An event for a connection that is opening. True when it is used up.
@@ -139,7 +166,7 @@ impl Shard {
             Ok(true) => {}
             // Still connecting: the event was for something else.
             Ok(false) => return,
-            Err(e) => return self.lost(c, Cause::Socket(e), now),
+            Err(e) => return self.connect_failed(c, e, now),
         }
         self.step_done(c, Timer::Tcp, now);
         let endpoint = &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))];
