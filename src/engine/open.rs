@@ -339,8 +339,8 @@ impl Shard {
             };
             let until = match what {
                 Step::Send(template) => {
-                    let text = self.fill(c, template);
-                    self.queue_control(c, Opcode::Text, text.as_bytes());
+                    let text = self.fill_message(c, template);
+                    self.queue_control(c, Opcode::Text, &text);
                     step += 1;
                     continue;
                 }

@@ -11,7 +11,7 @@ use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::metrics::{Counter, Delivery, Gauges, Recorder, Snapshot};
 use crate::plan::{self, Openings, Plan, Schedule};
-use crate::protocol::Codec;
+use crate::protocol::{Codec, escape};
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -549,6 +549,23 @@ impl Shard {
                 plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload,
             ) => String::new(),
         }
+    }
+
+    /// A message filled for a connection: where messages are JSON, values are escaped for its strings, so that
+    /// a quote in a name does not break it.
+    pub(super) fn fill_message(&self, c: usize, template: &plan::Template) -> Vec<u8> {
+        let g = usize::from(self.conns[c].group);
+        if !self.groups[g].codec.is_json() {
+            return self.fill(c, template).into_bytes();
+        }
+        let mut out = Vec::new();
+        for part in &template.parts {
+            match part {
+                plan::Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+                other => escape(&self.value(c, other), &mut out),
+            }
+        }
+        out
     }
 
     /// A template filled for a connection.

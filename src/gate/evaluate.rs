@@ -174,9 +174,8 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
             let left = MILLION.saturating_sub(u64::from(millionths)).max(1);
             let needed = NEEDED.div_ceil(left);
             if all < needed {
-                let name = f64::from(millionths) / 1e4;
                 return none(format!(
-                    "fewer samples than p{name} needs: {} of {}",
+                    "too few samples: {} of {}",
                     thousands(all as f64),
                     thousands(needed as f64)
                 ));

@@ -105,7 +105,7 @@ pub struct GateReport {
     pub actual: String,
     /// The actual value as a number in the gate's own unit (milliseconds for timers).
     pub value: Option<f64>,
-    /// Why it failed where the value does not say so (`fewer samples than p99 needs: 12 of 1000`).
+    /// Why it failed where the value does not say so (`too few samples: 12 of 1000`).
     pub note: String,
 }
 

@@ -53,6 +53,7 @@ pub(super) fn sign(status: GateStatus) -> &'static str {
 /// Everything after the gates.
 pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     let mut lines = vec![connections(outcome)];
+    lines.extend(refusal(outcome));
     lines.extend(handshake(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
@@ -107,7 +108,19 @@ fn connections(outcome: &Outcome) -> Line {
     line("connections", parts)
 }
 
-/// `failed 51 (tls 3, timeout 48)`.
+/// Where nothing opened, what was heard instead: it nearly always names the reason.
+fn refusal(outcome: &Outcome) -> Option<Line> {
+    if total(outcome, "opened") > 0 || outcome.samples.is_empty() {
+        return None;
+    }
+    let heard = outcome.samples.iter().take(2);
+    let heard: Vec<String> = heard
+        .map(|(kind, text)| format!("{kind}: {text}"))
+        .collect();
+    Some(line("heard", heard))
+}
+
+/// `failed 57 (status 401 ×6, tls 3, timeout 48)`.
 fn failed(outcome: &Outcome) -> String {
     let mut kinds: Vec<(&String, &u64)> =
         outcome.failures.iter().filter(|(_, n)| **n > 0).collect();
@@ -118,7 +131,17 @@ fn failed(outcome: &Outcome) -> String {
     }
     let kinds: Vec<String> = kinds
         .iter()
-        .map(|(kind, n)| format!("{} {}", words(kind), count(**n)))
+        .map(|(kind, n)| match kind.as_str() {
+            // By the numbers that the target answered with, which say more than how many there were.
+            "status" if !outcome.statuses.is_empty() => {
+                let codes = outcome.statuses.iter();
+                let codes: Vec<String> = codes
+                    .map(|(code, n)| format!("{code} ×{}", count(*n)))
+                    .collect();
+                format!("status {}", codes.join("  "))
+            }
+            kind => format!("{} {}", words(kind), count(**n)),
+        })
         .collect();
     format!("failed {} ({})", count(sum), kinds.join(", "))
 }

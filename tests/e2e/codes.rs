@@ -181,3 +181,13 @@ fn a_fault_that_touched_nobody_makes_the_run_invalid() {
     assert!(summary.reasons().contains("touched no connection"));
     assert_ne!(summary.text("/gates/0/status"), "passed");
 }
+
+#[test]
+fn a_refusal_is_told_with_its_status_and_words() {
+    let text =
+        scenario("'lost == 0'").replace("{ embedded: {} }", "{ embedded: { tokens: [right] } }");
+    let done = Lab::new(&text).run(&[]);
+    done.expect(109);
+    assert!(done.stdout.contains("status 401 ×3"), "{}", done.stdout);
+    assert!(done.stdout.contains("heard"), "{}", done.stdout);
+}

@@ -273,3 +273,21 @@ fn a_stamp_of_a_stream_that_nobody_publishes_is_not_believed() {
     assert_eq!(totals.count(Counter::Received, None, None), 0);
     assert_eq!(totals.count(Counter::Misrouted, None, None), 2);
 }
+
+#[test]
+fn a_value_with_quotes_does_not_break_a_json_message() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let address = server(move |mut stream| {
+        accept(&mut stream);
+        tell.send(read_frame(&mut stream)).unwrap();
+        read_to_end(&stream);
+    });
+    let text = format!(
+        "name: test\ntarget: {{ url: \"ws://{address}/\", close_timeout: 100ms }}\nclients:\n  some:\n    count: 1\n    \
+         vars: {{ user: {{ cycle: ['al\"ice\\'] }} }}\n    on_open: [ {{ send: '{{\"user\":\"{{user}}\"}}' }} ]\n\
+         phases:\n  - {{ name: only, for: 300ms }}\ngenerator: {{ drain: 100ms }}\n"
+    );
+    run(&text);
+    let (_, sent) = told.recv().unwrap().unwrap();
+    assert_eq!(String::from_utf8(sent).unwrap(), r#"{"user":"al\"ice\\"}"#);
+}

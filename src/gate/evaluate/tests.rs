@@ -371,18 +371,10 @@ fn a_quantile_needs_its_samples() {
         assert_eq!(judge(&text, &few).status, Status::NoEvidence, "{stat}");
     }
     let few = totals(|r| times(r, Timer::Latency, 0, 5, 12));
-    has_no_evidence(
-        "latency p99 < 1s",
-        &few,
-        "fewer samples than p99 needs: 12 of 1,000",
-    );
-    has_no_evidence(
-        "latency p99.9 < 1s",
-        &few,
-        "fewer samples than p99.9 needs: 12 of 10,000",
-    );
+    has_no_evidence("latency p99 < 1s", &few, "too few samples: 12 of 1,000");
+    has_no_evidence("latency p99.9 < 1s", &few, "too few samples: 12 of 10,000");
     // Not for a lower bound either.
-    has_no_evidence("latency p99 > 1ms", &few, "fewer samples");
+    has_no_evidence("latency p99 > 1ms", &few, "too few samples");
 }
 
 #[test]
@@ -502,7 +494,7 @@ fn what_never_came_back_is_censored_not_forgotten() {
     has_no_evidence(
         "reconnect p99 < 1s in steady",
         &gave_up_in(0),
-        "fewer samples",
+        "too few samples",
     );
     // A connection lost later is no failed opening.
     let reset = totals(|r| {
