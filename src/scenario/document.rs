@@ -196,9 +196,7 @@ fn finish(
 
     let credentials = redact::credentials(&root);
     secrets.extend(credentials.values);
-    secrets.retain(|secret| secret.len() >= redact::SHORTEST);
-    secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    secrets.dedup();
+    settle(&mut secrets);
     let sources = Arc::new(covered(sources, &credentials.spans));
 
     let scenario: Scenario = match serde_json::from_value(value) {
@@ -216,6 +214,8 @@ fn finish(
     };
     let (files, mut problems) = Files::collect(&scenario, folder);
     problems.extend(rules(&scenario, &root));
+    secrets.extend(redact::columns(&scenario, &files));
+    settle(&mut secrets);
     let document = Document {
         sources: sources.clone(),
         root,
@@ -240,6 +240,13 @@ fn finish(
     } else {
         report.with_partial(document)
     })
+}
+
+/// Secrets in the order of [`Document::secrets`].
+fn settle(secrets: &mut Vec<String>) {
+    secrets.retain(|secret| secret.len() >= redact::SHORTEST);
+    secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    secrets.dedup();
 }
 
 /// What the schema cannot say.
@@ -326,8 +333,8 @@ impl Document {
         &self.files
     }
 
-    /// Values that must appear in no output: what `${env:}` and `${file:}` stood for in texts, and credentials
-    /// written literally. Longest first, so that replacing them in order leaves no part of a longer one;
+    /// Values that must appear in no output: what `${env:}` and `${file:}` stood for in texts, credentials
+    /// written literally, and the first 2,000 distinct values of CSV columns that are credentials by name. Longest first, so that replacing them in order leaves no part of a longer one;
     /// values shorter than four bytes are left out.
     pub fn secrets(&self) -> &[String] {
         &self.secrets

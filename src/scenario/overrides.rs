@@ -1,5 +1,6 @@
 //! `--set path=value` and `--target URL`, and how a path names a value.
 
+use super::language::{listed, nearest};
 use super::node::{self, Entry, Found, Node, Value};
 use super::problem::{Problem, Span};
 
@@ -137,18 +138,50 @@ pub(super) fn set(root: &mut Node, argument: &str, source: usize) -> Vec<Found> 
             *node = value;
             Vec::new()
         }
-        Err((message, at)) => error(format!("--set: {message}"), at),
+        Err(wrong) => {
+            let mut problem = Problem::error("", format!("--set: {}", wrong.message));
+            problem.help = wrong.help;
+            vec![(problem, wrong.span, None)]
+        }
     }
 }
 
+/// Why a path names nothing.
+struct Wrong {
+    message: String,
+    span: Span,
+    help: Option<String>,
+}
+
+impl Wrong {
+    fn new(message: impl Into<String>, span: Span) -> Wrong {
+        Wrong {
+            message: message.into(),
+            span,
+            help: None,
+        }
+    }
+}
+
+/// What is named freely in the table at these steps, if its entries are more than a value: a slip in such a name
+/// would make a new entry where another was meant.
+fn named(table: &[(Step, usize, usize)]) -> Option<&'static str> {
+    let is = |at: usize, key: &str| matches!(&table[at].0, Step::Key(k) if k == key);
+    match table.len() {
+        1 if is(0, "clients") => Some("group"),
+        3 if is(0, "clients") && is(2, "vars") => Some("variable"),
+        _ => None,
+    }
+}
+
+fn did_you_mean(key: &str, names: &[String]) -> Option<String> {
+    nearest(key, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+}
+
 /// The node a path names, made where it does not exist yet.
-fn place<'a>(
-    root: &'a mut Node,
-    steps: &Steps,
-    source: usize,
-) -> Result<&'a mut Node, (String, Span)> {
+fn place<'a>(root: &'a mut Node, steps: &Steps, source: usize) -> Result<&'a mut Node, Wrong> {
     let mut node = root;
-    for (step, start, end) in steps {
+    for (i, (step, start, end)) in steps.iter().enumerate() {
         let span = Span {
             source,
             start: *start,
@@ -162,6 +195,23 @@ fn place<'a>(
         }
         node = match (&mut node.value, step) {
             (Value::Map(entries), Step::Key(key)) => {
+                if let Some(kind) = named(&steps[..i])
+                    && i + 1 < steps.len()
+                    && entries.iter().all(|e| e.key != *key)
+                {
+                    let names: Vec<_> = entries.iter().map(|e| e.key.clone()).collect();
+                    let known = if names.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" (known: {})", listed(&names, 20))
+                    };
+                    let whole = || format!("a new {kind} is given whole: `{key}={{ ... }}`");
+                    return Err(Wrong {
+                        message: format!("there is no {kind} `{key}`{known}"),
+                        span,
+                        help: Some(did_you_mean(key, &names).unwrap_or_else(whole)),
+                    });
+                }
                 let at = entries
                     .iter()
                     .position(|e| e.key == *key)
@@ -192,12 +242,13 @@ fn place<'a>(
                     } else {
                         format!(" (known: {})", names.join(", "))
                     };
-                    (
-                        format!(
+                    Wrong {
+                        message: format!(
                             "this is a list of {length}, and none of it is named `{key}`{known}"
                         ),
                         span,
-                    )
+                        help: did_you_mean(key, &names),
+                    }
                 })?
             }
             (Value::List(items), Step::Index(index)) => {
@@ -209,7 +260,7 @@ fn place<'a>(
                     });
                 }
                 let missing = || {
-                    (
+                    Wrong::new(
                         format!(
                             "[{index}] is beyond the end: the list has {length}, counted from 0"
                         ),
@@ -219,10 +270,13 @@ fn place<'a>(
                 items.get_mut(*index).ok_or_else(missing)?
             }
             (_, Step::Index(index)) => {
-                return Err((format!("[{index}] asks for a list, and this is none"), span));
+                return Err(Wrong::new(
+                    format!("[{index}] asks for a list, and this is none"),
+                    span,
+                ));
             }
             (Value::Scalar(_), Step::Key(_)) => {
-                return Err(("this holds a plain value".into(), span));
+                return Err(Wrong::new("this holds a plain value", span));
             }
         };
     }

@@ -4,10 +4,13 @@
 //! (a source line about to be shown, a URL, a message template) by its surroundings. Both rather mask
 //! too much than too little.
 
+use super::Files;
+use super::model::{Scenario, Var};
 use super::node::{Entry, Node, Scalar, Value};
 use super::problem::Span;
 use super::scalar::Meaning;
 use serde_json::{Map, Value as Json};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// What stands in place of a credential.
@@ -61,6 +64,13 @@ fn is_secret_name(name: &str) -> bool {
 /// Tables whose keys are names of groups, or whose values are JSON pointers: nothing secret in them by name.
 const PLAIN_TABLES: [&str; 4] = ["clients", "open", "capture", "csv"];
 
+/// Kinds of variables that hold numbers, which say how values are made and are none themselves.
+const MADE: [&str; 3] = ["sequence", "int", "hex"];
+/// Lists whose texts are no templates: a brace in them is part of a credential.
+const UNTEMPLATED: [&str; 3] = ["tokens", "cycle", "choice"];
+/// Distinct values of CSV columns kept as secrets: each is looked for, in many forms, in all that is printed.
+const COLUMN_VALUES: usize = 2_000;
+
 /// The credentials of a document.
 #[derive(Default)]
 pub(super) struct Credentials {
@@ -73,27 +83,59 @@ pub(super) struct Credentials {
 /// Finds the literal credentials of a tree.
 pub(super) fn credentials(root: &Node) -> Credentials {
     let mut out = Credentials::default();
-    walk(root, "", false, &mut |node, scalar, secret| {
+    walk(root, "", false, &mut |node, scalar, parent, secret| {
         let written = written(scalar);
         if secret {
-            if has_literal(written) {
+            if !literals(written, parent).is_empty() {
                 out.spans.push(node.span);
-                out.values.push(scalar.text.clone());
-                // `Bearer x` is one credential with its scheme and another without; so is `session=x`.
-                for part in scalar.text.split([' ', ';']).filter(|p| !is_scheme(p)) {
-                    out.values.push(part.to_owned());
-                    out.values
-                        .extend(part.split_once('=').map(|(_, value)| value.to_owned()));
-                }
+                out.values.extend(with_parts(&scalar.text));
             }
         } else {
-            let ranges = secrets_in(written)
+            let ranges = secrets_in(written, &holes(written), false)
                 .into_iter()
                 .filter(|range| range.len() >= SHORTEST);
             out.values
                 .extend(ranges.map(|range| written[range].to_owned()));
         }
     });
+    out
+}
+
+/// The first values of CSV columns that, or whose variables, are named like a credential.
+pub(super) fn columns(scenario: &Scenario, files: &Files) -> Vec<String> {
+    let mut found = HashSet::new();
+    for (name, var) in scenario.clients.values().flat_map(|group| &group.vars) {
+        let Var::Csv(csv) = var else { continue };
+        if !is_secret_name(name) && !is_secret_name(&csv.column) {
+            continue;
+        }
+        let mut reader = csv::Reader::from_reader(files.get(&csv.file).unwrap_or_default());
+        let headers = reader.headers().ok();
+        let Some(at) = headers.and_then(|h| h.iter().position(|column| column == csv.column))
+        else {
+            continue;
+        };
+        // What is wrong with the file is said where its values are used.
+        for record in reader.records().map_while(Result::ok) {
+            if found.len() >= COLUMN_VALUES {
+                break;
+            }
+            let value = record.get(at).unwrap_or_default();
+            if value.len() >= SHORTEST && !found.contains(value) {
+                found.insert(value.to_owned());
+            }
+        }
+    }
+    found.iter().flat_map(|value| with_parts(value)).collect()
+}
+
+/// A credential with its parts: `Bearer x` is one with its scheme and another without; so is `session=x`.
+fn with_parts(text: &str) -> Vec<String> {
+    let mut out = vec![text.to_owned()];
+    for part in text.split([' ', ';']).filter(|p| !is_scheme(p)) {
+        out.push(part.to_owned());
+        out.extend(part.split_once('=').map(|(_, value)| value.to_owned()));
+    }
     out
 }
 
@@ -115,12 +157,20 @@ fn inside(parent: &str, entry: &Entry, secret: bool) -> bool {
     if entry.key == "csv" && matches!(entry.node.value, Value::Map(_)) {
         return false;
     }
+    if secret && MADE.contains(&entry.key.as_str()) {
+        return false;
+    }
     secret || !PLAIN_TABLES.contains(&parent) && is_secret_name(&entry.key)
 }
 
-fn walk(node: &Node, parent: &str, secret: bool, visit: &mut impl FnMut(&Node, &Scalar, bool)) {
+fn walk(
+    node: &Node,
+    parent: &str,
+    secret: bool,
+    visit: &mut impl FnMut(&Node, &Scalar, &str, bool),
+) {
     match &node.value {
-        Value::Scalar(scalar) => visit(node, scalar, secret),
+        Value::Scalar(scalar) => visit(node, scalar, parent, secret),
         Value::List(items) => items
             .iter()
             .for_each(|item| walk(item, parent, secret, visit)),
@@ -154,8 +204,14 @@ fn build(node: &Node, parent: &str, secret: bool) -> Json {
         }
         Value::Scalar(scalar) => {
             let text = written(scalar);
+            let literals = if secret {
+                literals(text, parent)
+            } else {
+                Vec::new()
+            };
             match scalar.meaning() {
-                _ if secret && has_literal(text) => MASK.into(),
+                _ if !literals.is_empty() => replaced(text, &literals, |_| MASK).into(),
+                _ if secret && scalar.meaning() == Meaning::Text => text.into(),
                 _ if scalar.expanded.is_some() => masked(text).into(),
                 Meaning::Null => Json::Null,
                 Meaning::Bool(value) => value.into(),
@@ -171,10 +227,21 @@ fn build(node: &Node, parent: &str, secret: bool) -> Json {
     }
 }
 
-/// Whether anything but references and the scheme is in a credential.
-fn has_literal(text: &str) -> bool {
-    let rest = replaced(text, &references(text), " ");
-    rest.split_whitespace().any(|word| !is_scheme(word))
+/// The parts of a credential that are written literally: neither references, placeholders nor the scheme.
+fn literals(text: &str, parent: &str) -> Vec<Range<usize>> {
+    let holes = if UNTEMPLATED.contains(&parent) {
+        references(text)
+    } else {
+        holes(text)
+    };
+    apart(text, std::iter::once(0..text.len()).collect(), &holes)
+}
+
+/// Whether a part of a credential tells nothing: the scheme, and next to references what joins them.
+fn is_harmless(part: &str, joins: bool) -> bool {
+    let glue = |c: char| c.is_whitespace() || joins && "\"',:;[].|/-_=&".contains(c);
+    part.split(glue)
+        .all(|word| word.is_empty() || is_scheme(word))
 }
 
 /// Whether a word is the scheme of an `Authorization` header, not its credential.
@@ -182,16 +249,26 @@ fn is_scheme(word: &str) -> bool {
     ["bearer", "basic", "token"].contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// The text with its credentials replaced.
+/// The text with its credentials replaced; JSON in it stays JSON.
 fn masked(text: &str) -> String {
-    replaced(text, &secrets_in(text), MASK)
+    replaced(text, &secrets_in(text, &holes(text), false), |before| {
+        let before = before.trim_end();
+        if before.ends_with("\\\":") {
+            "\\\"***\\\""
+        } else if before.ends_with("\":") || before.ends_with('[') {
+            "\"***\""
+        } else {
+            MASK
+        }
+    })
 }
 
-fn replaced(text: &str, ranges: &[Range<usize>], with: &str) -> String {
+/// The text with ranges replaced by what is given for the text before each.
+fn replaced(text: &str, ranges: &[Range<usize>], with: impl Fn(&str) -> &'static str) -> String {
     let (mut out, mut at) = (String::new(), 0);
     for range in ranges {
         out.push_str(&text[at..range.start]);
-        out.push_str(with);
+        out.push_str(with(&text[..range.start]));
         at = range.end;
     }
     out + &text[at..]
@@ -208,8 +285,11 @@ pub(super) fn cover(text: &str, spans: impl Iterator<Item = Range<usize>>) -> St
             .for_each(|h| *h = true)
     };
     spans.for_each(&mut hide);
-    secrets_in(text).into_iter().for_each(&mut hide);
-    references(text).into_iter().for_each(|r| {
+    let references = references(text);
+    secrets_in(text, &references, true)
+        .into_iter()
+        .for_each(&mut hide);
+    references.into_iter().for_each(|r| {
         hidden
             .get_mut(r)
             .into_iter()
@@ -240,15 +320,41 @@ fn references(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where credentials stand in a text: userinfo of URLs, token-like parameters and fields, `Bearer x`. Sorted, apart.
-fn secrets_in(text: &str) -> Vec<Range<usize>> {
-    // References hold delimiters of their own; they are blanked while looking and kept in the result.
-    let references = references(text);
+/// Where `${..}` and template placeholders, `{name}`, stand.
+fn holes(text: &str) -> Vec<Range<usize>> {
+    let mut found = references(text);
+    let work = blanked(text, &found);
+    let bytes = work.as_bytes();
+    let ident = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for (start, _) in work.match_indices('{') {
+        let rest = &work[start + 1..];
+        let length = rest.find(|c| !ident(c)).unwrap_or(rest.len());
+        let end = start + 1 + length;
+        let named = length > 0 && !rest.starts_with(|c: char| c.is_ascii_digit());
+        // `{{name}}` is literal text.
+        let doubled = start > 0 && bytes[start - 1] == b'{' && bytes.get(end + 1) == Some(&b'}');
+        if named && bytes.get(end) == Some(&b'}') && !doubled {
+            found.push(start..end + 1);
+        }
+    }
+    found.sort_by_key(|range| range.start);
+    found
+}
+
+/// The text with ranges of it made unremarkable, byte by byte.
+fn blanked(text: &str, ranges: &[Range<usize>]) -> String {
     let mut work = text.as_bytes().to_vec();
-    references
+    ranges
         .iter()
         .for_each(|range| work[range.clone()].fill(b'x'));
-    let work = String::from_utf8_lossy(&work);
+    String::from_utf8_lossy(&work).into_owned()
+}
+
+/// Where credentials stand in a text: userinfo of URLs, token-like parameters and fields, `Bearer x`. Sorted, apart,
+/// without the holes. `source`: the text is YAML source, perhaps broken, where nothing need stay well-formed.
+fn secrets_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usize>> {
+    // Holes have delimiters of their own; they are blanked while looking and kept in the result.
+    let work = blanked(text, holes);
     let mut found = Vec::new();
     for (at, _) in work.match_indices("://") {
         let start = at + 3;
@@ -279,11 +385,75 @@ fn secrets_in(text: &str) -> Vec<Range<usize>> {
         } else if is_secret_name(name)
             && let Some(value) = after_name(&work, start, end)
         {
-            at = value.end;
-            found.push(value);
+            // In an object there may be more names.
+            at = if work[value.clone()].starts_with('{') {
+                value.start + 1
+            } else {
+                value.end
+            };
+            if source {
+                found.push(value);
+            } else {
+                found.extend(within(&work, value));
+            }
         }
     }
-    apart(found, &references)
+    apart(text, found, holes)
+}
+
+/// What of a value is to be masked so that quotes, lists and objects around it stay.
+fn within(text: &str, value: Range<usize>) -> Vec<Range<usize>> {
+    let part = &text[value.clone()];
+    let shifted = |r: Range<usize>| value.start + r.start..value.start + r.end;
+    match part.chars().next() {
+        Some('"' | '\'' | '\\') => quoted(part, 0).map(shifted).into_iter().collect(),
+        Some(open @ ('{' | '[')) => {
+            let end = part.len() - usize::from(part.len() > 1 && part.ends_with(['}', ']']));
+            let (mut found, mut at, mut bare) = (Vec::new(), 1, String::new());
+            while let Some(start) = part[at..end].find('"').map(|i| at + i) {
+                let Some(string) = quoted(&part[..end], start) else {
+                    break;
+                };
+                bare.push_str(&part[at..start]);
+                at = (string.end + 1).min(end);
+                // A key is no value.
+                if !part[at..].trim_start().starts_with(':') {
+                    found.push(shifted(string));
+                }
+            }
+            bare.push_str(&part[at..end]);
+            // No JSON, or a list of more than texts: all of it.
+            if at == 1 || open == '[' && bare.contains(char::is_alphanumeric) {
+                found = vec![shifted(1..end)];
+            }
+            found
+        }
+        _ => {
+            let length = part.trim_end().len();
+            let plain = ["true", "false", "null"].contains(&part.trim_end());
+            if plain {
+                Vec::new()
+            } else {
+                vec![shifted(0..length)]
+            }
+        }
+    }
+}
+
+/// The inside of the string whose quote stands at `at`, `"`, `'` or `\"`.
+fn quoted(text: &str, at: usize) -> Option<Range<usize>> {
+    if let Some(rest) = text[at..].strip_prefix("\\\"") {
+        let length = rest.find("\\\"").unwrap_or(rest.len());
+        return Some(at + 2..at + 2 + length);
+    }
+    let quote = text[at..].chars().next()?;
+    let mut escaped = false;
+    let end = text[at + 1..].find(|c: char| {
+        let closes = c == quote && !escaped;
+        escaped = quote == '"' && c == '\\' && !escaped;
+        closes
+    });
+    Some(at + 1..end.map_or(text.len(), |i| at + 1 + i))
 }
 
 /// The value after a name: `name=value`, `"name": "value"`, `name: value`, or the lines indented under it.
@@ -317,8 +487,12 @@ fn after_name(text: &str, start: usize, end: usize) -> Option<Range<usize>> {
             length += line.len();
         }
         (length + 1).min(rest.len())
-    } else if let Some(close) = rest.chars().next().filter(|c| "\"'[".contains(*c)) {
-        let close = if close == '[' { ']' } else { close };
+    } else if rest.starts_with("\\\"") {
+        quoted(rest, 0).map_or(rest.len(), |r| (r.end + 2).min(rest.len()))
+    } else if rest.starts_with(['"', '\'']) {
+        quoted(rest, 0).map_or(rest.len(), |r| (r.end + 1).min(rest.len()))
+    } else if let Some(close) = rest.chars().next().filter(|c| "[{".contains(*c)) {
+        let close = if close == '[' { ']' } else { '}' };
         rest[1..].find(close).map_or(rest.len(), |i| i + 2)
     } else if parameter {
         rest.find(|c: char| "&#\"',;}".contains(c) || c.is_whitespace())
@@ -330,8 +504,8 @@ fn after_name(text: &str, start: usize, end: usize) -> Option<Range<usize>> {
     (length > 0).then_some(at..at + length)
 }
 
-/// Sorted and apart, without what is referred to.
-fn apart(mut ranges: Vec<Range<usize>>, without: &[Range<usize>]) -> Vec<Range<usize>> {
+/// Sorted and apart, without what is referred to and what tells nothing.
+fn apart(text: &str, mut ranges: Vec<Range<usize>>, without: &[Range<usize>]) -> Vec<Range<usize>> {
     ranges.sort_by_key(|r| (r.start, r.end));
     let mut out: Vec<Range<usize>> = Vec::new();
     for range in ranges {
@@ -339,18 +513,20 @@ fn apart(mut ranges: Vec<Range<usize>>, without: &[Range<usize>]) -> Vec<Range<u
             .last()
             .map_or(range.start, |last| range.start.max(last.end));
         let mut at = start;
+        let mut joins = false;
+        let mut parts = Vec::new();
         for hole in without
             .iter()
             .filter(|h| h.start < range.end && h.end > start)
         {
-            if at < hole.start {
-                out.push(at..hole.start);
-            }
+            parts.push(at..hole.start);
             at = at.max(hole.end);
+            joins = true;
         }
-        if at < range.end {
-            out.push(at..range.end);
-        }
+        parts.push(at..range.end);
+        let tells =
+            |part: &Range<usize>| part.start < part.end && !is_harmless(&text[part.clone()], joins);
+        out.extend(parts.into_iter().filter(tells));
     }
     out
 }
@@ -398,9 +574,53 @@ mod tests {
             ("wss://h/ws?token=${env:T}", "wss://h/ws?token=${env:T}"),
             (
                 r#"{"type":"auth","token":"canary"}"#,
-                r#"{"type":"auth","token":***}"#,
+                r#"{"type":"auth","token":"***"}"#,
             ),
-            (r#"{"token": 12, "a": 1}"#, r#"{"token": ***, "a": 1}"#),
+            (r#"{"token": 12, "a": 1}"#, r#"{"token": "***", "a": 1}"#),
+            (
+                r#"{"token":"${env:T}","x":1}"#,
+                r#"{"token":"${env:T}","x":1}"#,
+            ),
+            (
+                r#"{"token":"Bearer ${env:T}"}"#,
+                r#"{"token":"Bearer ${env:T}"}"#,
+            ),
+            (
+                r#"{"token":"{tok}","id":{id}}"#,
+                r#"{"token":"{tok}","id":{id}}"#,
+            ),
+            (r#"{"token":{tok},"id":1}"#, r#"{"token":{tok},"id":1}"#),
+            (r#"{"token":"{{tok}}"}"#, r#"{"token":"***"}"#),
+            (r#"{"token":"a{tok}b"}"#, r#"{"token":"***{tok}***"}"#),
+            (
+                r#"{"password":"plainly","a":"b"}"#,
+                r#"{"password":"***","a":"b"}"#,
+            ),
+            (r#"{"password":"a\"canary"}"#, r#"{"password":"***"}"#),
+            (
+                r#"{"body":"{\"token\":\"canary\",\"a\":1}"}"#,
+                r#"{"body":"{\"token\":\"***\",\"a\":1}"}"#,
+            ),
+            (
+                r#"{"tokens":["canary","${env:T}"],"a":1}"#,
+                r#"{"tokens":["***","${env:T}"],"a":1}"#,
+            ),
+            (r#"{"tokens":[1, 2]}"#, r#"{"tokens":["***"]}"#),
+            (
+                r#"{"auth":{"user":"u","password":"canary"},"a":1}"#,
+                r#"{"auth":{"user":"***","password":"***"},"a":1}"#,
+            ),
+            (
+                r#"{"auth":{"a":"b","token":5}}"#,
+                r#"{"auth":{"a":"***","token":"***"}}"#,
+            ),
+            ("auth: {user: canary}", "auth: {***}"),
+            (r#"{"tokens":[5,"canary"]}"#, r#"{"tokens":["***"]}"#),
+            ("token=[", "token=["),
+            ("token=\\é", "token=\\***"),
+            (r#"{"auth":true}"#, r#"{"auth":true}"#),
+            ("wss://${env:U}:${env:P}@h/", "wss://${env:U}:${env:P}@h/"),
+            ("wss://h/?token={tok}&a=b", "wss://h/?token={tok}&a=b"),
             ("Bearer canary", "Bearer ***"),
             ("nothing here: at all", "nothing here: at all"),
             ("token bucket", "token bucket"),

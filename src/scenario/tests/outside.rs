@@ -34,6 +34,22 @@ fn sets_change_add_and_name_by_name() {
 }
 
 #[test]
+fn sets_add_groups_and_variables_given_whole() {
+    let options = with_sets(&[
+        "clients.new={count: 5}",
+        "clients.new.count=6",
+        "clients.new.vars.user={sequence: 1}",
+        "clients.new.vars.user.sequence=7",
+    ]);
+    let document = parse("x.yaml", SOUND, None, &options)
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let new = &document.scenario().clients["new"];
+    assert_eq!(new.count.0, 6);
+    assert!(matches!(new.vars["user"], model::Var::Sequence(7)));
+}
+
+#[test]
 fn mistakes_of_sets_name_the_set() {
     let table: &[(&str, &str)] = &[
         (
@@ -67,6 +83,22 @@ fn mistakes_of_sets_name_the_set() {
         (
             "phases.burst.for=5s",
             "--set 1:8 --set: this is a list of 2, and none of it is named `burst` (known: ramp, steady)",
+        ),
+        (
+            "phases.stedy.for=5s",
+            "--set 1:8 --set: this is a list of 2, and none of it is named `stedy` (known: ramp, steady) / did you mean `steady`?",
+        ),
+        (
+            "clients.sbus.count=50",
+            "--set 1:9 --set: there is no group `sbus` (known: subs, pubs) / did you mean `subs`?",
+        ),
+        (
+            "clients.chatters.publish.rate=5/s",
+            "--set 1:9 --set: there is no group `chatters` (known: subs, pubs) / a new group is given whole: `chatters={ ... }`",
+        ),
+        (
+            "clients.subs.vars.tok.sequence=5",
+            "--set 1:19 --set: there is no variable `tok` / a new variable is given whole: `tok={ ... }`",
         ),
         (
             "clients[0].count=5",

@@ -204,5 +204,88 @@ fn a_column_of_tokens_is_named() {
     for kept in ["file: users.csv", "column: token"] {
         assert!(yaml.contains(kept), "{kept} in {yaml}");
     }
-    assert_eq!(document.secrets(), ["canary02"]);
+    assert_eq!(document.secrets(), ["canary01", "canary02"]);
+}
+
+#[test]
+fn values_of_columns_and_lists_named_like_credentials_are_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..3_000)
+        .map(|i| format!("u{i:06},t{i:06},p{i:06}\n"))
+        .collect();
+    std::fs::write(
+        folder.path().join("users.csv"),
+        format!("user,token,other\nadmin,abc,seen\n{rows}"),
+    )
+    .unwrap();
+    let with = |vars: &str| {
+        let text = SOUND.replace("count: 10,", &format!("count: 10, vars: {{ {vars} }},"));
+        let document = parse("x.yaml", &text, Some(folder.path()), &options())
+            .map_err(|r| r.to_string())
+            .unwrap();
+        document.secrets().to_vec()
+    };
+    let csv = |name: &str, column: &str| {
+        with(&format!(
+            "{name}: {{ csv: {{ file: users.csv, column: {column} }} }}"
+        ))
+    };
+    // By the column's name, and by the variable's; too short a value is left out, and so is what is too many.
+    let (column, variable) = (csv("who", "token"), csv("password", "other"));
+    assert_eq!((column.len(), variable.len()), (2_000, 2_000));
+    assert_eq!(
+        (column[0].as_str(), column[1_999].as_str()),
+        ("t000000", "t001999")
+    );
+    assert!(variable.contains(&"seen".to_string()));
+    assert_eq!(csv("user", "user"), [""; 0]);
+    assert_eq!(with("secret: { cycle: [canary1, abc] }"), ["canary1"]);
+    assert_eq!(
+        with("secret: { random: { choice: [canary1] } }"),
+        ["canary1"]
+    );
+    assert_eq!(with("user: { random: { choice: [canary1] } }"), [""; 0]);
+    // Numbers that values are made from are none.
+    assert_eq!(with("token: { sequence: 10000 }"), [""; 0]);
+}
+
+/// What is saved of a run is a scenario: it means the same wherever nothing had to be masked.
+#[test]
+fn the_redacted_scenario_runs() {
+    let text = r#"
+name: redacted
+target:
+  url: "wss://h/ws?token={tok}"
+  headers: { Authorization: "Bearer {tok}", Cookie: "{tok}" }
+  query: { token: "x{tok}" }
+clients:
+  g:
+    count: 1
+    vars:
+      tok: { sequence: 1 }
+      token: { sequence: 1000 }
+      secret: { random: { hex: 16 } }
+      password: { cycle: ["{canary1}"] }
+    on_open:
+      - send: '{"op":"hello","token":"${env:CANARY}","x":1}'
+      - send: '{"token":"Bearer ${env:CANARY}"}'
+      - send: '{"token":"{tok}"}'
+      - send: '{"password":"canary2","x":1}'
+phases:
+  - { name: p, for: 1s }
+"#;
+    let document = parse("x.yaml", text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let yaml = document.redacted_yaml();
+    assert_clean(&yaml);
+    let again = parse("y.yaml", &yaml, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let written = |document: &Document| serde_json::to_value(document.scenario()).unwrap();
+    let mut expected = written(&document);
+    expected["target"]["query"]["token"] = "***{tok}".into();
+    expected["clients"]["g"]["vars"]["password"]["cycle"][0] = "***".into();
+    expected["clients"]["g"]["on_open"][3]["send"] = r#"{"password":"***","x":1}"#.into();
+    assert_eq!(written(&again), expected, "{yaml}");
 }
