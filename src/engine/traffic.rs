@@ -118,13 +118,38 @@ impl Shard {
         work.requests = requests;
     }
 
+    /// Counts something due as offered, and as dropped unless the connection can take it now; then its
+    /// phase, and its lag is recorded.
+    fn admit(
+        &mut self,
+        g: usize,
+        c: usize,
+        intended: u64,
+        now: u64,
+        (offered, dropped): (Counter, Counter),
+    ) -> Option<usize> {
+        let phase = self.plan.phase_at(intended);
+        self.recorder.count(offered, phase, g, 1);
+        let conn = &self.conns[c];
+        if conn.state != State::Ready || conn.work.is_none() || is_full(conn, &self.plan) {
+            self.recorder.count(dropped, phase, g, 1);
+            return None;
+        }
+        self.recorder
+            .time(Timer::Lag, phase, g, now as i64 - intended as i64);
+        Some(phase)
+    }
+
     /// A publish is due.
     pub(super) fn publish(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
         let now = self.now();
+        let counters = (Counter::Offered, Counter::Dropped);
+        let Some(phase) = self.admit(g, c, intended, now, counters) else {
+            return;
+        };
         let Shard {
             conns,
             groups,
-            recorder,
             plan,
             masks,
             compose,
@@ -133,14 +158,7 @@ impl Shard {
             run,
             ..
         } = self;
-        let phase = plan.phase_at(intended);
-        recorder.count(Counter::Offered, phase, g, 1);
         let conn = &mut conns[c];
-        if conn.state != State::Ready || is_full(conn, plan) {
-            recorder.count(Counter::Dropped, phase, g, 1);
-            return;
-        }
-        recorder.time(Timer::Lag, phase, g, now as i64 - intended as i64);
         let planned = &plan.groups()[g].publish[ordinal];
         let Some(work) = &mut conn.work else { return };
         let Work {
@@ -186,10 +204,13 @@ impl Shard {
     /// A request is due.
     pub(super) fn request(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
         let now = self.now();
+        let counters = (Counter::RequestsOffered, Counter::RequestsDropped);
+        let Some(phase) = self.admit(g, c, intended, now, counters) else {
+            return;
+        };
         let Shard {
             conns,
             groups,
-            recorder,
             plan,
             masks,
             compose,
@@ -198,14 +219,7 @@ impl Shard {
             run,
             ..
         } = self;
-        let phase = plan.phase_at(intended);
-        recorder.count(Counter::RequestsOffered, phase, g, 1);
         let conn = &mut conns[c];
-        if conn.state != State::Ready || is_full(conn, plan) {
-            recorder.count(Counter::RequestsDropped, phase, g, 1);
-            return;
-        }
-        recorder.time(Timer::Lag, phase, g, now as i64 - intended as i64);
         let planned = &plan.groups()[g].request[ordinal];
         let generation = conn.generation;
         let Some(work) = &mut conn.work else { return };

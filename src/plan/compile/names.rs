@@ -9,6 +9,10 @@ const PHASES: usize = 255;
 /// Most groups: each has histograms of its own in every shard.
 const GROUPS: usize = 4_000;
 
+/// Most publishes of a group, and most requests: which one a frame belongs to is one byte, and requests'
+/// streams are numbered in the last 256 there are.
+const KINDS: usize = 255;
+
 /// Checks the scenario's, groups' and phases' names and how many there are.
 pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
     if scenario.version != 1 {
@@ -39,8 +43,17 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
                 .help("use `vars` for what differs between connections"),
         );
     }
-    for name in scenario.clients.keys() {
+    for (name, group) in &scenario.clients {
         word(name, &format!("clients.{name}"), true, problems);
+        let publishes = group.publish.as_ref().map_or(0, |p| p.to_vec().len());
+        let requests = group.request.as_ref().map_or(0, |r| r.to_vec().len());
+        for (what, count) in [("publish", publishes), ("request", requests)] {
+            if count > KINDS {
+                let message = format!("{count} entries are more than {KINDS}");
+                let path = format!("clients.{name}.{what}");
+                problems.add(Problem::error(path, message).help("use another group for the rest"));
+            }
+        }
     }
     if scenario.phases.is_empty() {
         problems

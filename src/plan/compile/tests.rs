@@ -144,6 +144,29 @@ fn names_are_checked() {
 }
 
 #[test]
+fn there_are_limits_to_what_a_group_does() {
+    let list = |n: usize, entry: &str| vec![entry; n].join(", ");
+    let publishes = |n| {
+        let list = list(n, "{topic: t, rate: 1/s}");
+        format!("{{clients: {{pub: {{publish: [{list}]}}}}}}")
+    };
+    let requests = |n| {
+        let list = list(n, "{rate: 1/s}");
+        format!("{{clients: {{pub: {{request: [{list}]}}}}}}")
+    };
+    assert_eq!(found(&publishes(255)), []);
+    assert_eq!(found(&requests(255)), []);
+    let text = "256 entries are more than 255";
+    one_problem(
+        Level::Error,
+        &[
+            (&publishes(256), "clients.pub.publish", text),
+            (&requests(256), "clients.pub.request", text),
+        ],
+    );
+}
+
+#[test]
 fn there_are_limits_to_phases_and_groups() {
     let phases = |n: usize| {
         let list: Vec<String> = (0..n).map(|i| format!("{{name: p{i}, for: 1s}}")).collect();
