@@ -87,10 +87,18 @@ impl Plan {
     pub fn streams(&self) -> u32 {
         self.connections() as u32 * self.stride
     }
-    /// Index of the address a connection dials: in turn.
+    /// Index of the address a connection dials. Of as many connections in a row as there are addresses, each
+    /// address gets one; the order changes from row to row, so that a shard, which has every n-th connection,
+    /// meets all of them too.
     pub fn endpoint_of(&self, connection: u32) -> usize {
-        connection as usize % self.target.endpoints.len().max(1)
+        let endpoints = self.target.endpoints.len().max(1);
+        let (row, place) = (
+            connection as usize / endpoints,
+            connection as usize % endpoints,
+        );
+        (place + turned(row as u32) as usize) % endpoints
     }
+
     /// The local address a connection is made from: in turn among those to one endpoint, so that
     /// each source carries as many connections to it as the others. `None`: the kernel chooses,
     /// as it must where the target's address is of the other family.
@@ -105,6 +113,12 @@ impl Plan {
             .partition_point(|p| p.end.as_nanos() as u64 <= ns)
             .min(self.phases.len().saturating_sub(1))
     }
+}
+
+/// How far a row is turned: the multiplicative hash of Knuth (TAOCP 6.4), whose upper half is even whatever the
+/// distance of the rows that one asks for. Row 0 is not.
+fn turned(row: u32) -> u32 {
+    row.wrapping_mul(0x9e37_79b1) >> 16
 }
 
 /// A named stretch of the run.

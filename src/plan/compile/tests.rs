@@ -1616,25 +1616,34 @@ fn connections_and_streams_have_their_numbers() {
 }
 
 #[test]
-fn endpoints_and_sources_are_used_in_turn() {
+fn every_endpoint_and_source_has_its_even_share() {
     let plan = compiled(
-        "{target: {url: ['ws://a', 'ws://b']}, generator: {sources: [127.0.0.2, 127.0.0.3]}}",
+        "{target: {url: ['ws://a', 'ws://b', 'ws://c']}, generator: {sources: [127.0.0.2, 127.0.0.3]}}",
     )
     .plan;
-    let used: Vec<(usize, String)> = (0..6)
-        .map(|c| (plan.endpoint_of(c), plan.source_of(c).unwrap().to_string()))
-        .collect();
-    let (two, three) = ("127.0.0.2".to_owned(), "127.0.0.3".to_owned());
-    let expected = [
-        (0, &two),
-        (1, &two),
-        (0, &three),
-        (1, &three),
-        (0, &two),
-        (1, &two),
-    ];
-    assert_eq!(used, expected.map(|(e, s)| (e, s.clone())));
+    let mut used = std::collections::BTreeMap::new();
+    for c in 0..6_000 {
+        let pair = (plan.endpoint_of(c), plan.source_of(c).unwrap().to_string());
+        *used.entry(pair).or_insert(0) += 1;
+    }
+    assert_eq!(used.len(), 6, "{used:?}");
+    assert!(used.values().all(|count| *count == 1_000), "{used:?}");
+    assert_eq!([0, 1, 2].map(|c| plan.endpoint_of(c)), [0, 1, 2]);
     assert_eq!(compiled("{}").plan.source_of(0), None);
+}
+
+#[test]
+fn every_shard_meets_every_endpoint() {
+    let plan = compiled("{target: {url: ['ws://a', 'ws://b', 'ws://c', 'ws://d']}}").plan;
+    for shards in [1, 2, 3, 4, 8, 16, 64] {
+        for shard in 0..shards {
+            let own = (0..64_000u32).filter(|c| Plan::shard_of(*c, shards) == shard);
+            let mut counts = [0u32; 4];
+            own.for_each(|c| counts[plan.endpoint_of(c)] += 1);
+            let (all, least) = (counts.iter().sum::<u32>(), counts.iter().min().unwrap());
+            assert!(least * 5 >= all, "shard {shard} of {shards}: {counts:?}");
+        }
+    }
 }
 
 #[test]
