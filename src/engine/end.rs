@@ -7,7 +7,7 @@ use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
 use super::wheel::Due;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
-use crate::plan::{self, Purpose};
+use crate::plan::{self, CLOSES_PER_SECOND, Purpose};
 use crate::transport::socket::{self, SocketFailure};
 use crate::transport::ws::Opcode;
 use std::io;
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Connections closed in one turn at the end of the run.
 const CLOSES_PER_TURN: usize = 256;
+/// Close handshakes under way at once at the end of the run, as long as they are answered.
+const AT_ONCE: usize = 512;
 
 /// Why a connection ended.
 pub(super) enum Cause {
@@ -38,6 +40,15 @@ fn failure_of(error: &io::Error) -> Failure {
         SocketFailure::NoDescriptor => Failure::NoDescriptor,
         SocketFailure::Os => Failure::Os,
     }
+}
+
+/// How many close handshakes may begin now, when so many have and so many of those are not over.
+fn closes_now(waited_ns: u64, begun: usize, under_way: usize) -> usize {
+    let owed = u128::from(waited_ns) * u128::from(CLOSES_PER_SECOND) / 1_000_000_000;
+    (AT_ONCE + owed as usize)
+        .saturating_sub(begun)
+        .max(AT_ONCE.saturating_sub(under_way))
+        .min(CLOSES_PER_TURN)
 }
 
 impl Shard {
@@ -341,9 +352,12 @@ impl Shard {
         self.lost(c, Cause::Failed(Failure::Dead), now);
     }
 
-    /// Ends everything that is open or opening, a few at a time. True while there is more to begin.
+    /// Ends everything that is open or opening, a few at a time: as many close handshakes as were answered, and
+    /// at least [`CLOSES_PER_SECOND`]. True while there is more to begin at once.
     pub(super) fn finish_some(&mut self, now: u64) -> bool {
-        let to = (self.finish_from + CLOSES_PER_TURN).min(self.conns.len());
+        let waited = now.saturating_sub(self.finish_since);
+        let room = closes_now(waited, self.finish_from, self.closing as usize);
+        let to = (self.finish_from + room).min(self.conns.len());
         for c in self.finish_from..to {
             match self.conns[c].state {
                 State::Ready => self.close(c, 1000, Intent::Finish, now),
@@ -369,6 +383,33 @@ impl Shard {
         if to == self.conns.len() && self.closing == 0 && self.opening == 0 {
             self.stretch = Stretch::Done;
         }
-        to < self.conns.len()
+        if room == 0 {
+            // The next answer wakes the loop; without one, time does.
+            self.look_at(now + 1_000_000_000 / u64::from(CLOSES_PER_SECOND));
+        }
+        room > 0 && to < self.conns.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_goes_as_fast_as_it_is_answered_and_never_stops() {
+        // At first, half-way through the first lot, when it is all under way, as answers come, after a silent second.
+        let table = [
+            ((0, 0, 0), CLOSES_PER_TURN),
+            ((0, AT_ONCE - 10, AT_ONCE - 10), 10),
+            ((0, AT_ONCE, AT_ONCE), 0),
+            ((0, AT_ONCE, AT_ONCE - 7), 7),
+            ((0, 100_000, 0), CLOSES_PER_TURN),
+            ((1_000_000_000, AT_ONCE + 500, AT_ONCE), 12),
+            ((1_000_000_000, AT_ONCE + 512, AT_ONCE + 512), 0),
+        ];
+        for ((waited, begun, under_way), expected) in table {
+            let got = closes_now(waited, begun, under_way);
+            assert_eq!(got, expected, "{waited} {begun} {under_way}");
+        }
     }
 }

@@ -132,15 +132,16 @@ impl Shard {
         self.lost(c, Cause::Socket(error), now);
     }
 
-    /// An event for a connection that is opening. True when it is used up.
-    pub(super) fn dial_event(&mut self, c: usize, now: u64) -> bool {
+    /// An event for a connection that is opening; `writable` if it says so and nothing bad beside. True when it is
+    /// used up.
+    pub(super) fn dial_event(&mut self, c: usize, now: u64, writable: bool) -> bool {
         let Some(opening) = &self.conns[c].opening else {
             return false;
         };
         match opening.stage {
             Stage::Dns => true,
             Stage::Tcp => {
-                self.tcp_event(c, now);
+                self.tcp_event(c, now, writable);
                 // What the event says beside the connect is read below once the upgrade is on its way.
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
@@ -158,15 +159,18 @@ impl Shard {
         }
     }
 
-    fn tcp_event(&mut self, c: usize, now: u64) {
+    fn tcp_event(&mut self, c: usize, now: u64, writable: bool) {
         let Some(stream) = &self.conns[c].stream else {
             return;
         };
-        match socket::connected(&stream.socket) {
-            Ok(true) => {}
-            // Still connecting: the event was for something else.
-            Ok(false) => return,
-            Err(e) => return self.connect_failed(c, e, now),
+        // Writable without error or hang-up is connected; else the socket is asked, which costs two system calls.
+        if !writable {
+            match socket::connected(&stream.socket) {
+                Ok(true) => {}
+                // Still connecting: the event was for something else.
+                Ok(false) => return,
+                Err(e) => return self.connect_failed(c, e, now),
+            }
         }
         self.step_done(c, Timer::Tcp, now);
         let endpoint = &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))];

@@ -24,6 +24,8 @@ pub(super) const EVENTS_PER_TURN: usize = 32;
 const SENDS_PER_TURN: usize = 256;
 /// Openings in one turn.
 const OPENINGS_PER_TURN: usize = 16;
+/// Timers of one moment that there is room for without allocating.
+const FIRED_KEPT: usize = 4096;
 /// One buffer for all reads of a shard.
 const SCRATCH: usize = 64 * 1024;
 /// Seconds between snapshots.
@@ -101,7 +103,10 @@ pub struct Shard {
     pub(super) drained_by: Option<u64>,
     look_ns: u64,
     pub(super) stretch: Stretch,
+    /// Connections before this one are closing or closed.
     pub(super) finish_from: usize,
+    /// When closing began.
+    pub(super) finish_since: u64,
     started_at: u64,
     pub(super) length_ns: u64,
     pub(super) stopped: bool,
@@ -196,6 +201,7 @@ impl Shard {
             look_ns: u64::MAX,
             stretch: Stretch::Waiting,
             finish_from: 0,
+            finish_since: 0,
             started_at: 0,
             stopped: false,
             snapshots: 0,
@@ -344,6 +350,8 @@ impl Shard {
                 self.timer(c, timer.due, now);
             }
         }
+        // After a storm's worth of timers at one moment only a usual one's room is kept.
+        fired.shrink_to(FIRED_KEPT);
         self.fired = fired;
     }
 

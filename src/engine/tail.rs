@@ -329,11 +329,12 @@ impl Shard {
 
     /// Begins to close everything.
     pub(super) fn finish(&mut self) -> Result<(), EngineError> {
+        let now = self.now();
         if self.stretch < Stretch::Finishing {
             self.stretch = Stretch::Finishing;
             self.finish_from = 0;
+            self.finish_since = now;
         }
-        let now = self.now();
         self.wake_by(now)
     }
 

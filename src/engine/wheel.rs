@@ -1,15 +1,25 @@
 //! One coarse timer wheel a shard: heartbeats, backoffs, step deadlines, lifetimes, close timeouts.
 //!
-//! A hashed wheel (Varghese & Lauck 1987): an entry costs 16 bytes and nothing is ever cancelled; who
-//! set a timer recognises a stale one by its generation. Ticks are [`TICK_NS`] apart, so a timer fires
-//! up to a tick late and never early. Message schedules do not come here: they have the pacer.
+//! A hashed wheel (Varghese & Lauck 1987) whose slots are lists through one table: an entry costs 16 bytes
+//! wherever it lies, and nothing is ever cancelled; who set a timer recognises a stale one by its generation.
+//! Ticks are [`TICK_NS`] apart, so a timer fires up to a tick late and never early. Message schedules do not
+//! come here: they have the pacer.
 
 /// Distance of two ticks in nanoseconds.
 pub const TICK_NS: u64 = 4_000_000;
 const SLOTS: usize = 4096;
+/// Entries allocated at once: little enough that the last, half-empty block does not matter.
+const BLOCK: usize = 1024;
+/// Blocks kept though empty, so that a few heartbeats do not allocate.
+const KEPT: usize = 4;
+/// No entry.
+const NONE: u32 = u32::MAX;
+/// Bits of an entry's connection; what it is for stands above them.
+const CONN_BITS: u32 = 28;
 
 /// What a timer is for; opaque to the wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Due {
     /// Opening took too long.
     OpenTimeout,
@@ -27,10 +37,22 @@ pub enum Due {
     CloseTimeout,
 }
 
+impl Due {
+    const ALL: [Due; 7] = [
+        Due::OpenTimeout,
+        Due::Step,
+        Due::Ping,
+        Due::PongCheck,
+        Due::Reconnect,
+        Due::Lifetime,
+        Due::CloseTimeout,
+    ];
+}
+
 /// A timer: whom to wake and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timer {
-    /// Index of the connection in the shard.
+    /// Index of the connection in the shard, below 2^28.
     pub conn: u32,
     /// The connection's generation when it was set.
     pub generation: u32,
@@ -38,17 +60,103 @@ pub struct Timer {
     pub due: Due,
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     tick: u32,
-    conn: u32,
+    /// Connection and reason.
+    what: u32,
     generation: u32,
-    due: Due,
+    /// The next one of the slot, or of the free ones.
+    next: u32,
+}
+
+impl Entry {
+    const EMPTY: Entry = Entry {
+        tick: 0,
+        what: 0,
+        generation: 0,
+        next: NONE,
+    };
+
+    fn timer(&self) -> Timer {
+        Timer {
+            conn: self.what & ((1 << CONN_BITS) - 1),
+            generation: self.generation,
+            due: Due::ALL[(self.what >> CONN_BITS) as usize],
+        }
+    }
+}
+
+/// First and last entry of a list; both [`NONE`] when it is empty.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: List = List {
+    first: NONE,
+    last: NONE,
+};
+
+/// All entries, in blocks so that growing moves nothing and wastes at most one.
+#[derive(Default)]
+struct Table {
+    blocks: Vec<Box<[Entry; BLOCK]>>,
+    /// The first free entry.
+    free: u32,
+}
+
+impl Table {
+    fn at(&mut self, entry: u32) -> &mut Entry {
+        &mut self.blocks[entry as usize / BLOCK][entry as usize % BLOCK]
+    }
+
+    fn take(&mut self, tick: u32, timer: Timer) -> u32 {
+        if self.blocks.is_empty() || self.free == NONE {
+            let base = (self.blocks.len() * BLOCK) as u32;
+            let mut block = Box::new([Entry::EMPTY; BLOCK]);
+            for (place, entry) in (1u32..).zip(block.iter_mut()) {
+                entry.next = base + place;
+            }
+            block[BLOCK - 1].next = NONE;
+            self.blocks.push(block);
+            self.free = base;
+        }
+        let taken = self.free;
+        debug_assert!(timer.conn < 1 << CONN_BITS);
+        let entry = self.at(taken);
+        let free = entry.next;
+        *entry = Entry {
+            tick,
+            what: timer.conn | u32::from(timer.due as u8) << CONN_BITS,
+            generation: timer.generation,
+            next: NONE,
+        };
+        self.free = free;
+        taken
+    }
+
+    fn give_back(&mut self, entry: u32) {
+        let free = self.free;
+        self.at(entry).next = free;
+        self.free = entry;
+    }
+
+    fn append(&mut self, list: &mut List, entry: u32) {
+        match list.last {
+            NONE => list.first = entry,
+            last => self.at(last).next = entry,
+        }
+        list.last = entry;
+    }
 }
 
 /// The wheel. Times are nanoseconds on the clock of whoever drives it.
 pub struct Wheel {
-    slots: Vec<Vec<Entry>>,
+    slots: Box<[List; SLOTS]>,
     occupied: [u64; SLOTS / 64],
+    table: Table,
     /// Every tick up to and including this one has been fired.
     done: u32,
     len: usize,
@@ -58,8 +166,9 @@ impl Wheel {
     /// An empty wheel whose time starts at 0.
     pub fn new() -> Self {
         Wheel {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            slots: Box::new([EMPTY; SLOTS]),
             occupied: [0; SLOTS / 64],
+            table: Table::default(),
             done: 0,
             len: 0,
         }
@@ -71,12 +180,8 @@ impl Wheel {
         let tick = at_ns.div_ceil(TICK_NS).min(u64::from(u32::MAX)) as u32;
         let tick = tick.max(self.done + 1);
         let slot = tick as usize % SLOTS;
-        self.slots[slot].push(Entry {
-            tick,
-            conn: timer.conn,
-            generation: timer.generation,
-            due: timer.due,
-        });
+        let entry = self.table.take(tick, timer);
+        self.table.append(&mut self.slots[slot], entry);
         self.occupied[slot / 64] |= 1 << (slot % 64);
         self.len += 1;
     }
@@ -121,29 +226,31 @@ impl Wheel {
             if self.occupied[slot / 64] & (1 << (slot % 64)) == 0 {
                 continue;
             }
-            let entries = &mut self.slots[slot];
-            let before = entries.len();
-            entries.retain(|e| {
-                let keep = e.tick > now;
-                if !keep {
-                    fired.push(Timer {
-                        conn: e.conn,
-                        generation: e.generation,
-                        due: e.due,
-                    });
+            let mut entry = std::mem::replace(&mut self.slots[slot], EMPTY).first;
+            let mut kept = EMPTY;
+            while entry != NONE {
+                let found = *self.table.at(entry);
+                if found.tick > now {
+                    // Of a later round.
+                    self.table.at(entry).next = NONE;
+                    self.table.append(&mut kept, entry);
+                } else {
+                    fired.push(found.timer());
+                    self.table.give_back(entry);
+                    self.len -= 1;
                 }
-                keep
-            });
-            self.len -= before - entries.len();
-            if entries.is_empty() {
-                // A storm's worth of capacity is given back; a heartbeat's is kept.
-                if entries.capacity() > 256 {
-                    *entries = Vec::new();
-                }
+                entry = found.next;
+            }
+            self.slots[slot] = kept;
+            if kept.first == NONE {
                 self.occupied[slot / 64] &= !(1 << (slot % 64));
             }
         }
         self.done = now;
+        if self.len == 0 && self.table.blocks.len() > KEPT {
+            // Nobody is left: what a storm took is given back.
+            self.table = Table::default();
+        }
     }
 }
 
@@ -185,6 +292,47 @@ mod tests {
                 prop_assert!(fired >= *at);
                 prop_assert!(fired <= at + 2 * TICK_NS, "{at} fired at {fired}");
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_small_and_says_what_it_was_told() {
+        assert_eq!(size_of::<Entry>(), 16);
+        let mut wheel = Wheel::new();
+        let told: Vec<Timer> = Due::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, due)| Timer {
+                conn: (1 << CONN_BITS) - 1 - i as u32,
+                generation: u32::MAX - i as u32,
+                due: *due,
+            })
+            .collect();
+        told.iter().for_each(|timer| wheel.set(1, *timer));
+        let mut fired = Vec::new();
+        wheel.fire(TICK_NS, &mut fired);
+        assert_eq!(fired, told, "in the order in which they were set");
+    }
+
+    #[test]
+    fn entries_are_used_again_and_a_storms_are_given_back() {
+        let mut wheel = Wheel::new();
+        let mut fired = Vec::new();
+        for (round, blocks) in [2, 2, 2, KEPT + 3, KEPT + 3].into_iter().enumerate() {
+            let start = round as u64 * 100;
+            for i in 0..(blocks * BLOCK) as u32 - 1 {
+                wheel.set((start + 50) * TICK_NS, timer(i));
+            }
+            // The last one stays through this round's firing.
+            wheel.set((start + 70) * TICK_NS, timer(0));
+            assert_eq!(wheel.table.blocks.len(), blocks);
+            wheel.fire((start + 60) * TICK_NS, &mut fired);
+            assert_eq!(wheel.table.blocks.len(), blocks);
+            wheel.fire((start + 80) * TICK_NS, &mut fired);
+            assert_eq!(fired.len(), blocks * BLOCK);
+            fired.clear();
+            let left = if blocks > KEPT { 0 } else { blocks };
+            assert_eq!(wheel.table.blocks.len(), left);
         }
     }
 

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// At the end a shard begins at least so many close handshakes a second, and more as fast as earlier ones are
+/// answered: a service that is told goodbye by a million clients at once would be late with most answers.
+pub const CLOSES_PER_SECOND: u32 = 512;
+
 /// The whole run, for every shard alike; a shard's share follows from its index alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -56,6 +60,14 @@ impl Plan {
     pub fn length(&self) -> Duration {
         self.phases.last().map_or(Duration::ZERO, |p| p.end)
     }
+    /// How long a shard takes at most to begin closing all its connections, when the target answers none.
+    pub fn closing(&self) -> Duration {
+        let most = self
+            .connections()
+            .div_ceil(u64::from(self.generator.shards.max(1)));
+        Duration::from_secs_f64(most as f64 / f64::from(CLOSES_PER_SECOND))
+    }
+
     /// Connections of all groups together.
     pub fn connections(&self) -> u64 {
         self.groups.iter().map(|g| u64::from(g.count)).sum()

@@ -185,7 +185,8 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
             .await;
 
         self.tell_all(&ToWorker::Finish);
-        let closing = self.plan.target().close_timeout;
+        // Twice what it takes when nobody answers, as a machine that closes a million connections is a busy one.
+        let closing = 2 * self.plan.closing() + self.plan.target().close_timeout;
         self.reach(Step::Finished, closing + GRACE, interrupts)
             .await;
         self.reach(Step::Gone, EXIT, interrupts).await;

@@ -41,10 +41,10 @@ pub enum SocketFailure {
 pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(target),
-        Type::STREAM,
+        // In the type, as a system call of its own for each connection would show.
+        Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
-    socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     choose_ports_evenly(&socket);
     if let Some(source) = source {
