@@ -51,14 +51,14 @@ pub struct Conn {
     pub heard_ms: u32,
     /// Last backoff, milliseconds.
     pub backoff_ms: u32,
-    /// When it became ready, 0 before.
-    pub ready_ns: u64,
     /// When it first became ready, `u64::MAX` before.
     pub first_ready_ns: u64,
     /// When it was lost, 0 if it was not.
     pub lost_ns: u64,
     /// When the ping that waits for its pong was sent, 0 when none waits.
     pub ping_ns: u64,
+    /// Whether this socket became ready.
+    pub was_ready: bool,
     /// Its queue did not fit the socket.
     pub blocked: bool,
     /// Its socket may still hold bytes: it is on the shard's list to be read again.
@@ -90,7 +90,7 @@ impl Conn {
             life: 0,
             heard_ms: 0,
             backoff_ms: 0,
-            ready_ns: 0,
+            was_ready: false,
             first_ready_ns: u64::MAX,
             lost_ns: 0,
             ping_ns: 0,
@@ -219,10 +219,9 @@ mod tests {
     /// accounts (32 bytes a stream) included.
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(
-            size_of::<Conn>() <= 160,
-            "{} bytes a connection",
-            size_of::<Conn>()
-        );
+        // In debug builds mio remembers a socket's selector.
+        let limit = if cfg!(debug_assertions) { 136 } else { 128 };
+        let size = size_of::<Conn>();
+        assert!(size <= limit, "{size} bytes a connection");
     }
 }

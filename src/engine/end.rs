@@ -91,7 +91,7 @@ impl Shard {
         let shaken = state == State::Closing && peer_code != 0;
         let failure = match &cause {
             // Told to go before it was ready: an opening that failed, whatever the code.
-            _ if shaken && conn.ready_ns == 0 => Some(Failure::Step),
+            _ if shaken && !conn.was_ready => Some(Failure::Step),
             _ if shaken => None,
             Cause::Eof => Some(Failure::Eof),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
@@ -140,8 +140,7 @@ impl Shard {
             conn.blocked = false;
             self.blocked -= 1;
         }
-        let was_ready = conn.ready_ns > 0;
-        conn.ready_ns = 0;
+        let was_ready = std::mem::take(&mut conn.was_ready);
         conn.state = State::Over;
         if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);

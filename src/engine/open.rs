@@ -505,7 +505,7 @@ impl Shard {
             conn.lost_ns = 0;
         }
         conn.state = State::Ready;
-        conn.ready_ns = now;
+        conn.was_ready = true;
         conn.first_ready_ns = conn.first_ready_ns.min(now);
         conn.attempt = 0;
         conn.backoff_ms = 0;

@@ -33,8 +33,8 @@ pub(super) enum Topics {
     None,
     /// One topic: most do.
     One(u64),
-    /// Several.
-    Many(Box<[u64]>),
+    /// Several; behind one thin pointer, so that the others are small.
+    Many(Box<Box<[u64]>>),
     /// Whatever comes: raw, or patterns that only the target can tell.
     Any,
 }
@@ -46,7 +46,7 @@ impl Topics {
             [] => Topics::None,
             _ if names.iter().any(|n| n.contains(['*', '#', '>'])) => Topics::Any,
             [one] => Topics::One(topic_hash(one)),
-            many => Topics::Many(many.iter().map(|n| topic_hash(n)).collect()),
+            many => Topics::Many(Box::new(many.iter().map(|n| topic_hash(n)).collect())),
         }
     }
 
