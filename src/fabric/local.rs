@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
@@ -29,6 +30,7 @@ const AFTER_EOF: Duration = Duration::from_secs(2);
 pub struct Local {
     children: Vec<Handle>,
     events: mpsc::UnboundedReceiver<Event>,
+    heard: Arc<AtomicU64>,
     // Dropped last of all: aborting a tender drops its child, which kills it.
     _tenders: JoinSet<()>,
 }
@@ -58,6 +60,7 @@ impl Local {
         let mut local = Local {
             children: Vec::new(),
             events,
+            heard: Arc::default(),
             _tenders: JoinSet::new(),
         };
         for shard in 0..shards {
@@ -70,9 +73,12 @@ impl Local {
                 .spawn()?;
             let (commands, queue) = mpsc::unbounded_channel();
             let kill = Arc::new(Notify::new());
-            local
-                ._tenders
-                .spawn(tend(shard, child, queue, kill.clone(), event.clone()));
+            let says = Says {
+                shard,
+                events: event.clone(),
+                bytes: local.heard.clone(),
+            };
+            local._tenders.spawn(tend(says, child, queue, kill.clone()));
             local.children.push(Handle { commands, kill });
         }
         Ok(local)
@@ -109,6 +115,10 @@ impl Fabric for Local {
         }
     }
 
+    fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
     fn kill(&mut self, shard: u32) {
         if let Some(child) = self.children.get(shard as usize) {
             child.kill.notify_one();
@@ -116,13 +126,20 @@ impl Fabric for Local {
     }
 }
 
+/// Where a child's words go.
+struct Says {
+    shard: u32,
+    events: mpsc::UnboundedSender<Event>,
+    /// Of all children together.
+    bytes: Arc<AtomicU64>,
+}
+
 /// Looks after one child until it is gone.
 async fn tend(
-    shard: u32,
+    says: Says,
     mut child: Child,
     commands: mpsc::UnboundedReceiver<Arc<[u8]>>,
     kill: Arc<Notify>,
-    events: mpsc::UnboundedSender<Event>,
 ) {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut helpers = JoinSet::new();
@@ -134,7 +151,7 @@ async fn tend(
         complaint.spawn(tail(stderr));
     }
     let nonsense = tokio::select! {
-        heard = read(shard, stdout, &events) => heard.err(),
+        heard = read(stdout, &says) => heard.err(),
         () = kill.notified() => {
             let _ = child.start_kill();
             None
@@ -166,8 +183,8 @@ async fn tend(
         None => describe(&status),
     };
     let clean = status.is_ok_and(|s| s.success()) && words == EXITED;
-    let _ = events.send(Event::Gone {
-        shard,
+    let _ = says.events.send(Event::Gone {
+        shard: says.shard,
         how: Departure {
             clean,
             words,
@@ -186,11 +203,7 @@ async fn write(mut stdin: ChildStdin, mut commands: mpsc::UnboundedReceiver<Arc<
 }
 
 /// Passes on what the child says, until it says no more.
-async fn read(
-    shard: u32,
-    stdout: Option<impl AsyncRead + Unpin>,
-    events: &mpsc::UnboundedSender<Event>,
-) -> Result<(), WireError> {
+async fn read(stdout: Option<impl AsyncRead + Unpin>, says: &Says) -> Result<(), WireError> {
     let Some(mut stdout) = stdout else {
         return Ok(());
     };
@@ -200,10 +213,14 @@ async fn read(
         match stdout.read(&mut buffer).await {
             // A torn last frame is the death that the exit status tells of.
             Ok(0) | Err(_) => return Ok(()),
-            Ok(n) => decoder.feed(&buffer[..n]),
+            Ok(n) => {
+                says.bytes.fetch_add(n as u64, Relaxed);
+                decoder.feed(&buffer[..n]);
+            }
         }
         while let Some(message) = decoder.take()? {
-            let _ = events.send(Event::Said { shard, message });
+            let shard = says.shard;
+            let _ = says.events.send(Event::Said { shard, message });
         }
     }
 }

@@ -36,6 +36,9 @@ pub trait Fabric {
     /// every shard is gone. Safe to drop and call again.
     fn next(&mut self) -> impl Future<Output = Event>;
 
+    /// Bytes of all that the shards have said so far.
+    fn heard(&self) -> u64;
+
     /// Ends one shard by force. Its [`Event::Gone`] still follows.
     fn kill(&mut self, shard: u32);
 }

@@ -426,6 +426,23 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         timers_by_phase,
         timers_by_group: BTreeMap::from([("subscribers".to_string(), map(&[("reconnect", back)]))]),
         per_shard: (0..4).map(shard).collect(),
+        cost: CostReport {
+            telemetry_bytes: 1_234_567,
+            samples: vec![
+                CostSample::default(),
+                CostSample {
+                    at: 130.0,
+                    open: 20_050,
+                    shards_memory: 22_585_344,
+                    gateway_memory: 0,
+                    coordinator_memory: 30 << 20,
+                    kernel_memory: 20_050 * 3_200,
+                    shards_cpu: 41.5,
+                    gateway_cpu: 0.0,
+                    coordinator_cpu: 1.25,
+                },
+            ],
+        },
         timeline,
         samples: vec![
             ("close 1001".into(), "going away: draining node gw-2".into()),

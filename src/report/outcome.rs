@@ -63,6 +63,9 @@ pub struct Outcome {
     pub timers_by_group: BTreeMap<String, BTreeMap<String, TimerReport>>,
     /// Each shard's own conservation sum and health.
     pub per_shard: Vec<ShardReport>,
+    /// What the run cost this machine.
+    #[serde(default)]
+    pub cost: CostReport,
     /// Second by second.
     pub timeline: Vec<Second>,
     /// Texts from the target, by kind.
@@ -219,6 +222,48 @@ pub struct ShardReport {
     pub snapshots: u32,
     /// `finished`, or why it is missing.
     pub state: String,
+}
+
+/// What a run cost this machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CostReport {
+    /// Bytes of all that the shards reported to the coordinator.
+    pub telemetry_bytes: u64,
+    /// As it was seen every second, with many processes less often.
+    pub samples: Vec<CostSample>,
+}
+
+impl CostReport {
+    /// The sample in which the run's processes and the kernel took the most memory together.
+    pub fn peak(&self) -> Option<&CostSample> {
+        self.samples.iter().max_by_key(|sample| {
+            sample.shards_memory + sample.gateway_memory + sample.kernel_memory
+        })
+    }
+}
+
+/// Memory in bytes, what processes share counted in proportion (Pss); CPU in seconds since each process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CostSample {
+    /// Seconds from the start.
+    pub at: f64,
+    /// Ready connections.
+    pub open: u64,
+    /// Memory of all shards.
+    pub shards_memory: u64,
+    /// Memory of the embedded gateway's processes.
+    pub gateway_memory: u64,
+    /// Memory of the coordinator.
+    pub coordinator_memory: u64,
+    /// The kernel's memory beyond that before the run: slab, page tables, kernel stacks, TCP buffers. Both ends of a
+    /// connection where the target is on this machine, and whatever else happened on it.
+    pub kernel_memory: u64,
+    /// CPU of all shards.
+    pub shards_cpu: f64,
+    /// CPU of the embedded gateway's processes.
+    pub gateway_cpu: f64,
+    /// CPU of the coordinator.
+    pub coordinator_cpu: f64,
 }
 
 /// One second of the run, all shards together. Rates are per second.

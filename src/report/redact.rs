@@ -111,6 +111,7 @@ impl Redactor {
             timers_by_phase,
             timers_by_group,
             per_shard,
+            cost: _,
             timeline: _,
             samples,
             warnings,

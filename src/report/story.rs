@@ -5,6 +5,9 @@ use super::number::{self, count, millis, millis_row, percent};
 use super::{GateStatus, Outcome, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
+/// With fewer connections a process's own memory is most of what a connection would seem to take.
+const ENOUGH: u64 = 10_000;
+
 /// A line: what it is about, and its parts, each a thought of its own.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line {
@@ -61,6 +64,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(requests(outcome));
     lines.extend(faults(outcome));
     lines.push(generator(outcome));
+    lines.extend(memory(outcome));
     lines
 }
 
@@ -320,11 +324,35 @@ fn generator(outcome: &Outcome) -> Line {
     if cancelled > 0 {
         parts.push(format!("cancelled {}", count(cancelled)));
     }
-    let memory: u64 = outcome.per_shard.iter().map(|shard| shard.rss_max).sum();
-    if memory > 0 {
-        parts.push(format!("memory {}", number::bytes(memory as f64)));
-    }
     line("generator", parts)
+}
+
+/// What connections cost in memory, where there are enough of them to say so, and the whole.
+fn memory(outcome: &Outcome) -> Option<Line> {
+    let peak = outcome.cost.peak()?;
+    let all = peak.shards_memory + peak.gateway_memory + peak.coordinator_memory;
+    if all == 0 {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if peak.open >= ENOUGH {
+        let shares = [
+            ("generator", peak.shards_memory),
+            ("gateway", peak.gateway_memory),
+            ("kernel", peak.kernel_memory),
+        ];
+        let shares = shares.iter().filter(|(_, memory)| *memory > 0);
+        let shares: Vec<String> = shares
+            .map(|(who, memory)| {
+                let each = *memory as f64 / peak.open as f64;
+                format!("{who} {}", number::bytes(each))
+            })
+            .collect();
+        parts.push(format!("a connection: {}", shares.join("  ")));
+    }
+    let all = number::bytes((all + peak.kernel_memory) as f64);
+    parts.push(format!("{all} with {} open", count(peak.open)));
+    Some(line("memory", parts))
 }
 
 /// The text that says at a glance how many gates held.

@@ -36,6 +36,8 @@ pub struct Course {
     pub reached: Duration,
     /// From the start to the last word; zero when it never started.
     pub length: Duration,
+    /// Bytes of all that the shards said.
+    pub heard: u64,
 }
 
 /// What became of a shard.
@@ -112,6 +114,7 @@ pub async fn drive<F: Fabric, P: Progress>(
         seconds: interval(Duration::from_secs(1)),
     };
     drive.all_steps(run, now, interrupts).await;
+    let heard = drive.fabric.heard();
     let Drive {
         shards,
         mut totals,
@@ -129,6 +132,7 @@ pub async fn drive<F: Fabric, P: Progress>(
     Course {
         totals,
         reached: start.map_or(Duration::ZERO, |_| until.min(plan.length())),
+        heard,
         shards: shards.into_iter().map(|s| s.fate).collect(),
         interrupted,
         length: start.map_or(Duration::ZERO, |at| {
@@ -335,8 +339,8 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
         let step = match message {
             FromWorker::Hello {
                 snapshots: SNAPSHOT_VERSION,
-                ..
-            } => return,
+                pid,
+            } => return self.progress.placed(index, pid),
             FromWorker::Hello { snapshots, .. } => {
                 return self.lose(
                     index,

@@ -118,6 +118,11 @@ impl Gateway {
         }
     }
 
+    /// The processes that serve.
+    pub fn processes(&self) -> Vec<u32> {
+        self.child.id().into_iter().collect()
+    }
+
     /// Aims a plan at this gateway.
     pub fn aim(&self, plan: &mut Plan) {
         let mut target = plan.target().clone();

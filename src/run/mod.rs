@@ -1,6 +1,7 @@
 //! The pipeline, readable top to bottom: scenario → plan → fabric → metrics → gates → reports → exit code.
 
 mod clock;
+mod cost;
 mod drive;
 mod embedded;
 pub mod machine;
@@ -12,8 +13,9 @@ mod verdict;
 use crate::exit::Exit;
 use crate::fabric::local::Local;
 use crate::plan::{self, Compiled, Plan};
-use crate::report::{self, Bundle, Look, Redactor};
+use crate::report::{self, Bundle, CostSample, Look, Redactor};
 use crate::scenario::{self, Document, Problem};
+use cost::Meter;
 use drive::Course;
 use embedded::Gateway;
 use progress::{Display, Progress};
@@ -48,6 +50,7 @@ struct Measured {
     target: String,
     started: String,
     against: Vec<String>,
+    cost: Vec<CostSample>,
 }
 
 /// Runs a scenario to its verdict. Prints progress and problems to standard error, the summary to
@@ -94,6 +97,7 @@ pub fn run(order: &Order) -> Exit {
         target,
         started,
         against,
+        cost,
     } = measured;
     let facts = outcome::Facts {
         plan: &plan,
@@ -106,6 +110,7 @@ pub fn run(order: &Order) -> Exit {
         started,
         target,
         against,
+        cost,
         warnings: compiled.warnings.iter().map(worded).collect(),
     };
     let outcome = outcome::assemble(facts, &course);
@@ -211,7 +216,10 @@ fn measure(
         }
         let target = described(&plan, gateway.is_some());
         let started = clock::wall();
-        let course = shards(&program, &plan, &mut interrupts, display).await?;
+        let served_by = gateway.as_ref().map(Gateway::processes);
+        let mut meter = Meter::new(display, served_by.unwrap_or_default());
+        let course = shards(&program, &plan, &mut interrupts, &mut meter).await?;
+        let cost = meter.samples();
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {
             if let Some(how) = gateway.ended() {
@@ -225,6 +233,7 @@ fn measure(
             target,
             started,
             against,
+            cost,
         })
     })
 }

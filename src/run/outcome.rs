@@ -7,8 +7,9 @@ use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::{Plan, PlannedFault};
 use crate::report::{
-    CloseReport, FaultReport, GateReport, GateStatus, GroupReport, Histograms, OUTCOME_VERSION,
-    Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport, Validity, ValidityState,
+    CloseReport, CostReport, CostSample, FaultReport, GateReport, GateStatus, GroupReport,
+    Histograms, OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport,
+    Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub against: Vec<String>,
     /// Things worth knowing that are not verdicts.
     pub warnings: Vec<String>,
+    /// What the run cost this machine.
+    pub cost: Vec<CostSample>,
 }
 
 /// Puts the outcome of a run together, verdict included.
@@ -94,6 +97,10 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
         per_shard: shards(course),
+        cost: CostReport {
+            telemetry_bytes: course.heard,
+            samples: facts.cost,
+        },
         timeline: totals
             .timeline()
             .iter()

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Someone who watches a run.
 pub trait Progress {
+    /// A shard runs, as this process.
+    fn placed(&mut self, _shard: u32, _pid: u32) {}
     /// Called every second from the start on.
     fn second(&mut self, plan: &Plan, elapsed: Duration, totals: &Totals);
     /// Something worth a line of its own.

@@ -70,6 +70,9 @@ impl Fabric for Fake {
         }
         Ok(())
     }
+    fn heard(&self) -> u64 {
+        77
+    }
     async fn next(&mut self) -> Event {
         self.events.recv().await.expect("a sender is held")
     }

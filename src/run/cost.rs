@@ -1,0 +1,219 @@
+//! What a run costs this machine: memory and CPU of its own processes, and the kernel's memory for its sockets.
+//!
+//! Read from `/proc` by the coordinator, so that it takes no time from a shard's loop. What cannot be read is 0.
+
+use super::progress::Progress;
+use crate::metrics::Totals;
+use crate::plan::Plan;
+use crate::report::CostSample;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process;
+use std::time::Duration;
+
+/// Processes whose memory is looked at in a second, on the average: a look walks the page tables of one, about
+/// 0.3 ms for 20 MiB, and 120 processes at once would be noticed.
+const LOOKS: usize = 16;
+
+/// Watches on behalf of another, and keeps accounts of the cost.
+pub struct Meter<'a, P> {
+    watcher: &'a mut P,
+    shards: BTreeMap<u32, u32>,
+    gateway: Vec<u32>,
+    before: Kernel,
+    ticks: f64,
+    /// A page, in bytes.
+    page: u64,
+    seconds: usize,
+    samples: Vec<CostSample>,
+}
+
+/// The kernel's memory as far as connections take it, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Kernel {
+    slab: u64,
+    tables: u64,
+    buffers: u64,
+}
+
+impl<'a, P: Progress> Meter<'a, P> {
+    /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway.
+    pub fn new(watcher: &'a mut P, gateway: Vec<u32>) -> Self {
+        let page = page_size();
+        Meter {
+            watcher,
+            shards: BTreeMap::new(),
+            gateway,
+            before: kernel(page),
+            ticks: ticks_per_second(),
+            page,
+            seconds: 0,
+            samples: Vec::new(),
+        }
+    }
+
+    /// The accounts: one sample for each look.
+    pub fn samples(self) -> Vec<CostSample> {
+        self.samples
+    }
+
+    fn look(&self, at: Duration, open: u64) -> CostSample {
+        let all = |of: &mut dyn Iterator<Item = u32>| {
+            of.fold((0, 0.0), |(memory, cpu), pid| {
+                (memory + pss(pid), cpu + cpu_seconds(pid, self.ticks))
+            })
+        };
+        let (shards_memory, shards_cpu) = all(&mut self.shards.values().copied());
+        let (gateway_memory, gateway_cpu) = all(&mut self.gateway.iter().copied());
+        let (coordinator_memory, coordinator_cpu) = all(&mut [process::id()].into_iter());
+        CostSample {
+            at: at.as_secs_f64(),
+            open,
+            shards_memory,
+            gateway_memory,
+            coordinator_memory,
+            kernel_memory: kernel(self.page).beyond(&self.before),
+            shards_cpu,
+            gateway_cpu,
+            coordinator_cpu,
+        }
+    }
+}
+
+impl<P: Progress> Progress for Meter<'_, P> {
+    fn placed(&mut self, shard: u32, pid: u32) {
+        self.shards.insert(shard, pid);
+        self.watcher.placed(shard, pid);
+    }
+
+    fn second(&mut self, plan: &Plan, elapsed: Duration, totals: &Totals) {
+        self.watcher.second(plan, elapsed, totals);
+        let processes = self.shards.len() + self.gateway.len() + 1;
+        if self.seconds.is_multiple_of(processes.div_ceil(LOOKS)) {
+            let last = totals.timeline().last();
+            let open = last.map_or(0, |second| second.open.iter().sum());
+            self.samples.push(self.look(elapsed, open));
+        }
+        self.seconds += 1;
+    }
+
+    fn note(&mut self, text: &str) {
+        self.watcher.note(text);
+    }
+}
+
+impl Kernel {
+    fn beyond(&self, before: &Kernel) -> u64 {
+        self.slab.saturating_sub(before.slab)
+            + self.tables.saturating_sub(before.tables)
+            + self.buffers.saturating_sub(before.buffers)
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Memory of a process in bytes, what it shares counted in proportion.
+fn pss(pid: u32) -> u64 {
+    kib(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:")
+}
+
+/// CPU seconds a process has used.
+fn cpu_seconds(pid: u32, ticks: f64) -> f64 {
+    used_ticks(&read(&format!("/proc/{pid}/stat"))) as f64 / ticks
+}
+
+fn kernel(page: u64) -> Kernel {
+    let meminfo = read("/proc/meminfo");
+    let sockets =
+        ["/proc/net/sockstat", "/proc/net/sockstat6"].map(|path| buffer_pages(&read(path)));
+    Kernel {
+        slab: kib(&meminfo, "Slab:"),
+        tables: kib(&meminfo, "PageTables:") + kib(&meminfo, "KernelStack:"),
+        buffers: sockets.iter().sum::<u64>() * page,
+    }
+}
+
+/// The value of a line in kB, in bytes.
+fn kib(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+/// User and system time of `/proc/PID/stat`, in ticks. The name before them may hold anything, blanks too.
+fn used_ticks(stat: &str) -> u64 {
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // State is field 3, so times 14 and 15 are 11 and 12 after it.
+    let times = rest.split_ascii_whitespace().skip(11).take(2);
+    times.filter_map(|time| time.parse::<u64>().ok()).sum()
+}
+
+/// Pages that TCP's buffers take, of `/proc/net/sockstat`.
+fn buffer_pages(sockstat: &str) -> u64 {
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let mut words = tcp.unwrap_or("").split_ascii_whitespace();
+    words.find(|word| *word == "mem");
+    words
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0)
+}
+
+fn ticks_per_second() -> f64 {
+    match nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK) {
+        Ok(Some(ticks)) if ticks > 0 => ticks as f64,
+        _ => 100.0,
+    }
+}
+
+fn page_size() -> u64 {
+    match nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE) {
+        Ok(Some(bytes)) if bytes > 0 => bytes.cast_unsigned(),
+        _ => 4096,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_files_are_understood() {
+        let rollup = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:      12348 kB\nPss:       7776 kB\nPss_Dirty: 1 kB\n";
+        assert_eq!(kib(rollup, "Pss:"), 7776 * 1024);
+        let stat = "77 (a ) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14";
+        assert_eq!(used_ticks(stat), 11 + 12);
+        let sockstat =
+            "sockets: used 9\nTCP: inuse 5 orphan 0 tw 1 alloc 7 mem 42\nUDP: inuse 1 mem 3\n";
+        assert_eq!(buffer_pages(sockstat), 42);
+        for nothing in ["", "Pss:", "Pss: x kB", "TCP:", "TCP: mem", "1 (x)"] {
+            assert_eq!(kib(nothing, "Pss:"), 0);
+            assert_eq!(used_ticks(nothing), 0);
+            assert_eq!(buffer_pages(nothing), 0);
+        }
+    }
+
+    #[test]
+    fn this_process_has_a_cost() {
+        let pid = process::id();
+        assert!(pss(pid) > 100 * 1024);
+        let before = cpu_seconds(pid, ticks_per_second());
+        // Until a tick has passed on this thread's account.
+        while cpu_seconds(pid, ticks_per_second()) <= before {}
+        assert!(kernel(page_size()).slab > 0);
+    }
+
+    #[test]
+    fn only_what_came_since_the_beginning_counts() {
+        let kernel = |slab, tables, buffers| Kernel {
+            slab,
+            tables,
+            buffers,
+        };
+        let before = kernel(100, 50, 7);
+        assert_eq!(kernel(300, 60, 9).beyond(&before), 212);
+        assert_eq!(kernel(10, 60, 7).beyond(&before), 10);
+    }
+}
