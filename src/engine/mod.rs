@@ -14,6 +14,7 @@ mod mask;
 mod open;
 mod outbox;
 mod service;
+mod session;
 mod shard;
 mod stream;
 mod tail;

@@ -4,6 +4,7 @@
 use super::conn::{Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
+use super::session::Session;
 use super::shard::Shard;
 use super::stream::Stream;
 use super::tail::Topics;
@@ -185,7 +186,7 @@ impl Shard {
             .and_then(|config| {
                 let name =
                     tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
-                rustls::ClientConnection::new(config, name).map_err(io::Error::other)
+                Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
             });
         match session {
             Ok(session) => {

@@ -6,6 +6,7 @@ use super::conn::Conn;
 use super::dns::Resolver;
 use super::mask::Masks;
 use super::outbox::Outbox;
+use super::session::Wire;
 use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
@@ -85,6 +86,8 @@ pub struct Shard {
     pub(super) service: Delivery,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// For the records of all TLS sessions.
+    pub(super) wire: Wire,
     pub(super) scratch: Vec<u8>,
     pub(super) compose: Vec<u8>,
     pub(super) masks: Masks,
@@ -188,6 +191,7 @@ impl Shard {
             wheel: Wheel::new(),
             fired: Vec::new(),
             tls,
+            wire: Wire::new(),
             scratch: vec![0; SCRATCH],
             compose: Vec::new(),
             masks: Masks::new(),
