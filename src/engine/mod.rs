@@ -68,7 +68,7 @@ pub enum Report {
     /// Laid out, and waiting for the start.
     Ready,
     /// What was recorded in the last second.
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// Everything scheduled has left; how far this shard's streams came.
     Published(Vec<StreamEnd>),
     /// Nothing is under way any more, or it was waited for long enough.
@@ -124,7 +124,7 @@ pub async fn run(
     loop {
         let more = shard.turn()?;
         if let Some(snapshot) = shard.snapshot_due() {
-            tell(Report::Snapshot(snapshot));
+            tell(Report::Snapshot(Box::new(snapshot)));
         }
         let now = shard.now();
         if shard.published(now) {
@@ -135,7 +135,7 @@ pub async fn run(
         }
         if shard.stretch == Stretch::Done {
             let snapshot = shard.snapshot(now, true);
-            tell(Report::Snapshot(snapshot));
+            tell(Report::Snapshot(Box::new(snapshot)));
             tell(Report::Finished);
             return Ok(());
         }

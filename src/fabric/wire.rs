@@ -11,7 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// Version of the frames and of the messages in them.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 
 /// Largest frame accepted and sent, in bytes. A plan holds the CSV columns and payload files in use,
 /// and a ledger has an entry for each publisher, so this is generous.
@@ -204,7 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, Gauges, SNAPSHOT_VERSION, Sample, Tagged, Timer, TimerDelta,
+        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+        Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -242,6 +243,10 @@ mod tests {
                     clean: false,
                 },
                 count: 4,
+            }],
+            faults: vec![FaultDelta {
+                fault: 1,
+                did: FaultTally::one(true, 7),
             }],
             timers: vec![TimerDelta {
                 phase: 0,

@@ -217,7 +217,7 @@ fn tell(mut output: impl Write, mut reports: mpsc::UnboundedReceiver<Report>) ->
     while let Some(report) = reports.blocking_recv() {
         say(&match report {
             Report::Ready => FromWorker::Ready,
-            Report::Snapshot(snapshot) => FromWorker::Snapshot(Box::new(snapshot)),
+            Report::Snapshot(snapshot) => FromWorker::Snapshot(snapshot),
             Report::Published(ends) => FromWorker::Published(ends),
             Report::Settled => FromWorker::Settled,
             Report::Finished => FromWorker::Finished,

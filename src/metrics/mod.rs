@@ -23,7 +23,10 @@ pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_
 pub use names::{Counter, Failure, Timer};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
-pub use snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta};
+pub use snapshot::{
+    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+    TimerDelta,
+};
 pub use timeline::{Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

@@ -6,7 +6,10 @@
 use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::names::{Counter, Failure, Timer};
-use super::snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta};
+use super::snapshot::{
+    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+    TimerDelta,
+};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use std::collections::BTreeMap;
@@ -26,6 +29,7 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
+    faults: BTreeMap<u16, FaultTally>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -49,6 +53,7 @@ impl Recorder {
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
+            faults: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -110,6 +115,15 @@ impl Recorder {
         *self.closes.entry(key).or_default() += 1;
     }
 
+    /// Counts a connection whose turn it was in the run's fault with this number.
+    pub fn fault(&mut self, number: usize, touched: bool, now_ns: u64) {
+        let one = FaultTally::one(touched, now_ns);
+        self.faults
+            .entry(tag16(number))
+            .and_modify(|tally| *tally = tally.and(one))
+            .or_insert(one);
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -168,6 +182,10 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             closes: drain(&mut self.closes),
+            faults: std::mem::take(&mut self.faults)
+                .into_iter()
+                .map(|(fault, did)| FaultDelta { fault, did })
+                .collect(),
             timers,
             gauges,
             samples: std::mem::take(&mut self.samples)

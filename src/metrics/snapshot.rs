@@ -4,7 +4,7 @@ use super::names::{Counter, Failure, Timer};
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 1;
+pub const SNAPSHOT_VERSION: u16 = 2;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub statuses: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
+    /// What faults did to connections, by their number in the run; only those that did something.
+    pub faults: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
     /// State of the shard now.
@@ -57,6 +59,56 @@ pub struct CloseKey {
     pub by_target: bool,
     /// Whether the close handshake was completed on both sides.
     pub clean: bool,
+}
+
+/// What a fault did since the last snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultDelta {
+    /// Its number in the run.
+    pub fault: u16,
+    /// Its sums and times.
+    pub did: FaultTally,
+}
+
+/// What a fault did to connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultTally {
+    /// Connections whose turn it was.
+    pub due: u64,
+    /// Of these, those that were there to be touched.
+    pub touched: u64,
+    /// When it came to the first of them, nanoseconds from the run's start.
+    pub first_ns: u64,
+    /// When it came to the last of them.
+    pub last_ns: u64,
+}
+
+impl FaultTally {
+    /// One more connection whose turn it was.
+    pub fn one(touched: bool, now_ns: u64) -> Self {
+        FaultTally {
+            due: 1,
+            touched: touched.into(),
+            first_ns: now_ns,
+            last_ns: now_ns,
+        }
+    }
+
+    /// Whether its numbers can be of any fault.
+    pub(super) fn makes_sense(self) -> bool {
+        self.due > 0 && self.touched <= self.due && self.first_ns <= self.last_ns
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        FaultTally {
+            due: self.due + other.due,
+            touched: self.touched + other.touched,
+            first_ns: self.first_ns.min(other.first_ns),
+            last_ns: self.last_ns.max(other.last_ns),
+        }
+    }
 }
 
 /// One timer's values since the last snapshot.

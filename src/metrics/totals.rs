@@ -3,7 +3,7 @@
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::shard::ShardTotals;
-use super::snapshot::{CloseKey, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
+use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,7 @@ pub struct Totals {
     failures: BTreeMap<(Failure, u8, u16), u64>,
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
+    faults: BTreeMap<u16, FaultTally>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -92,6 +93,7 @@ impl Totals {
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
+            faults: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -128,7 +130,8 @@ impl Totals {
         if !(fits(&snapshot.counts, known)
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
-            && fits(&snapshot.closes, known))
+            && fits(&snapshot.closes, known)
+            && snapshot.faults.iter().all(|delta| delta.did.makes_sense()))
         {
             return Err(malformed);
         }
@@ -157,6 +160,12 @@ impl Totals {
         add(&mut self.failures, &snapshot.failures);
         add(&mut self.statuses, &snapshot.statuses);
         add(&mut self.closes, &snapshot.closes);
+        for delta in &snapshot.faults {
+            self.faults
+                .entry(delta.fault)
+                .and_modify(|tally| *tally = tally.and(delta.did))
+                .or_insert(delta.did);
+        }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
             .entry(second)
@@ -254,6 +263,11 @@ impl Totals {
     /// Ended connections by how they ended.
     pub fn closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<CloseKey, u64> {
         by_key(&self.closes, phase, group)
+    }
+
+    /// What the run's fault with this number did to connections; `None` before it did anything.
+    pub fn fault(&self, number: usize) -> Option<FaultTally> {
+        self.faults.get(&u16::try_from(number).ok()?).copied()
     }
 
     /// The shards' own sums, by index.

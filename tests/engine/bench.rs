@@ -51,7 +51,7 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
         while let Some(report) = reports.recv().await {
             match report {
                 Report::Ready => orders.send(first()).unwrap(),
-                Report::Snapshot(snapshot) => totals.absorb(snapshot).unwrap(),
+                Report::Snapshot(snapshot) => totals.absorb(*snapshot).unwrap(),
                 Report::Published(ends) => orders.send(Control::Streams(ends)).unwrap(),
                 Report::Settled => orders.send(Control::Finish).unwrap(),
                 Report::Finished => break,

@@ -110,6 +110,7 @@ fn what_makes_no_sense_is_refused_whole() {
     recorder.time(Timer::Lag, 0, 0, 5);
     recorder.fail(Failure::Dns, 0, 0);
     recorder.status(500, 0, 0);
+    recorder.fault(0, true, 7);
     recorder.close(
         CloseKey {
             code: 1000,
@@ -138,6 +139,12 @@ fn what_makes_no_sense_is_refused_whole() {
         (|s| s.timers[0].phase = 2, malformed),
         (|s| s.timers[0].group = 2, malformed),
         (|s| s.timers[0].histogram.truncate(30), malformed),
+        (|s| s.faults[0].did.touched = 2, malformed),
+        (|s| s.faults[0].did.first_ns = 8, malformed),
+        (
+            |s| (s.faults[0].did.due, s.faults[0].did.touched) = (0, 0),
+            malformed,
+        ),
         (
             |s| {
                 s.timers.push(TimerDelta {
@@ -169,6 +176,41 @@ fn what_makes_no_sense_is_refused_whole() {
     );
     assert_eq!(totals.count(Counter::Sent, None, None), 1);
     assert!(table.iter().all(|(_, error)| !error.to_string().is_empty()));
+}
+
+#[test]
+fn what_a_fault_did_is_summed_over_intervals_and_shards() {
+    let mut totals = Totals::new(1, 1, 2);
+    let mut recorders = [Recorder::new(0, 1, 1), Recorder::new(1, 1, 1)];
+    // (interval, shard, fault, touched, at)
+    for (interval, events) in [
+        vec![(0, 0, true, 50), (0, 3, false, 70), (1, 0, true, 40)],
+        vec![(0, 0, true, 90), (1, 0, false, 95), (1, 0, true, 60)],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (shard, fault, touched, at) in events {
+            recorders[shard].fault(fault, touched, at);
+        }
+        for recorder in &mut recorders {
+            let at = (interval as i64 + 1) * SECOND;
+            let snapshot = recorder.snapshot(at, Gauges::default(), false);
+            totals.absorb(snapshot).unwrap();
+        }
+    }
+    let did = |due, touched, first_ns, last_ns| {
+        Some(FaultTally {
+            due,
+            touched,
+            first_ns,
+            last_ns,
+        })
+    };
+    assert_eq!(totals.fault(0), did(5, 4, 40, 95));
+    assert_eq!(totals.fault(3), did(1, 0, 70, 70));
+    assert_eq!(totals.fault(1), None);
+    assert_eq!(totals.fault(1 << 16), None);
 }
 
 #[test]

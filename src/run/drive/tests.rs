@@ -124,6 +124,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         failures: Vec::new(),
         statuses: Vec::new(),
         closes: Vec::new(),
+        faults: Vec::new(),
         timers: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
