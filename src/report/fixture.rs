@@ -194,6 +194,7 @@ fn a_second(
         open,
         opening: opened / 3,
         opened,
+        attempts: opened + failures.values().sum::<u64>(),
         failures,
         closed: if at == 200 { 312 } else { 0 },
         offered,
@@ -465,13 +466,8 @@ fn faults(phase: &str) -> Vec<FaultReport> {
         touched,
     };
     match phase {
-        "burst" => vec![fault("burst 10x of publishers", 100.0, 110.0, 50)],
-        "storm" => vec![fault(
-            "drop 30% of subscribers by reset",
-            110.0,
-            110.0,
-            6_000,
-        )],
+        "burst" => vec![fault("publishers at 10x", 100.0, 110.0, 50)],
+        "storm" => vec![fault("30% of subscribers reset", 110.0, 110.0, 6_000)],
         _ => vec![],
     }
 }

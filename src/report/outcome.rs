@@ -279,6 +279,9 @@ pub struct Second {
     pub opening: u64,
     /// Connections that became ready in it.
     pub opened: u64,
+    /// Connections started in it, reconnects included.
+    #[serde(default)]
+    pub attempts: u64,
     /// Failures in it, by kind.
     pub failures: BTreeMap<String, u64>,
     /// Connections ended by the target in it.

@@ -257,7 +257,7 @@ fn requests(outcome: &Outcome) -> Option<Line> {
 /// A line for each phase in which something was broken or connections came back.
 fn faults(outcome: &Outcome) -> Vec<Line> {
     let mut lines = Vec::new();
-    for phase in &outcome.phases {
+    for (index, phase) in outcome.phases.iter().enumerate() {
         let counts = outcome.counts_by_phase.get(&phase.name);
         let n = |name: &str| {
             counts
@@ -291,6 +291,9 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
         if n("gave_up") > 0 {
             parts.push(format!("{} never came back", count(n("gave_up"))));
         }
+        if n("reconnected") + n("gave_up") > 0 {
+            parts.extend(storm(outcome, index));
+        }
         if !parts.is_empty() {
             lines.push(Line {
                 of_phase: true,
@@ -299,6 +302,13 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// How hard the target was knocked at in the worst second of a phase.
+fn storm(outcome: &Outcome, phase: usize) -> Option<String> {
+    let seconds = outcome.timeline.iter().filter(|s| s.phase == phase);
+    let peak = seconds.map(|second| second.attempts).max()?;
+    (peak > 0).then(|| format!("peak {} attempts/s", count(peak)))
 }
 
 fn generator(outcome: &Outcome) -> Line {

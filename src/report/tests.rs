@@ -221,6 +221,7 @@ fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
         "latency",
         "delivery",
         "storm",
+        "peak 1,035 attempts/s",
         "generator",
         "report.html",
         "exit 99",

@@ -366,6 +366,7 @@ fn moment(plan: &Plan, second: &Second) -> crate::report::Second {
         open: second.open.iter().sum(),
         opening: second.opening,
         opened: second.count(Counter::Opened),
+        attempts: second.count(Counter::Attempts),
         failures: named(second.failures.clone()),
         closed: second.closed_by_target,
         offered: both(Counter::Offered, Counter::RequestsOffered),
