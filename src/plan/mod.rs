@@ -3,6 +3,7 @@
 //! Knows the configuration types of the parts it composes, and nothing of how they do their work.
 
 mod compile;
+mod fault;
 mod needs;
 mod pacer;
 mod seeded;
@@ -10,6 +11,7 @@ mod template;
 mod types;
 
 pub use compile::{Compiled, compile};
+pub use fault::{Action, Cut, How, Victim, Victims};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use seeded::{Purpose, Stream, backoff, lifetime, payload_size, rng, var_value};

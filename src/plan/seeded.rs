@@ -23,6 +23,8 @@ pub enum Purpose {
     Size = 5,
     /// A connection's place within the heartbeat's interval.
     Heartbeat = 6,
+    /// Which connections a fault takes, and in which order.
+    Fault = 7,
 }
 
 /// A small random stream: SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number
@@ -34,7 +36,7 @@ pub struct Stream(u64);
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// SplitMix64's finaliser (Stafford's variant 13): a bijection in which every input bit reaches every output bit.
-fn mix(mut z: u64) -> u64 {
+pub(super) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

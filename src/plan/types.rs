@@ -4,6 +4,7 @@
 //! rely on: indices in range, rates finite, phases contiguous from 0, templates compiled. All times
 //! are counted from the run's start.
 
+use super::fault::Action;
 use crate::protocol::ProtocolConfig;
 use crate::transport::TargetConfig;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,10 @@ impl Plan {
     /// How the generator is run and judged.
     pub fn generator(&self) -> &GeneratorPlan {
         &self.generator
+    }
+    /// The faults of all phases in order; the place of one is its number in the run.
+    pub fn faults(&self) -> impl Iterator<Item = &PlannedFault> {
+        self.phases.iter().flat_map(|p| &p.faults)
     }
     /// Length of the run without its drain.
     pub fn length(&self) -> Duration {
@@ -146,7 +151,7 @@ pub struct Phase {
     pub faults: Vec<PlannedFault>,
 }
 
-/// A fault as planned. What it does is already part of the profiles; this is what the report shows.
+/// A fault as planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedFault {
     /// In words: `publishers at 10x`.
@@ -157,6 +162,8 @@ pub struct PlannedFault {
     pub end: Duration,
     /// Index of the group it touches.
     pub group: u32,
+    /// What it does.
+    pub action: Action,
 }
 
 /// Connections alike in what they do.

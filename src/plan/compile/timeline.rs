@@ -1,6 +1,7 @@
 //! Phases in time, how groups open in them, and the faults.
 
 use super::{Problems, names};
+use crate::plan::fault::Action;
 use crate::plan::types::{Opening, Phase, PlannedFault};
 use crate::scenario::model::{Burst, Fault, Open, Stage};
 use crate::scenario::{Problem, Scenario};
@@ -243,5 +244,6 @@ fn burst(
         start,
         end,
         group: index as u32,
+        action: Action::Burst,
     });
 }
