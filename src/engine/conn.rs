@@ -112,6 +112,8 @@ pub enum Intent {
     None,
     /// Its lifetime is over: another takes its place.
     Churn,
+    /// A fault cuts it: it comes back like one that was lost.
+    Cut,
     /// The run ends.
     Finish,
 }

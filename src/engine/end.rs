@@ -28,6 +28,8 @@ pub(super) enum Cause {
     Failed(Failure),
     /// The close handshake was complete, or we stopped waiting for its end.
     Closed,
+    /// A fault cut it.
+    Cut,
 }
 
 fn failure_of(error: &io::Error) -> Failure {
@@ -97,7 +99,7 @@ impl Shard {
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
             Cause::Socket(e) => Some(failure_of(e)),
             Cause::Failed(failure) => Some(*failure),
-            Cause::Closed => None,
+            Cause::Closed | Cause::Cut => None,
         };
         // Connections that the end of the run cuts off while they open are neither opened nor failed.
         let cut_off = intent == Intent::Finish && !established;
@@ -115,7 +117,7 @@ impl Shard {
                     failure,
                     Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
                 ),
-                Intent::Churn | Intent::Finish => false,
+                Intent::Churn | Intent::Cut | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
             self.recorder.close(
@@ -148,7 +150,13 @@ impl Shard {
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.
-        if intent != Intent::None || self.stretch >= Stretch::Finishing || self.stopped {
+        if !matches!(intent, Intent::None | Intent::Cut) {
+            return;
+        }
+        if self.stretch >= Stretch::Finishing || self.stopped {
+            if intent == Intent::Cut {
+                self.never_back(c);
+            }
             return;
         }
         if was_ready && conn.lost_ns == 0 {
@@ -198,11 +206,18 @@ impl Shard {
         }
     }
 
-    /// The run ends before its backoff does: it never came back, which must not be forgotten.
+    /// The run ends before its backoff does.
     pub(super) fn give_up_waiting(&mut self, c: usize) {
         self.waiting -= 1;
         self.conns[c].state = State::Over;
-        if self.conns[c].lost_ns > 0 {
+        self.never_back(c);
+    }
+
+    /// If it was lost and was to come back, it never did, which must not be forgotten.
+    fn never_back(&mut self, c: usize) {
+        let conn = &self.conns[c];
+        let group = &self.plan.groups()[usize::from(conn.group)];
+        if conn.lost_ns > 0 && group.reconnect.is_some() {
             self.count(c, Counter::GaveUp);
         }
     }
@@ -361,14 +376,13 @@ impl Shard {
             match self.conns[c].state {
                 State::Ready => self.close(c, 1000, Intent::Finish, now),
                 State::Opening => {
-                    if self.conns[c].lost_ns > 0 {
-                        self.count(c, Counter::GaveUp);
-                    }
+                    self.never_back(c);
                     self.conns[c].intent = Intent::Finish;
                     self.lost(c, Cause::Closed, now);
                 }
                 State::Waiting => self.give_up_waiting(c),
                 State::Closing => {
+                    self.never_back(c);
                     self.conns[c].intent = if self.conns[c].intent == Intent::None {
                         Intent::None
                     } else {

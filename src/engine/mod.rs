@@ -9,6 +9,7 @@ mod clock;
 mod conn;
 mod dns;
 mod end;
+mod fault;
 mod inbound;
 mod mask;
 mod open;

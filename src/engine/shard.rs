@@ -4,6 +4,7 @@
 use super::clock::{self, Alarm};
 use super::conn::Conn;
 use super::dns::Resolver;
+use super::fault::Faults;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::session::Wire;
@@ -105,6 +106,7 @@ pub struct Shard {
     pub(super) told_published: bool,
     pub(super) drained_by: Option<u64>,
     look_ns: u64,
+    pub(super) faults: Faults,
     pub(super) stretch: Stretch,
     /// Connections before this one are closing or closed.
     pub(super) finish_from: usize,
@@ -203,6 +205,7 @@ impl Shard {
             told_published: false,
             drained_by: None,
             look_ns: u64::MAX,
+            faults: Faults::new(&plan, shard, shards),
             stretch: Stretch::Waiting,
             finish_from: 0,
             finish_since: 0,
@@ -243,7 +246,7 @@ impl Shard {
     }
 
     /// Local index of a group's connection of this shard. Own ones are `shards` apart.
-    fn local(&self, g: usize, index: u32) -> usize {
+    pub(super) fn local(&self, g: usize, index: u32) -> usize {
         let group = &self.groups[g];
         group.base + ((index - group.first) / self.shards) as usize
     }
@@ -282,6 +285,7 @@ impl Shard {
         if self.stretch == Stretch::Running {
             if !self.stopped {
                 more |= self.open_due(now);
+                more |= self.faults_due(now);
                 more |= self.send_due(now)?;
             }
             if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped
@@ -477,6 +481,7 @@ impl Shard {
         }
         if self.stretch == Stretch::Running {
             at(Some(self.length_ns));
+            at(Some(self.faults.next_ns()));
         }
         next
     }
@@ -529,6 +534,7 @@ impl Shard {
             rss: resident_bytes(),
             descriptors: self.opening
                 + self.closing
+                + self.faults.held()
                 + self.groups.iter().map(|g| g.open).sum::<u32>()
                 + 8,
         };

@@ -154,6 +154,7 @@ impl Count {
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
+                | C::Cut
                 | C::Offered
                 | C::Expected
                 | C::Unaccounted
@@ -184,6 +185,7 @@ impl Count {
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 C::Churned
+                | C::Cut
                 | C::Errors
                 | C::PingsSent
                 | C::PingsAnswered
@@ -292,6 +294,7 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::GaveUp => {
             "Connections that gave up reconnecting, or were still away when the run ended"
         }
+        Counter::Cut => "Connections cut on purpose by a fault",
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
         Counter::Sent => "Publishes written",

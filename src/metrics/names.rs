@@ -72,6 +72,8 @@ names! {
         GaveUp = "gave_up",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
+        /// Connections cut on purpose by a fault.
+        Cut = "cut",
         /// Publishes due by the schedule.
         Offered = "offered",
         /// Publishes written.

@@ -3,6 +3,7 @@
 //! The scenario was already checked against its schema; here is what no schema can say: names that must
 //! exist, rates that must fit into their time, parts that exclude each other, limits of the machine.
 
+mod fault;
 mod generator;
 mod group;
 mod message;

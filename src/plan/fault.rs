@@ -39,6 +39,12 @@ pub enum How {
     Vanish,
 }
 
+/// Whether a Close frame may carry a code: RFC 6455 §7.4 and the IANA registry. 1004 is reserved; 1005, 1006 and
+/// 1015 exist only in APIs.
+pub(super) fn sendable(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 /// One whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Victim {

@@ -7,6 +7,7 @@ mod describe;
 
 pub use describe::describe;
 
+use super::fault::{Action, How};
 use super::types::{Group, Opening, Plan};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -170,10 +171,22 @@ pub(super) fn aliases(plan: &Plan) -> Vec<IpAddr> {
         .collect()
 }
 
+/// Sockets that vanished connections leave open, beside those that take their place: the most that one of so many
+/// shards may have, as the seed may choose all victims among its connections.
+fn vanished(plan: &Plan, shards: u64) -> u64 {
+    let cuts = plan.faults().filter_map(|fault| match fault.action {
+        Action::Cut(cut) if cut.how == How::Vanish => {
+            let own = u64::from(plan.groups()[fault.group as usize].count).div_ceil(shards);
+            Some(own.min(cut.victims.into()))
+        }
+        _ => None,
+    });
+    cuts.sum()
+}
+
 /// Connections to the address that has the most.
 fn per_endpoint(plan: &Plan) -> u64 {
-    plan.connections()
-        .div_ceil(plan.target().endpoints.len().max(1) as u64)
+    (plan.connections() + vanished(plan, 1)).div_ceil(plan.target().endpoints.len().max(1) as u64)
 }
 
 /// Most connections per second that a group's curve opens, jumps left out.
@@ -215,12 +228,14 @@ impl Needs {
         let connections = plan.connections();
         let shards = plan.generator().shards;
         let connections_per_shard = connections.div_ceil(u64::from(shards.max(1)));
+        let held_per_shard = vanished(plan, u64::from(shards.max(1)));
+        let vanished = vanished(plan, 1);
         let sources = plan.generator().sources.len() as u32;
         let secure = plan.target().endpoints.iter().any(|e| e.tls);
         // User and kernel memory of an idle connection; TLS as measured, two halves of its buffers filled.
         let per_connection = KIB + 6 * KIB + if secure { 12 * KIB } else { 0 };
         let gateway = if embedded {
-            32 * MIB + connections * (8 * KIB + 6 * KIB)
+            32 * MIB + (connections + vanished) * (8 * KIB + 6 * KIB)
         } else {
             0
         };
@@ -273,10 +288,12 @@ impl Needs {
             peak: volume.peak,
             shards,
             connections_per_shard,
-            descriptors_per_shard: connections_per_shard + SPARE_DESCRIPTORS,
+            descriptors_per_shard: connections_per_shard + held_per_shard + SPARE_DESCRIPTORS,
             sources,
             ports_per_source: per_endpoint(plan).div_ceil(u64::from(sources.max(1))),
-            memory: u64::from(shards) * 12 * MIB + connections * per_connection + gateway,
+            memory: u64::from(shards) * 12 * MIB
+                + (connections + vanished) * per_connection
+                + gateway,
             cores: machine.cores.max(1),
             machine: *machine,
             shortages: Vec::new(),
@@ -306,8 +323,9 @@ impl Needs {
             format!("ulimit -n {descriptors}   (or more `generator.shards`)"),
             true,
         );
+        let sockets = self.connections + vanished(plan, 1);
         let gateway = if embedded {
-            self.connections + SPARE_DESCRIPTORS
+            sockets + SPARE_DESCRIPTORS
         } else {
             0
         };
@@ -319,7 +337,7 @@ impl Needs {
             command,
             true,
         );
-        let all = u64::from(self.shards) * SPARE_DESCRIPTORS + self.connections + gateway;
+        let all = u64::from(self.shards) * SPARE_DESCRIPTORS + sockets + gateway;
         let command = format!("sysctl -w fs.file-max={}", all + all / 10);
         short(
             "descriptors of all processes",

@@ -5,7 +5,7 @@ use super::drive::Course;
 use super::verdict::exit;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
-use crate::plan::{Plan, PlannedFault};
+use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{
     CloseReport, CostReport, CostSample, FaultReport, GateReport, GateStatus, GroupReport,
     Histograms, OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport,
@@ -212,6 +212,7 @@ fn judge(
 }
 
 fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
+    let mut numbers = 0..;
     plan.phases()
         .iter()
         .map(|phase| PhaseReport {
@@ -222,15 +223,36 @@ fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
             faults: phase
                 .faults
                 .iter()
-                .map(|fault| self::fault(fault, course))
+                .zip(numbers.by_ref())
+                .map(|(fault, number)| self::fault(fault, number, course))
                 .collect(),
         })
         .collect()
 }
 
-/// A fault of this plan is a part of the schedules: it happened when its time came, to those of its
-/// group that were there.
-fn fault(fault: &PlannedFault, course: &Course) -> FaultReport {
+fn fault(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
+    match fault.action {
+        Action::Burst => scheduled(fault, course),
+        Action::Cut(cut) => {
+            let did = course.totals.fault(number);
+            let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
+            FaultReport {
+                label: fault.label.clone(),
+                start: fault.start.as_secs_f64(),
+                end: fault.end.as_secs_f64(),
+                actual_start: did.map(|did| seconds(did.first_ns)),
+                // One that did not get to all of its connections did not end.
+                actual_end: did
+                    .filter(|did| did.due >= u64::from(cut.victims))
+                    .map(|did| seconds(did.last_ns)),
+                touched: did.map_or(0, |did| did.touched),
+            }
+        }
+    }
+}
+
+/// A fault that is a part of the schedules happened when its time came, to those of its group that were there.
+fn scheduled(fault: &PlannedFault, course: &Course) -> FaultReport {
     let until = course.reached;
     let within = |second: &&Second| {
         let start = Duration::from_secs(second.index.into());

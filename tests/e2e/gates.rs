@@ -212,6 +212,7 @@ fn clean() -> Table {
         "churned",
         "closed_by_target",
         "close 1006",
+        "cut",
         "dropped",
         "duplicated",
         "errors",
@@ -414,7 +415,7 @@ phases:
     }
 }
 
-/// A target that ends connections, which come back or do not.
+/// A target that ends connections, which come back or do not, and connections that are cut from our side.
 fn comings() -> Table {
     let mut cases: Vec<Case> = [
         at_least("reconnected", "of subscribers", 3),
@@ -423,6 +424,9 @@ fn comings() -> Table {
         at_least("churned", "of fickle", 4),
         counts("churned", "of quitters", 0),
         counts("gave_up", "of quitters", 2),
+        counts("cut", "of cutters", 3),
+        counts("cut", "of quitters", 0),
+        counts("closed_by_target", "of cutters", 1),
         counts("close 1012", "of quitters", 2),
         counts("closed_by_target", "of quitters", 2),
         counts("opened", "of quitters", 2),
@@ -456,8 +460,9 @@ clients:
     reconnect: { backoff: no_jitter, base: 300ms, cap: 300ms }
   quitters: { count: 2, reconnect: { backoff: no_jitter, base: 1h, cap: 1h } }
   fickle: { count: 2, lifetime: { fixed: 200ms } }
+  cutters: { count: 4 }
 phases:
-  - { name: whole, for: 2200ms }
+  - { name: whole, for: 2200ms, faults: [{ drop: { clients: cutters, count: 3, how: reset, after: 300ms } }] }
 ",
         cases,
     }

@@ -7,6 +7,7 @@
 
 mod codes;
 mod ending;
+mod faults;
 mod gates;
 mod harness;
 mod honest;

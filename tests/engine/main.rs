@@ -6,5 +6,6 @@
 
 mod bench;
 mod endings;
+mod faults;
 mod openings;
 mod traffic;

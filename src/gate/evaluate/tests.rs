@@ -160,6 +160,7 @@ fn a_count_means_something_once_its_cause_happened() {
         ("reconnected", C::GaveUp, false),
         ("gave_up", C::Reconnected, false),
         ("churned", C::Opened, true),
+        ("cut", C::Opened, true),
         ("sent", C::Offered, false),
         ("dropped", C::Offered, false),
         ("cancelled", C::Offered, false),

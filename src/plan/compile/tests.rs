@@ -1413,6 +1413,170 @@ fn bursts_are_checked() {
 }
 
 #[test]
+fn drops_are_checked() {
+    let back = "{clients: {sub: {reconnect: {}}}, phases: [{name: a, for: 10s}, {name: b, for: 10s, faults: [{drop: ";
+    let drop = |drop: &str| format!("{back}{drop}}}]}}]}}");
+    let path = "phases[1].faults[0].drop";
+    for (body, key, text) in [
+        (
+            "{clients: subs, share: 10%, how: fin}",
+            ".clients",
+            "did you mean `sub`?",
+        ),
+        (
+            "{clients: sub, share: 0%, how: fin}",
+            ".share",
+            "more than 0",
+        ),
+        (
+            "{clients: sub, share: 4%, how: fin}",
+            ".share",
+            "4% of the 10 connections of `sub` is none",
+        ),
+        (
+            "{clients: sub, count: 0, how: fin}",
+            ".count",
+            "more than 0",
+        ),
+        (
+            "{clients: sub, count: 11, how: fin}",
+            ".count",
+            "more than the group's 10",
+        ),
+        (
+            "{clients: sub, count: 1, share: 10%, how: fin}",
+            "",
+            "exclude each other",
+        ),
+        ("{clients: sub, how: fin}", "", "give `share`, such as 10%"),
+        (
+            "{clients: sub, count: 1, how: reset, code: 1001}",
+            ".code",
+            "say `how: close`",
+        ),
+        (
+            "{clients: sub, count: 1, how: close, code: 1005}",
+            ".code",
+            "1005 is not a code that a Close frame may carry",
+        ),
+        (
+            "{clients: sub, count: 1, how: close, code: 1006}",
+            ".code",
+            "such as 1000",
+        ),
+        (
+            "{clients: sub, count: 1, how: close, code: 1015}",
+            ".code",
+            "1015 is not",
+        ),
+        (
+            "{clients: sub, count: 1, how: close, code: 2999}",
+            ".code",
+            "2999 is not",
+        ),
+        (
+            "{clients: sub, count: 1, how: fin, after: 10s}",
+            ".after",
+            "begins after phase `b` is over (10.0 s)",
+        ),
+        (
+            "{clients: sub, count: 1, how: fin, after: 4s, over: 7s}",
+            ".over",
+            "there are 6s left",
+        ),
+    ] {
+        one_problem(
+            Level::Error,
+            &[(&drop(body), &format!("{path}{key}"), text)],
+        );
+    }
+    // Everything wrong with one at once.
+    let problems = found(&drop("{clients: nobody, how: fin, code: 1000, after: 11s}"));
+    let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [".code", ".after", ".clients"].map(|key| format!("{path}{key}"))
+    );
+}
+
+#[test]
+fn whoever_cannot_come_back_is_warned_of() {
+    let patch =
+        "{phases: [{name: a, for: 10s, faults: [{drop: {clients: sub, count: 1, how: fin}}]}]}";
+    one_problem(
+        Level::Warning,
+        &[(
+            patch,
+            "phases[0].faults[0].drop.clients",
+            "give `clients.sub.reconnect`",
+        )],
+    );
+}
+
+#[test]
+fn drops_are_planned_in_number_way_and_time() {
+    use crate::plan::fault::{Action, Cut, How};
+    let ms = Duration::from_millis;
+    for (body, label, victims, how, start, end) in [
+        (
+            "share: 25%, how: reset",
+            "25% of sub reset",
+            3,
+            How::Reset,
+            10_000,
+            10_000,
+        ),
+        (
+            "share: 100%, how: close, over: 10s",
+            "100% of sub closed with 1001 over 10s",
+            10,
+            How::Close(1001),
+            10_000,
+            20_000,
+        ),
+        (
+            "count: 2, how: close, code: 4000, after: 1s, over: 500ms",
+            "2 of sub closed with 4000 over 500ms",
+            2,
+            How::Close(4000),
+            11_000,
+            11_500,
+        ),
+        (
+            "share: 14%, how: fin, over: 0s",
+            "14% of sub ended by FIN",
+            1,
+            How::Fin,
+            10_000,
+            10_000,
+        ),
+        (
+            "count: 10, how: vanish, after: 9999ms",
+            "10 of sub vanished",
+            10,
+            How::Vanish,
+            19_999,
+            19_999,
+        ),
+    ] {
+        let patch = format!(
+            "{{clients: {{sub: {{reconnect: {{}}}}}}, phases: [{{name: a, for: 10s}}, \
+             {{name: b, for: 10s, faults: [{{drop: {{clients: sub, {body}}}}}]}}]}}"
+        );
+        let compiled = compiled(&patch);
+        assert_eq!(compiled.warnings, [], "{body}");
+        let planned = PlannedFault {
+            label: label.into(),
+            start: ms(start),
+            end: ms(end),
+            group: 0,
+            action: Action::Cut(Cut { victims, how }),
+        };
+        assert_eq!(compiled.plan.phases()[1].faults, [planned], "{body}");
+    }
+}
+
+#[test]
 fn bursts_fold_into_the_profile_and_stay_in_the_timeline() {
     let plan = compiled(
         "{clients: {pub: {request: {rate: 10/s}}}, phases: [{name: a, for: 10s}, {name: b, for: 10s, faults: [\

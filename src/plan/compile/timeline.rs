@@ -1,9 +1,8 @@
 //! Phases in time, how groups open in them, and the faults.
 
-use super::{Problems, names};
-use crate::plan::fault::Action;
-use crate::plan::types::{Opening, Phase, PlannedFault};
-use crate::scenario::model::{Burst, Fault, Open, Stage};
+use super::{Problems, fault, names};
+use crate::plan::types::{Opening, Phase};
+use crate::scenario::model::{Open, Stage};
 use crate::scenario::{Problem, Scenario};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -65,19 +64,9 @@ pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Timeline 
             timeline.openings.insert(name.clone(), opening);
         }
         for (j, fault) in phase.faults.iter().enumerate() {
-            match fault {
-                Fault::Burst(b) => {
-                    let path = format!("{path}.faults[{j}].burst");
-                    burst(
-                        b,
-                        &path,
-                        scenario,
-                        &mut planned,
-                        &mut timeline.bursts,
-                        problems,
-                    );
-                }
-            }
+            let path = format!("{path}.faults[{j}]");
+            let bursts = &mut timeline.bursts;
+            fault::compile(fault, &path, scenario, &mut planned, bursts, problems);
         }
         start = planned.end;
         timeline.phases.push(planned);
@@ -168,82 +157,4 @@ fn staged(
         problems.add(Problem::warning(path, message));
     }
     knots
-}
-
-fn burst(
-    burst: &Burst,
-    path: &str,
-    scenario: &Scenario,
-    phase: &mut Phase,
-    bursts: &mut HashMap<String, Vec<Multiple>>,
-    problems: &mut Problems,
-) {
-    problems.zero(
-        burst.rate.0 <= 0.0,
-        format!("{path}.rate"),
-        "a burst's multiple",
-    );
-    let start = phase.start + burst.after.map_or(Duration::ZERO, |d| d.0);
-    let end = burst.r#for.map_or(phase.end, |d| start + d.0);
-    let length = (phase.end - phase.start).as_secs_f64();
-    if start >= phase.end {
-        let message = format!(
-            "the burst begins after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
-        problems.add(Problem::error(format!("{path}.after"), message));
-    } else if end > phase.end {
-        let message = format!(
-            "the burst ends after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
-        problems.add(
-            Problem::error(format!("{path}.for"), message)
-                .help("leave `for` out to end with the phase"),
-        );
-    } else {
-        problems.zero(end == start, format!("{path}.for"), "a burst's length");
-    }
-    let Some((index, name, group)) = scenario.clients.get_full(&burst.clients) else {
-        let known = scenario.clients.keys().map(String::as_str);
-        problems.add(names::unknown(
-            &format!("{path}.clients"),
-            "client group",
-            &burst.clients,
-            known,
-        ));
-        return;
-    };
-    if group.publish.is_none() && group.request.is_none() {
-        let message =
-            format!("`{name}` neither publishes nor asks, so there is nothing to multiply");
-        problems.add(Problem::error(format!("{path}.clients"), message));
-        return;
-    }
-    // What was refused above needs no second message from what follows of it.
-    if burst.rate.0 <= 0.0 || start >= end || end > phase.end {
-        return;
-    }
-    let others = bursts.entry(name.clone()).or_default();
-    if others.iter().any(|o| o.start < end && start < o.end) {
-        problems.add(Problem::error(
-            path,
-            format!("two bursts of `{name}` overlap"),
-        ));
-        return;
-    }
-    others.push(Multiple {
-        start,
-        end,
-        factor: burst.rate.0,
-        path: path.to_owned(),
-    });
-    let label = format!("{name} at {}", burst.rate);
-    phase.faults.push(PlannedFault {
-        label,
-        start,
-        end,
-        group: index as u32,
-        action: Action::Burst,
-    });
 }

@@ -145,6 +145,45 @@ fn the_sum_is_right() {
     );
 }
 
+/// Vanished connections keep their sockets, and those that take their place need one too.
+#[test]
+fn what_vanishes_takes_a_socket_more() {
+    let text = "
+name: x
+target: { embedded: {} }
+clients: { sub: { count: 12000, reconnect: {} } }
+phases:
+  - name: a
+    for: 10s
+    faults:
+      - drop: { clients: sub, count: 9000, how: vanish }
+      - drop: { clients: sub, count: 500, how: vanish, after: 1s }
+      - drop: { clients: sub, count: 700, how: reset, after: 2s }
+generator: { shards: 3 }
+";
+    let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    let scenario: Scenario = serde_json::from_value(value).unwrap();
+    let needs = compile(&scenario, &Files::default(), &machine())
+        .unwrap()
+        .needs;
+    assert_eq!(needs.connections, 12_000);
+    // At worst all that a shard has: 4,000, and 500 of them again.
+    assert_eq!(needs.descriptors_per_shard, 4_000 + 4_000 + 500 + 200);
+    assert_eq!((needs.sources, needs.ports_per_source), (3, 7_167));
+    assert_eq!(
+        needs.memory,
+        3 * 12 * MIB + 21_500 * 7 * KIB + 32 * MIB + 21_500 * 14 * KIB
+    );
+    let short: Vec<(&str, u64)> = needs.shortages.iter().map(|s| (s.what, s.needs)).collect();
+    assert_eq!(
+        short,
+        [
+            ("descriptors of the embedded gateway", 21_700),
+            ("places to wait for being accepted", 12_000)
+        ]
+    );
+}
+
 #[test]
 fn phases_show_what_opens_and_moves() {
     let text = "

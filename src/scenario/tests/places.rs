@@ -87,7 +87,9 @@ fn of_every_kind() {
         (
             "",
             "count: 4",
-            &["4:1 misplaced key `count` / it belongs under `clients.<group>`"],
+            &[
+                "4:1 misplaced key `count` / it belongs under `clients.<group>` or `phases[].faults[].drop`",
+            ],
         ),
         (
             "",
