@@ -44,7 +44,10 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
         }
     }
     names.sort();
-    assert_eq!(names, ["capacity", "echo-latency", "quickstart"]);
+    assert_eq!(
+        names,
+        ["capacity", "echo-latency", "quickstart", "reconnect-storm"]
+    );
 }
 
 #[test]
