@@ -104,7 +104,7 @@ impl Server {
         let mut events = sys::events(256);
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let n = self.epoll.wait(&mut events, 1_000_000_000)?;
+            let n = self.epoll.wait(&mut events, true)?;
             for event in &events[..n] {
                 let fd = event.u64 as c_int;
                 let writable = event.events & libc::EPOLLOUT as u32 != 0;

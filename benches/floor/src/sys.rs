@@ -58,41 +58,79 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, events, token)
     }
 
-    /// Waits for events, at most this many nanoseconds.
-    pub fn wait(&self, events: &mut [epoll_event], timeout_ns: u64) -> io::Result<usize> {
-        let timeout = libc::timespec {
-            tv_sec: (timeout_ns / 1_000_000_000) as i64,
-            tv_nsec: (timeout_ns % 1_000_000_000) as i64,
-        };
-        let none: *const libc::sigset_t = std::ptr::null();
-        // SAFETY: both pointers are to memory that outlives the call, of the length given; no signal mask.
+    /// Waits for events, for good or not at all.
+    pub fn wait(&self, events: &mut [epoll_event], block: bool) -> io::Result<usize> {
+        let timeout = if block { -1 } else { 0 };
+        // SAFETY: the pointer is to memory that outlives the call, of the length given.
         let n = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
+            libc::epoll_wait(
                 self.0.as_raw_fd(),
                 events.as_mut_ptr(),
                 events.len() as c_int,
-                &raw const timeout,
-                none,
-                0usize,
+                timeout,
             )
         };
-        match check_len(n as isize) {
+        match check(n) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
-            other => Ok(other?.unwrap_or(0)),
+            other => Ok(other? as usize),
         }
+    }
+}
+
+/// The token of an [`Alarm`].
+pub const ALARM: usize = usize::MAX;
+
+/// Wakes an epoll loop at a moment. Set once a moment: a timeout of each wait would be set anew with each wait, which costs
+/// more than the rest of it, on virtual machines above all.
+pub struct Alarm {
+    timer: OwnedFd,
+    set_for: u64,
+}
+
+impl Alarm {
+    /// One that is not set yet, under [`ALARM`].
+    pub fn new(epoll: &Epoll) -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor is new and owned from here on.
+        let timer = unsafe {
+            let fd = check(libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK,
+            ))?;
+            OwnedFd::from_raw_fd(fd)
+        };
+        // On an edge, so that nobody has to read it.
+        epoll.add(timer.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, ALARM)?;
+        Ok(Alarm { timer, set_for: 0 })
+    }
+
+    /// Sets it; true if the moment is still to come, so that it pays to wait.
+    pub fn set(&mut self, at_ns: u64, now: u64) -> io::Result<bool> {
+        if at_ns <= now {
+            return Ok(false);
+        }
+        if self.set_for != at_ns {
+            let time = |ns: u64| libc::timespec {
+                tv_sec: (ns / 1_000_000_000) as i64,
+                tv_nsec: (ns % 1_000_000_000) as i64,
+            };
+            let spec = libc::itimerspec {
+                it_interval: time(0),
+                it_value: time(at_ns),
+            };
+            let fd = self.timer.as_raw_fd();
+            // SAFETY: the pointer is to a local that outlives the call; the old value is not asked for.
+            check(unsafe {
+                libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &spec, std::ptr::null_mut())
+            })?;
+            self.set_for = at_ns;
+        }
+        Ok(true)
     }
 }
 
 /// Room for a wait's events.
 pub fn events(n: usize) -> Vec<epoll_event> {
     vec![epoll_event { events: 0, u64: 0 }; n]
-}
-
-/// Timers fire when they are due, not up to 50 µs later so that others can join.
-pub fn be_punctual() {
-    // SAFETY: no pointers.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1usize) };
 }
 
 fn set_option<T>(fd: c_int, level: c_int, name: c_int, value: T) -> io::Result<()> {

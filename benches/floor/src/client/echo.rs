@@ -68,7 +68,7 @@ impl Echo {
             if self.stretch.begins(now) {
                 self.histogram.clear();
             }
-            let n = self.epoll.wait(&mut events, 1_000_000_000)?;
+            let n = self.epoll.wait(&mut events, true)?;
             for event in &events[..n] {
                 let i = event.u64 as usize;
                 let peer = &mut self.peers[i];
@@ -80,9 +80,6 @@ impl Echo {
                 self.asked[i] = now;
                 self.writer.send(peer.fd)?;
             }
-            if n == 0 {
-                now = sys::now_ns();
-            }
         }
         Ok(())
     }
@@ -90,7 +87,7 @@ impl Echo {
     /// Message k is due k/rate after the start, on connection k mod n; answers come in order, so the k of each is known
     /// by counting, and with it when it was due.
     fn paced(&mut self, rate: f64) -> io::Result<()> {
-        sys::be_punctual();
+        let mut alarm = sys::Alarm::new(&self.epoll)?;
         let reply = self.writer.reply_len();
         let connections = self.peers.len() as u64;
         let mut events = sys::events(256);
@@ -109,10 +106,13 @@ impl Echo {
                     .send(self.peers[(next % connections) as usize].fd)?;
                 next += 1;
             }
-            let wait = due(next).saturating_sub(sys::now_ns());
-            let n = self.epoll.wait(&mut events, wait)?;
+            let block = alarm.set(due(next), sys::now_ns())?;
+            let n = self.epoll.wait(&mut events, block)?;
             for event in &events[..n] {
                 let i = event.u64 as usize;
+                if i == sys::ALARM {
+                    continue;
+                }
                 let frames = self.peers[i].frames(&mut self.buffer, reply, TEXT)?;
                 let now = sys::now_ns();
                 for _ in 0..frames {

@@ -18,9 +18,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let gap = args.get::<f64>("rate")?.map(|rate| 1e9 / rate);
     let hold: f64 = args.get("hold")?.unwrap_or(0.0);
     sys::raise_descriptor_limit();
-    sys::be_punctual();
     let request = handshake::request(&to.to_string());
     let epoll = sys::Epoll::new()?;
+    let mut alarm = sys::Alarm::new(&epoll)?;
     let mut buffer = vec![0; 64 << 10];
     let mut events = sys::events(256);
     let pss_before = sys::pss_bytes()?;
@@ -30,15 +30,15 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut peers: Vec<Peer> = Vec::with_capacity(wanted);
     let mut open = 0;
     while open < wanted {
-        let mut wait = 1_000_000_000;
+        let mut block = true;
         while peers.len() < wanted {
             match gap {
                 None if peers.len() - open == WINDOW => break,
                 None => {}
                 Some(gap) => {
                     let due = start + (peers.len() as f64 * gap) as u64;
-                    wait = due.saturating_sub(sys::now_ns());
-                    if wait > 0 {
+                    block = alarm.set(due, sys::now_ns())?;
+                    if block {
                         break;
                     }
                 }
@@ -48,9 +48,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             epoll.add(fd, interest, peers.len())?;
             peers.push(Peer { fd, asked: false });
         }
-        let n = epoll.wait(&mut events, wait)?;
+        // Nothing more is due once all are under way.
+        let n = epoll.wait(&mut events, block || peers.len() == wanted)?;
         for event in &events[..n] {
-            open += usize::from(peers[event.u64 as usize].turn(&request, &mut buffer)?);
+            if let Some(peer) = peers.get_mut(event.u64 as usize) {
+                open += usize::from(peer.turn(&request, &mut buffer)?);
+            }
         }
     }
 
@@ -64,11 +67,18 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         (user + sys) / wanted as f64 * 10_000.0,
         pss.saturating_sub(pss_before) as f64 / wanted as f64
     );
-    // Nothing is to come but an end.
-    let until = sys::now_ns() + (hold * 1e9) as u64;
-    while sys::now_ns() < until {
-        if epoll.wait(&mut events, 100_000_000)? > 0 {
-            return Err("the server ended an idle connection".into());
+    // Nothing is to come now but the end, or the server's.
+    if hold > 0.0 {
+        let until = sys::now_ns() + (hold * 1e9) as u64;
+        alarm.set(until, sys::now_ns())?;
+        while sys::now_ns() < until {
+            let n = epoll.wait(&mut events, true)?;
+            if events[..n]
+                .iter()
+                .any(|event| event.u64 as usize != sys::ALARM)
+            {
+                return Err("the server ended an idle connection".into());
+            }
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut peers: Vec<_> = fds.into_iter().map(|fd| Peer { fd, partial: 0 }).collect();
     let mut buffer = vec![0; 64 << 10];
     let mut events = sys::events(256);
-    sys::be_punctual();
+    let mut alarm = sys::Alarm::new(&epoll)?;
     let warmup = args.get("warmup")?.unwrap_or(1.0);
     let mut stretch = Stretch::new(warmup, args.get("seconds")?.unwrap_or(5.0));
     let start = sys::now_ns();
@@ -41,10 +41,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             next += 1;
             published += 1;
         }
-        let n = epoll.wait(&mut events, due(next).saturating_sub(now))?;
+        let block = alarm.set(due(next), now)?;
+        let n = epoll.wait(&mut events, block)?;
         for event in &events[..n] {
-            let peer = &mut peers[event.u64 as usize];
-            received += peer.frames(&mut buffer, frame, TEXT)? as u64;
+            if let Some(peer) = peers.get_mut(event.u64 as usize) {
+                received += peer.frames(&mut buffer, frame, TEXT)? as u64;
+            }
         }
     }
     println!("{{{},\"published\":{published}}}", stretch.result(received));
