@@ -7,18 +7,16 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::WhenFull;
+use super::frame::Frame;
 use super::stats::{Counters, add};
 
 /// Room beyond the queue's limit for acknowledgements and errors, which no policy drops. A client
 /// that asks on and on without reading the answers fills it and is disconnected.
 const REPLY_ROOM: usize = 256;
-
-/// A queue that grew beyond this many places gives them back once it is empty.
-const KEPT_PLACES: usize = 64;
 
 /// Why and how a connection shall be closed by the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl Close {
 /// What the client's task does next.
 #[derive(Debug)]
 pub(super) enum Next {
-    Write(Message),
+    Write(Frame),
     /// The first message is held back until then.
     Wait(Instant),
     Close(Close),
@@ -64,6 +62,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Client {
     pub id: u64,
+    /// Its place among the hub's clients.
+    pub slot: u32,
     limit: usize,
     when_full: WhenFull,
     state: Mutex<State>,
@@ -73,6 +73,7 @@ pub(super) struct Client {
 struct State {
     queue: VecDeque<Queued>,
     waker: Option<Waker>,
+    task: Option<AbortHandle>,
     /// The task has seen the queue empty and sleeps.
     hungry: bool,
     close: Option<Close>,
@@ -86,13 +87,14 @@ struct Queued {
     due: Option<Instant>,
     /// An acknowledgement or an error: no policy drops it.
     kept: bool,
-    message: Message,
+    frame: Frame,
 }
 
 impl Client {
-    pub(super) fn new(id: u64, limit: usize, when_full: WhenFull) -> Self {
+    pub(super) fn new(id: u64, slot: u32, limit: usize, when_full: WhenFull) -> Self {
         Client {
             id,
+            slot,
             limit,
             when_full,
             state: Mutex::default(),
@@ -104,12 +106,24 @@ impl Client {
         self.state().waker = Some(waker);
     }
 
+    /// Says which task is to be cut off at the drain deadline.
+    pub(super) fn served_by(&self, task: AbortHandle) {
+        self.state().task = Some(task);
+    }
+
+    /// Ends the client's task wherever it is.
+    pub(super) fn cut(&self) {
+        if let Some(task) = self.state().task.take() {
+            task.abort();
+        }
+    }
+
     /// Queues a message as the policy allows, not to be written before `due`. The caller wakes the
     /// task returned, outside of any lock.
     #[must_use]
     pub(super) fn offer(
         &self,
-        message: Message,
+        frame: Frame,
         due: Option<Instant>,
         counters: &Counters,
     ) -> Option<Waker> {
@@ -139,13 +153,13 @@ impl Client {
         state.push(Queued {
             due,
             kept: false,
-            message,
+            frame,
         })
     }
 
     /// Queues an acknowledgement or an error.
     #[must_use]
-    pub(super) fn reply(&self, message: Message, counters: &Counters) -> Option<Waker> {
+    pub(super) fn reply(&self, frame: Frame, counters: &Counters) -> Option<Waker> {
         let mut state = self.state();
         if state.stopped || state.close.is_some() {
             drop(state);
@@ -158,7 +172,7 @@ impl Client {
         state.push(Queued {
             due: None,
             kept: true,
-            message,
+            frame,
         })
     }
 
@@ -191,14 +205,13 @@ impl Client {
             Some(_) => {}
             None => {
                 state.hungry = true;
-                if state.queue.capacity() > KEPT_PLACES {
-                    state.queue.shrink_to(KEPT_PLACES / 4);
-                }
+                // Of a million connections most have nothing to say most of the time.
+                state.queue = VecDeque::new();
                 return Next::Nothing;
             }
         }
         match state.queue.pop_front() {
-            Some(queued) => Next::Write(queued.message),
+            Some(queued) => Next::Write(queued.frame),
             None => Next::Nothing,
         }
     }
@@ -266,22 +279,22 @@ mod tests {
     }
 
     fn client(limit: usize, when_full: WhenFull) -> (Client, Counters, Arc<Bell>) {
-        let client = Client::new(1, limit, when_full);
+        let client = Client::new(1, 0, limit, when_full);
         let bell = Arc::new(Bell::default());
         client.attend(Waker::from(Arc::clone(&bell)));
         (client, Counters::default(), bell)
     }
 
     fn offer(client: &Client, counters: &Counters, text: &str) {
-        if let Some(waker) = client.offer(Message::text(text), None, counters) {
+        if let Some(waker) = client.offer(Frame::text(text.to_owned()), None, counters) {
             waker.wake();
         }
     }
 
     fn take_all(client: &Client) -> Vec<String> {
         let mut all = Vec::new();
-        while let Next::Write(message) = client.next(Instant::now) {
-            all.push(message.into_text().unwrap().to_string());
+        while let Next::Write(frame) = client.next(Instant::now) {
+            all.push(String::from_utf8(frame.bytes()[2..].to_vec()).unwrap());
         }
         all
     }
@@ -305,7 +318,7 @@ mod tests {
     #[test]
     fn drop_oldest_spares_acknowledgements() {
         let (client, counters, _) = client(2, WhenFull::DropOldest);
-        let _ = client.reply(Message::text("ack"), &counters);
+        let _ = client.reply(Frame::text("ack".to_owned()), &counters);
         offer(&client, &counters, "0");
         offer(&client, &counters, "1");
         assert_eq!(take_all(&client), ["ack", "1"]);
@@ -346,7 +359,7 @@ mod tests {
     fn a_message_is_held_until_due_and_so_is_what_follows() {
         let (client, counters, _) = client(10, WhenFull::DropNewest);
         let due = Instant::now() + std::time::Duration::from_secs(60);
-        let _ = client.offer(Message::text("late"), Some(due), &counters);
+        let _ = client.offer(Frame::text("late".to_owned()), Some(due), &counters);
         offer(&client, &counters, "behind");
         assert!(matches!(client.next(Instant::now), Next::Wait(at) if at == due));
         assert!(matches!(client.next(|| due), Next::Write(_)));
@@ -373,10 +386,10 @@ mod tests {
     fn answers_to_a_client_that_does_not_read_are_bounded() {
         let (client, counters, _) = client(4, WhenFull::DropNewest);
         for _ in 0..4 + REPLY_ROOM {
-            let _ = client.reply(Message::text("ack"), &counters);
+            let _ = client.reply(Frame::text("ack".to_owned()), &counters);
         }
         assert_eq!(client.queued(), 4 + REPLY_ROOM);
-        let _ = client.reply(Message::text("ack"), &counters);
+        let _ = client.reply(Frame::text("ack".to_owned()), &counters);
         assert_eq!(client.queued(), 0);
         assert!(matches!(
             client.next(Instant::now),

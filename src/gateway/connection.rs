@@ -4,27 +4,30 @@
 //! parks writing only; each poll does a bounded amount of work and then lets others run.
 
 mod asks;
+mod times;
 
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{
     CloseFrame, Role, WebSocketConfig, WebSocketContext,
 };
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::PongLie;
+use super::bench::Bench;
 use super::client::{Client, Close, Next};
 use super::hub::{Hub, Topic};
 use super::limits::Bucket;
-use super::socket::{Polled, PongFilter, Socket};
+use super::socket::{Polled, Socket};
 use super::stats::add;
-use super::{Ping, PongLie};
+use times::{Timer, Times};
 
 /// Messages read in one poll, at most.
 const READS: usize = 32;
@@ -32,13 +35,17 @@ const READS: usize = 32;
 const DELIVERIES: usize = 4096;
 /// Messages written in one poll, at most.
 const WRITES: usize = 64;
-/// Bytes of a connection's read buffer. tungstenite's own 128 KiB would be 256 MiB for 2,000 clients.
-const READ_BUFFER: usize = 2 * 1024;
-/// Bytes gathered before they are written without a flush.
+/// Room that tungstenite makes ahead for reading: none. It would be kept for as long as the connection
+/// lives; without, it takes what the bench holds in small steps, which costs about a nanosecond a byte.
+const READ_BUFFER: usize = 0;
+/// Bytes gathered before they are written.
 const WRITE_BUFFER: usize = 8 * 1024;
+/// For the last bytes of a connection that is over: TLS's goodbye and the FIN.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+enum End {
     /// What had to be said has been said, or there is nobody to say it to.
     Done,
     /// The TCP connection shall be reset.
@@ -57,14 +64,26 @@ enum Phase {
     Broken {
         shut: bool,
     },
+    /// Both sides have said goodbye; what is left to write is written.
+    Over,
+    /// The WebSocket is over; the connection underneath says goodbye.
+    Gone,
 }
 
-/// A connection and everything that belongs to it alone.
+/// A connection and everything that belongs to it alone. There may be a million of them: what is not
+/// needed while a plain client waits is boxed, or on the [`Bench`].
 pub(super) struct Connection<S> {
     socket: S,
     websocket: WebSocketContext,
     hub: Arc<Hub>,
     client: Arc<Client>,
+    subscriptions: Vec<Arc<Topic>>,
+    /// Bytes read and not looked at yet: a poll does a bounded amount of work.
+    leftover: Box<[u8]>,
+    /// Bytes that the socket did not take yet.
+    unsent: Vec<u8>,
+    timer: Timer,
+    bucket: Option<Box<Bucket>>,
     phase: Phase,
     attended: bool,
     /// The socket took less than it was given.
@@ -72,48 +91,15 @@ pub(super) struct Connection<S> {
     heard: bool,
     /// What the client still says is ignored.
     deaf: bool,
-    pong_filter: Option<PongFilter>,
-    bucket: Option<Bucket>,
-    subscriptions: Vec<Arc<Topic>>,
-    wakers: Vec<Waker>,
-    delivered: usize,
-    messages_in: u64,
-    messages_out: u64,
-    times: Times,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// When something has to happen without anybody's doing.
-#[derive(Debug, Default)]
-struct Times {
-    /// The next ping of ours.
-    ping: Option<Instant>,
-    /// The client is dead if nothing is heard before.
-    dead: Option<Instant>,
-    /// `close_after`.
-    close: Option<Instant>,
-    /// The close handshake has taken too long.
-    end: Option<Instant>,
-    /// The first message of the queue is due.
-    message: Option<Instant>,
-}
-
-impl Times {
-    fn next(&self) -> Option<Instant> {
-        [self.ping, self.dead, self.close, self.end, self.message]
-            .into_iter()
-            .flatten()
-            .min()
-    }
 }
 
 impl<S: Socket> Connection<S> {
     /// A connection right after its 101. `part`: bytes that came after the request.
-    pub(super) fn new(socket: S, part: Vec<u8>, hub: Arc<Hub>, client: Arc<Client>) -> Self {
+    pub(super) fn new(socket: S, part: &[u8], hub: Arc<Hub>, client: Arc<Client>) -> Self {
         let config = &hub.config;
         let limits = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
+            .write_buffer_size(0)
             .max_message_size(Some(config.max_message))
             .max_frame_size(Some(config.max_message));
         let now = Instant::now();
@@ -121,113 +107,132 @@ impl<S: Socket> Connection<S> {
             ping: config
                 .ping
                 .as_ref()
-                .map(|ping| now + phase(ping, client.id)),
+                .map(|ping| now + times::phase(ping, client.id)),
             close: config.misbehave.close_after.map(|after| now + after),
             ..Times::default()
         };
+        let bucket = |rate| Box::new(Bucket::new(rate, now));
         Connection {
-            websocket: WebSocketContext::from_partially_read(part, Role::Server, Some(limits)),
+            websocket: WebSocketContext::new(Role::Server, Some(limits)),
             phase: Phase::Open,
             attended: false,
             blocked: false,
             heard: false,
             deaf: false,
-            pong_filter: (config.misbehave.pong == Some(PongLie::None)).then(PongFilter::default),
-            bucket: config.rate_limit.map(|rate| Bucket::new(rate, now)),
+            bucket: config.rate_limit.map(bucket),
             subscriptions: Vec::new(),
-            wakers: Vec::new(),
-            delivered: 0,
-            messages_in: 0,
-            messages_out: 0,
-            times,
-            timer: None,
+            leftover: part.into(),
+            unsent: Vec::new(),
+            timer: Timer::new(times),
             socket,
             hub,
             client,
         }
     }
 
-    /// Serves the connection to its end; the socket then is to be dropped.
-    pub(super) async fn run(&mut self) -> End {
-        std::future::poll_fn(|context| match self.turn(context) {
-            Ok(()) => Poll::Pending,
-            Err(end) => Poll::Ready(end),
-        })
-        .await
-    }
-
-    /// The socket, for its end.
+    /// The socket, for its beginning and its end.
     pub(super) fn socket(&mut self) -> &mut S {
         &mut self.socket
     }
 
-    /// One poll. `Ok`: not over, and the task will be woken.
+    /// The client as others see it.
+    pub(super) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
+    /// One poll of the whole connection, from its 101 to its last byte. Once ready it is to be dropped.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Gone {
+            match self.turn(context) {
+                Ok(()) => return Poll::Pending,
+                Err(End::Reset) => {
+                    self.socket.reset_on_drop();
+                    return Poll::Ready(());
+                }
+                Err(End::Done) => {
+                    self.phase = Phase::Gone;
+                    self.timer.only_end(Instant::now() + GOODBYE);
+                }
+            }
+        }
+        // Whether the other side still listens is its own affair.
+        let end = self.timer.times().end;
+        if end.is_none_or(|end| end <= Instant::now())
+            || Pin::new(&mut self.socket).poll_shutdown(context).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        self.timer.arm(context);
+        Poll::Pending
+    }
+
+    /// One turn. `Ok`: not over, and the task will be woken.
     fn turn(&mut self, context: &mut Context<'_>) -> Result<(), End> {
         if !self.attended {
             self.attended = true;
             self.client.attend(context.waker().clone());
         }
         if let Some(until) = self.hub.stalled() {
-            self.sleep(context, until);
+            self.timer.sleep(context, until);
             return Ok(());
         }
-        self.delivered = 0;
-        let more = self.work(context);
-        // Others are owed this even when the connection has come to its end.
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
-        add(
-            &self.hub.counters.messages_in,
-            std::mem::take(&mut self.messages_in),
-        );
-        add(
-            &self.hub.counters.messages_out,
-            std::mem::take(&mut self.messages_out),
-        );
+        let more = Bench::with(|bench| {
+            let more = self.work(context, bench);
+            if !bench.unread.is_empty() {
+                self.leftover = bench.leftover();
+            }
+            // Others are owed this even when the connection has come to its end.
+            for waker in bench.wakers.drain(..) {
+                waker.wake();
+            }
+            let counters = &self.hub.counters;
+            add(&counters.messages_in, bench.messages_in);
+            add(&counters.messages_out, bench.messages_out);
+            more
+        });
         if more? {
             context.waker().wake_by_ref();
-        } else if let Some(next) = self.times.next() {
-            self.sleep(context, next);
+        } else {
+            self.timer.arm(context);
         }
         Ok(())
     }
 
     /// Reads, watches the clock and writes, a bounded amount. True when there is more to do at once.
-    fn work(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let unread = self.read(context)?;
-        self.watch_the_clock(context)?;
-        let unwritten = self.write(context)?;
+    fn work(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<bool, End> {
+        let unread = self.read(context, bench)?;
+        self.watch_the_clock(context, bench)?;
+        let unwritten = self.write(context, bench)?;
         Ok(unread || unwritten)
     }
 
-    fn sleep(&mut self, context: &mut Context<'_>, until: Instant) {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
-        if timer.as_mut().poll(context).is_ready() {
-            context.waker().wake_by_ref();
-        }
-    }
-
     /// Reads what is there. True when there may be more.
-    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        if let Phase::Broken { .. } = self.phase {
-            return self.throw_away(context);
+    fn read(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<bool, End> {
+        match self.phase {
+            Phase::Broken { .. } => return self.throw_away(context, bench),
+            Phase::Over | Phase::Gone => return Ok(false),
+            Phase::Open | Phase::Closing | Phase::Left => {}
         }
+        // The last message lives on over the next read, so that tungstenite cannot use its memory
+        // again: it would keep room for the largest message that a client ever sent.
+        let mut _last = None;
         for _ in 0..READS {
-            let (websocket, mut io) = self.parts(context);
+            let (websocket, mut io) = self.parts(context, bench);
             match websocket.read(&mut io) {
-                Ok(message) => self.take(message, context)?,
+                Ok(message) => {
+                    self.take(&message, context, bench)?;
+                    _last = Some(message);
+                }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(false);
                 }
-                Err(error) => return self.broken(error, context),
+                Err(Error::ConnectionClosed) => {
+                    self.phase = Phase::Over;
+                    return Ok(false);
+                }
+                Err(error) => return self.broken(error, context, bench),
             }
-            if self.delivered >= DELIVERIES {
+            if bench.delivered >= DELIVERIES {
                 break;
             }
         }
@@ -235,7 +240,12 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Reading failed: the connection is over, or the client is told why it will be.
-    fn broken(&mut self, error: Error, context: &mut Context<'_>) -> Result<bool, End> {
+    fn broken(
+        &mut self,
+        error: Error,
+        context: &mut Context<'_>,
+        bench: &mut Bench,
+    ) -> Result<bool, End> {
         let (code, reason) = match error {
             Error::Capacity(_) => (1009, "message too big"),
             Error::Utf8(_) => (1007, "text is not UTF-8"),
@@ -244,17 +254,17 @@ impl<S: Socket> Connection<S> {
             _ => return Err(End::Done),
         };
         if self.phase == Phase::Open {
-            self.close(Close::now(code, reason), context)?;
+            self.close(Close::now(code, reason), context, bench)?;
         }
         self.phase = Phase::Broken { shut: false };
         // There may be more to throw away.
         Ok(true)
     }
 
-    fn throw_away(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let mut waste = [0; 4096];
+    fn throw_away(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<bool, End> {
+        self.leftover = Box::default();
         for _ in 0..READS {
-            let mut buffer = ReadBuf::new(&mut waste);
+            let mut buffer = ReadBuf::new(&mut bench.input);
             match Pin::new(&mut self.socket).poll_read(context, &mut buffer) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
@@ -265,7 +275,12 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Acts on one message.
-    fn take(&mut self, message: Message, context: &mut Context<'_>) -> Result<(), End> {
+    fn take(
+        &mut self,
+        message: &Message,
+        context: &mut Context<'_>,
+        bench: &mut Bench,
+    ) -> Result<(), End> {
         match message {
             Message::Ping(payload) => {
                 add(&self.hub.counters.pings_in, 1);
@@ -278,7 +293,7 @@ impl<S: Socket> Connection<S> {
                         Some(first) => *first ^= 0xff,
                         None => wrong.push(0xff),
                     }
-                    return self.put(Message::Pong(wrong.into()), context);
+                    return self.put(Message::Pong(wrong.into()), context, bench);
                 }
                 Ok(())
             }
@@ -286,76 +301,78 @@ impl<S: Socket> Connection<S> {
             Message::Close(_) => {
                 if self.phase == Phase::Open {
                     self.phase = Phase::Left;
-                    self.times = Times {
-                        end: Some(Instant::now() + self.hub.config.close_timeout),
-                        ..Times::default()
-                    };
+                    self.timer
+                        .only_end(Instant::now() + self.hub.config.close_timeout);
                     add(&self.hub.counters.discarded, self.client.stop());
                 }
                 Ok(())
             }
             Message::Text(_) | Message::Binary(_) => {
-                self.take_data(message);
+                self.take_data(message, bench);
                 Ok(())
             }
         }
     }
 
     /// Does what has become due.
-    fn watch_the_clock(&mut self, context: &mut Context<'_>) -> Result<(), End> {
-        if std::mem::take(&mut self.heard) {
-            self.times.dead = None;
-        }
-        self.times.message = None;
-        let Some(next) = self.times.next() else {
+    fn watch_the_clock(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
+        let heard = std::mem::take(&mut self.heard);
+        let Some(times) = self.timer.set() else {
             return Ok(());
         };
+        if heard {
+            times.dead = None;
+        }
+        times.message = None;
         let now = Instant::now();
-        if now < next {
+        if times.next().is_none_or(|next| now < next) {
             return Ok(());
         }
         let due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if due(self.times.end) {
+        if due(times.end) {
             return Err(End::Reset);
         }
-        if due(self.times.close) {
+        if due(times.close) {
             let code = self.hub.config.misbehave.close_code.unwrap_or(1011);
-            return self.close(Close::now(code, "closed on purpose"), context);
+            return self.close(Close::now(code, "closed on purpose"), context, bench);
         }
-        if due(self.times.dead) {
-            return self.close(Close::now(1011, "ping timeout"), context);
+        if due(times.dead) {
+            return self.close(Close::now(1011, "ping timeout"), context, bench);
         }
-        if due(self.times.ping)
+        if due(times.ping)
             && let Some(ping) = &self.hub.config.ping
         {
             // Not `+= every`: after a stall one ping is enough.
-            self.times.ping = Some(now + ping.every);
-            self.times.dead.get_or_insert(now + ping.timeout);
-            self.put(Message::Ping(Vec::new().into()), context)?;
+            times.ping = Some(now + ping.every);
+            times.dead.get_or_insert(now + ping.timeout);
+            self.put(Message::Ping(Vec::new().into()), context, bench)?;
         }
         Ok(())
     }
 
     /// Writes what is queued. True when there is more and the socket would take it.
-    fn write(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        if self.blocked {
-            self.flush(context)?;
-        }
+    fn write(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<bool, End> {
+        // What reading made tungstenite say comes first, and whatever waited longer.
+        self.flush(context, bench)?;
+        self.send(context, bench)?;
         let mut written = 0;
         let mut more = false;
         while self.phase == Phase::Open && !self.blocked && !more {
             match self.client.next(Instant::now) {
-                Next::Write(message) => {
+                Next::Write(frame) => {
                     written += 1;
-                    self.messages_out += 1;
+                    bench.messages_out += 1;
                     more = written >= WRITES;
-                    self.put(message, context)?;
+                    bench.output.extend_from_slice(frame.bytes());
+                    if bench.output.len() >= WRITE_BUFFER {
+                        self.send(context, bench)?;
+                    }
                 }
                 Next::Wait(until) => {
-                    self.times.message = Some(until);
+                    self.timer.times().message = Some(until);
                     break;
                 }
-                Next::Close(close) => self.close(close, context)?,
+                Next::Close(close) => self.close(close, context, bench)?,
                 Next::Nothing => break,
             }
         }
@@ -364,9 +381,13 @@ impl<S: Socket> Connection<S> {
             && self.phase == Phase::Open
             && let Some(close) = self.client.closing_at_once()
         {
-            self.close(close, context)?;
+            self.close(close, context, bench)?;
         }
-        self.flush(context)?;
+        self.flush(context, bench)?;
+        self.send(context, bench)?;
+        if self.phase == Phase::Over && !self.blocked {
+            return Err(End::Done);
+        }
         if self.phase == (Phase::Broken { shut: false }) && !self.blocked {
             self.phase = Phase::Broken { shut: true };
         }
@@ -382,56 +403,111 @@ impl<S: Socket> Connection<S> {
     fn parts<'a, 'b>(
         &'a mut self,
         context: &'a mut Context<'b>,
+        bench: &'a mut Bench,
     ) -> (&'a mut WebSocketContext, Polled<'a, 'b, S>) {
+        let config = &self.hub.config;
+        // A client may have one answer to many pings; one that reads nothing must not make us hoard them.
+        let full = self.unsent.len() >= WRITE_BUFFER + config.max_message;
         let io = Polled {
             socket: &mut self.socket,
             context,
+            bench,
+            leftover: &mut self.leftover,
             heard: &mut self.heard,
-            mute_pongs: self.pong_filter.as_mut(),
+            mute_pongs: full || config.misbehave.pong == Some(PongLie::None),
         };
         (&mut self.websocket, io)
     }
 
-    /// Hands a message to the WebSocket layer, which takes it even when the socket would block.
-    fn put(&mut self, message: Message, context: &mut Context<'_>) -> Result<(), End> {
-        let (websocket, mut io) = self.parts(context);
+    /// Hands a control message to the WebSocket layer.
+    fn put(
+        &mut self,
+        message: Message,
+        context: &mut Context<'_>,
+        bench: &mut Bench,
+    ) -> Result<(), End> {
+        let (websocket, mut io) = self.parts(context, bench);
         let result = websocket.write(&mut io, message);
         self.settle(result)
     }
 
-    fn flush(&mut self, context: &mut Context<'_>) -> Result<(), End> {
-        let (websocket, mut io) = self.parts(context);
+    /// Has the WebSocket layer say what it has to say by itself: pongs, and the answer to a Close.
+    fn flush(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
+        if let Phase::Over | Phase::Gone | Phase::Broken { .. } = self.phase {
+            return Ok(());
+        }
+        let (websocket, mut io) = self.parts(context, bench);
         let result = websocket.flush(&mut io);
         self.settle(result)
     }
 
     fn settle(&mut self, result: Result<(), Error>) -> Result<(), End> {
         match result {
-            Ok(()) => self.blocked = false,
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
+            Ok(()) => Ok(()),
+            Err(Error::ConnectionClosed) => {
+                self.phase = Phase::Over;
+                Ok(())
             }
-            Err(_) => return Err(End::Done),
+            Err(_) => Err(End::Done),
         }
+    }
+
+    /// Writes what waits, oldest first, as far as the socket takes it.
+    fn send(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
+        if !self.blocked && bench.output.is_empty() {
+            return Ok(());
+        }
+        let waiting = !self.unsent.is_empty();
+        if waiting {
+            self.unsent.append(&mut bench.output);
+        }
+        let mut sent = 0;
+        let all = if waiting { &self.unsent } else { &bench.output };
+        while sent < all.len() {
+            match Pin::new(&mut self.socket).poll_write(context, &all[sent..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(End::Done),
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Pending => break,
+            }
+        }
+        let flushed = match Pin::new(&mut self.socket).poll_flush(context) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) => return Err(End::Done),
+            Poll::Pending => false,
+        };
+        self.blocked = sent < all.len() || !flushed;
+        if sent == all.len() {
+            self.unsent = Vec::new();
+        } else if waiting {
+            self.unsent.drain(..sent);
+        } else {
+            self.unsent = all[sent..].to_vec();
+        }
+        bench.output.clear();
         Ok(())
     }
 
     /// Begins to close: no message is taken or written any more.
-    fn close(&mut self, close: Close, context: &mut Context<'_>) -> Result<(), End> {
+    fn close(
+        &mut self,
+        close: Close,
+        context: &mut Context<'_>,
+        bench: &mut Bench,
+    ) -> Result<(), End> {
         add(&self.hub.counters.discarded, self.client.stop());
         self.hub.counters.closed(close.code);
-        self.times = Times::default();
         if close.code == 1006 {
             return Err(End::Reset);
         }
-        self.times.end = Some(Instant::now() + self.hub.config.close_timeout);
+        self.timer
+            .only_end(Instant::now() + self.hub.config.close_timeout);
         self.phase = Phase::Closing;
         self.deaf |= !close.after_queue;
         let frame = (close.code != 1005).then(|| CloseFrame {
             code: close.code.into(),
             reason: close.reason.into(),
         });
-        self.put(Message::Close(frame), context)
+        self.put(Message::Close(frame), context, bench)
     }
 }
 
@@ -442,12 +518,4 @@ impl<S> Drop for Connection<S> {
         }
         self.hub.dismiss(&self.client);
     }
-}
-
-/// Each connection's first ping comes at its own place within the interval: the golden ratio's
-/// multiples modulo 1 spread evenly whatever their number.
-fn phase(ping: &Ping, id: u64) -> Duration {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let place = (id.wrapping_mul(GOLDEN) >> 11) as f64 / (1u64 << 53) as f64;
-    ping.every.mul_f64(place)
 }

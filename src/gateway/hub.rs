@@ -10,10 +10,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::client::{Client, Close};
+use super::frame::Frame;
 use super::stats::{Counters, Stats, add};
 use super::{Config, Misbehave, dialect};
 
@@ -32,12 +33,16 @@ pub(super) struct Hub {
     pub stall: Option<(Instant, Instant)>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
+    /// Rung for each client that leaves while the gateway drains.
+    pub left: Notify,
     upgrades: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Clients {
-    connected: HashMap<u64, Arc<Client>>,
+    /// By slot: 8 bytes a client, and no table to hash into.
+    slots: Vec<Option<Arc<Client>>>,
+    free: Vec<u32>,
     last_id: u64,
     draining: bool,
 }
@@ -57,12 +62,12 @@ struct TopicState {
 }
 
 #[derive(Debug)]
-struct Subscription {
+pub(super) struct Subscription {
     client: Arc<Client>,
     /// Deliveries owed so far, which `*_every` count.
     deliveries: u64,
     /// The delivery that waits to be overtaken by the next, with its number among the deliveries.
-    held: Option<(u64, Message)>,
+    held: Option<Box<(u64, Frame)>>,
 }
 
 /// There are [`MAX_TOPICS`] already.
@@ -83,6 +88,7 @@ impl Hub {
             stall,
             topics: RwLock::default(),
             clients: Mutex::default(),
+            left: Notify::new(),
             upgrades: AtomicU64::new(0),
         }
     }
@@ -105,7 +111,7 @@ impl Hub {
     pub(super) fn stats(&self) -> Stats {
         let (open, draining) = {
             let clients = self.clients();
-            (clients.connected.len() as u64, clients.draining)
+            (clients.open() as u64, clients.draining)
         };
         self.counters.stats(open, draining)
     }
@@ -127,20 +133,40 @@ impl Hub {
         }
         clients.last_id += 1;
         let id = clients.last_id;
-        let client = Arc::new(Client::new(id, self.config.queue, self.config.when_full));
-        clients.connected.insert(id, Arc::clone(&client));
+        let slot = match clients.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u32::try_from(clients.slots.len()).ok()?;
+                clients.slots.push(None);
+                slot
+            }
+        };
+        let config = &self.config;
+        let client = Arc::new(Client::new(id, slot, config.queue, config.when_full));
+        if let Some(place) = clients.slots.get_mut(slot as usize) {
+            *place = Some(Arc::clone(&client));
+        }
         Some(client)
     }
 
     /// The client is gone.
     pub(super) fn dismiss(&self, client: &Client) {
-        self.clients().connected.remove(&client.id);
+        let mut clients = self.clients();
+        let place = clients.slots.get_mut(client.slot as usize);
+        if place.is_some_and(|place| place.take().is_some()) {
+            clients.free.push(client.slot);
+        }
+        let draining = clients.draining;
+        drop(clients);
+        if draining {
+            self.left.notify_one();
+        }
         add(&self.counters.discarded, client.stop());
     }
 
     /// Clients connected now.
     pub(super) fn open(&self) -> usize {
-        self.clients().connected.len()
+        self.clients().open()
     }
 
     /// Whether shutdown has begun.
@@ -153,7 +179,7 @@ impl Hub {
         let mut leaving: Vec<Arc<Client>> = {
             let mut clients = self.clients();
             clients.draining = true;
-            clients.connected.values().map(Arc::clone).collect()
+            clients.slots.iter().flatten().map(Arc::clone).collect()
         };
         leaving.sort_unstable_by_key(|client| client.id);
         let begin = Instant::now();
@@ -165,6 +191,14 @@ impl Hub {
                 tokio::time::sleep_until(at).await;
             }
             client.close(Close::after_queue(1001, "going away"));
+        }
+    }
+
+    /// Ends the tasks of all who are still connected, wherever they are.
+    pub(super) fn cut(&self) {
+        let all: Vec<Arc<Client>> = self.clients().slots.iter().flatten().cloned().collect();
+        for client in all {
+            client.cut();
         }
     }
 
@@ -204,11 +238,10 @@ impl Hub {
         let sequence = state.sequence;
         let count = state.subscriptions.len();
         if count > 0 {
-            let text = dialect::delivery(&topic.head, sequence, payload);
-            let message = Message::Text(Utf8Bytes::from(text));
+            let frame = Frame::text(dialect::delivery(&topic.head, sequence, payload));
             let mut tally = Tally::default();
             for subscription in state.subscriptions.values_mut() {
-                if subscription.deliver(&message, due, knobs, self, &mut tally, wakers) {
+                if subscription.deliver(&frame, due, knobs, self, &mut tally, wakers) {
                     release_later(self, topic, subscription);
                 }
             }
@@ -241,7 +274,7 @@ impl Subscription {
     /// Queues a delivery, or does with it what the knobs say. True when it is held back now.
     fn deliver(
         &mut self,
-        message: &Message,
+        frame: &Frame,
         due: Option<Instant>,
         knobs: &Misbehave,
         hub: &Hub,
@@ -257,18 +290,19 @@ impl Subscription {
             return false;
         }
         if hits(knobs.reorder_every) && self.held.is_none() {
-            self.held = Some((self.deliveries, message.clone()));
+            self.held = Some(Box::new((self.deliveries, frame.clone())));
             return true;
         }
-        let mut queue = |message: Message| {
-            wakers.extend(self.client.offer(message, due, &hub.counters));
+        let mut queue = |frame: Frame| {
+            wakers.extend(self.client.offer(frame, due, &hub.counters));
         };
-        queue(message.clone());
+        queue(frame.clone());
         if hits(knobs.duplicate_every) {
             tally.duplicated += 1;
-            queue(message.clone());
+            queue(frame.clone());
         }
-        if let Some((_, overtaken)) = self.held.take() {
+        if let Some(held) = self.held.take() {
+            let (_, overtaken) = *held;
             tally.reordered += 1;
             queue(overtaken);
         }
@@ -285,8 +319,8 @@ fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &Subscription
         let waker = {
             let mut state = topic.state();
             state.subscriptions.get_mut(&id).and_then(|subscription| {
-                let (_, message) = subscription.held.take_if(|(held, _)| *held == number)?;
-                subscription.client.offer(message, None, &hub.counters)
+                let held = subscription.held.take_if(|held| held.0 == number)?;
+                subscription.client.offer(held.1, None, &hub.counters)
             })
         };
         if let Some(waker) = waker {
@@ -327,6 +361,12 @@ impl Topic {
 
     fn state(&self) -> MutexGuard<'_, TopicState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clients {
+    fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Accepting connections, and the end of it all.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -12,16 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, End};
+use super::connection::Connection;
 use super::http;
 use super::hub::Hub;
 use super::socket::Socket;
 
 /// Out of descriptors, accepting is tried again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-
-/// For the last bytes of a connection that is over: TLS's goodbye and the FIN.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Refusals that are being written when the last client has gone may be finished within this.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
@@ -33,6 +31,9 @@ pub(super) fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListene
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
+    // Small messages must not wait for acknowledgements. Accepted sockets have it from this one,
+    // which saves a system call for each.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(backlog)
 }
@@ -68,6 +69,7 @@ pub(super) async fn run(
                 break;
             }
             () = &mut drain, if closing => closing = false,
+            () = hub.left.notified() => {}
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => start(&mut tasks, accepted, tls.as_ref(), hub).await,
         }
@@ -76,6 +78,10 @@ pub(super) async fn run(
     let patience = Instant::now() + LAST_ANSWERS;
     while let Ok(Some(_)) = timeout_at(patience, tasks.join_next()).await {}
     tasks.shutdown().await;
+    hub.cut();
+    while hub.open() > 0 {
+        hub.left.notified().await;
+    }
 }
 
 async fn start(
@@ -90,32 +96,33 @@ async fn start(
         Err(_) => return sleep(ACCEPT_AGAIN).await,
     };
     hub.counters.accepted();
-    // Small messages must not wait for acknowledgements; without it the service is only slower.
-    let _ = tcp.set_nodelay(true);
     let hub = Arc::clone(hub);
     match tls.cloned() {
-        None => drop(tasks.spawn(serve(async { Ok(tcp) }, hub))),
-        Some(tls) => drop(tasks.spawn(serve(async move { tls.accept(tcp).await }, hub))),
+        None => drop(tasks.spawn(greet(async { Ok(tcp) }, hub))),
+        Some(tls) => drop(tasks.spawn(greet(async move { tls.accept(tcp).await }, hub))),
     }
 }
 
-/// One connection, whole.
-async fn serve<S: Socket>(secured: impl Future<Output = io::Result<S>>, hub: Arc<Hub>) {
+/// A connection's beginning. One that becomes a WebSocket is handed on to a task of its own, which
+/// holds nothing that only the handshake needs.
+async fn greet<S: Socket>(secured: impl Future<Output = io::Result<S>>, hub: Arc<Hub>) {
     let patience = hub.config.handshake_timeout;
-    // Boxed: what the handshake needs is given back, not kept for as long as the connection lives.
-    let opened = timeout(patience, Box::pin(open(secured, &hub))).await;
-    let mut connection = match opened {
-        Ok(Ok(Some(connection))) => connection,
-        Ok(Ok(None)) => return,
-        Ok(Err(_)) | Err(_) => return hub.counters.handshake_failed(),
-    };
-    match connection.run().await {
-        End::Done => {
-            // Whether the other side still listens is its own affair.
-            let _ = timeout(GOODBYE, connection.socket().shutdown()).await;
+    match timeout(patience, open(secured, &hub)).await {
+        Ok(Ok(Some(connection))) => {
+            let client = connection.client();
+            client.served_by(tokio::spawn(serve(connection)).abort_handle());
         }
-        End::Reset => connection.socket().reset_on_drop(),
+        Ok(Ok(None)) => {}
+        Ok(Err(_)) | Err(_) => hub.counters.handshake_failed(),
     }
+}
+
+/// A WebSocket connection to its end. There are as many of these futures as connections, and a test
+/// holds their size: made by hand, as an `async fn` would hold its argument twice.
+pub(super) fn serve<S: Socket>(
+    mut connection: Connection<S>,
+) -> impl Future<Output = ()> + Send + 'static {
+    poll_fn(move |context| connection.poll(context))
 }
 
 /// The connection's opening; `None`: it was answered and is over.
@@ -133,7 +140,7 @@ async fn open<S: Socket>(
         return Ok(None);
     };
     // From here on the connection's drop gives the place back.
-    let mut connection = Connection::new(socket, rest, Arc::clone(hub), client);
+    let mut connection = Connection::new(socket, &rest, Arc::clone(hub), client);
     connection.socket().write_all(head.as_bytes()).await?;
     connection.socket().flush().await?;
     hub.counters.opened();

@@ -5,10 +5,12 @@
 //! scenario, no plan, and above all nothing of the engine that it is measured with. `docs/gateway.md`
 //! describes its dialect for people.
 
+mod bench;
 mod client;
 mod config;
 mod connection;
 mod dialect;
+mod frame;
 mod http;
 mod hub;
 mod limits;

@@ -1,14 +1,15 @@
-//! Bytes under the WebSocket: plain or TLS, and the lie about pongs.
+//! Bytes under the WebSocket: plain or TLS, and how tungstenite sees them.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
+
+use super::bench::Bench;
 
 /// A connection that a client is served over.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -35,128 +36,62 @@ impl Socket for TlsStream<TcpStream> {
 }
 
 /// A socket within one poll of its task, as the blocking-style `Read + Write` that tungstenite's
-/// state machine wants: what would wait is `WouldBlock`, and the task is woken when it would not.
+/// state machine wants. What would wait for input is `WouldBlock`, and the task is woken when it would
+/// not; output is taken always, and lies on the bench until the connection writes it.
 pub(super) struct Polled<'a, 'b, S> {
     pub socket: &'a mut S,
     pub context: &'a mut Context<'b>,
+    pub bench: &'a mut Bench,
+    /// Read in an earlier poll and not looked at yet.
+    pub leftover: &'a mut Box<[u8]>,
     /// Set when anything was read.
     pub heard: &'a mut bool,
-    /// `Some`: no pong leaves.
-    pub mute_pongs: Option<&'a mut PongFilter>,
-}
-
-impl<S: Socket> Polled<'_, '_, S> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        ready_or_would_block(Pin::new(&mut *self.socket).poll_write(self.context, bytes))
-    }
+    /// No pong leaves.
+    pub mute_pongs: bool,
 }
 
 impl<S: Socket> Read for Polled<'_, '_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(into);
-        ready_or_would_block(Pin::new(&mut *self.socket).poll_read(self.context, &mut buffer))?;
-        let read = buffer.filled().len();
-        *self.heard |= read > 0;
-        Ok(read)
+        let bench = &mut *self.bench;
+        if bench.unread.is_empty() {
+            if self.leftover.is_empty() {
+                let mut buffer = ReadBuf::new(&mut bench.input);
+                match Pin::new(&mut *self.socket).poll_read(self.context, &mut buffer) {
+                    Poll::Ready(result) => result?,
+                    Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                }
+                bench.unread = 0..buffer.filled().len();
+                *self.heard |= !bench.unread.is_empty();
+            } else {
+                bench.refill(&std::mem::take(self.leftover));
+            }
+        }
+        let count = into.len().min(bench.unread.len());
+        let from = bench.unread.start;
+        into[..count].copy_from_slice(&bench.input[from..from + count]);
+        bench.unread.start += count;
+        Ok(count)
     }
 }
 
 impl<S: Socket> Write for Polled<'_, '_, S> {
+    /// tungstenite answers pings by itself and has no switch for it. It hands over whole frames, one
+    /// at a time, unmasked as a server's are, so a pong can be left out on its way: to tungstenite
+    /// it is sent, to the client it never was.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(filter) = self.mute_pongs.take() else {
-            return self.put(bytes);
-        };
-        let result = filter.write(bytes, |bytes| self.put(bytes));
-        self.mute_pongs = Some(filter);
-        result
+        if !(self.mute_pongs && is_pong(bytes)) {
+            self.bench.output.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        ready_or_would_block(Pin::new(&mut *self.socket).poll_flush(self.context))
+        Ok(())
     }
 }
 
-fn ready_or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-/// Takes the pongs out of an outgoing stream of frames.
-///
-/// tungstenite answers pings by itself and has no switch for it. Its output is whole frames, unmasked
-/// as a server's are, so the pongs can be left out on their way to the socket: to tungstenite
-/// they are sent, to the client they never were.
-#[derive(Debug, Default)]
-pub(super) struct PongFilter {
-    /// Bytes of the frame in passing that are still to come.
-    rest: usize,
-}
-
-impl PongFilter {
-    fn write(
-        &mut self,
-        bytes: &[u8],
-        put: impl FnOnce(&[u8]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        if self.rest == 0 {
-            let mut cursor = Cursor::new(bytes);
-            let parsed = FrameHeader::parse(&mut cursor).map_err(io::Error::other)?;
-            // tungstenite never hands over less than a header at the beginning of a frame.
-            let (header, length) = parsed.ok_or(io::ErrorKind::InvalidData)?;
-            let whole = usize::try_from(cursor.position() + length).map_err(io::Error::other)?;
-            if header.opcode == OpCode::Control(Control::Pong) {
-                return Ok(whole.min(bytes.len()));
-            }
-            self.rest = whole;
-        }
-        let written = put(&bytes[..self.rest.min(bytes.len())])?;
-        self.rest -= written;
-        Ok(written)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-    use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
-
-    proptest! {
-        #[test]
-        fn exactly_the_pongs_are_missing_however_writes_are_cut(
-            kinds in prop::collection::vec((any::<bool>(), 0usize..126), 1..20),
-            cut in 1usize..400,
-        ) {
-            let (mut all, mut wanted) = (Vec::new(), Vec::new());
-            for (pong, length) in kinds {
-                let payload = vec![0x8a; length];
-                let frame = if pong {
-                    Frame::pong(payload)
-                } else {
-                    Frame::message(payload, OpCode::Data(Data::Binary), true)
-                };
-                frame.clone().format(&mut all).unwrap();
-                if !pong {
-                    frame.format(&mut wanted).unwrap();
-                }
-            }
-            let mut filter = PongFilter::default();
-            let mut sent = Vec::new();
-            let mut rest = &all[..];
-            while !rest.is_empty() {
-                let written = filter
-                    .write(rest, |bytes| {
-                        let taken = bytes.len().min(cut);
-                        sent.extend_from_slice(&bytes[..taken]);
-                        Ok(taken)
-                    })
-                    .unwrap();
-                rest = &rest[written..];
-            }
-            prop_assert_eq!(sent, wanted);
-        }
-    }
+fn is_pong(frame: &[u8]) -> bool {
+    frame
+        .first()
+        .is_some_and(|first| first & 0x0f == u8::from(OpCode::Control(Control::Pong)))
 }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::super::bench::Bench;
 use super::super::client::Close;
 use super::super::dialect::{self, Ask};
+use super::super::frame::Frame;
 use super::super::socket::Socket;
 use super::super::stats::add;
-use super::{Connection, Phase, Times};
+use super::{Connection, Phase};
 
 /// Topics one client may subscribe to.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
 impl<S: Socket> Connection<S> {
     /// Acts on a text or binary message.
-    pub(super) fn take_data(&mut self, message: Message) {
-        self.messages_in += 1;
+    pub(super) fn take_data(&mut self, message: &Message, bench: &mut Bench) {
+        bench.messages_in += 1;
         if self.deaf {
             return;
         }
@@ -28,33 +30,31 @@ impl<S: Socket> Connection<S> {
             if self.phase == Phase::Open {
                 // The answers to what was accepted come first, if the client reads them in time.
                 self.client.close(Close::after_queue(1008, "rate limit"));
-                self.times = Times {
-                    end: Some(Instant::now() + self.hub.config.close_timeout),
-                    ..Times::default()
-                };
+                self.timer
+                    .only_end(Instant::now() + self.hub.config.close_timeout);
             }
             return;
         }
-        let ask = match &message {
+        let ask = match message {
             Message::Text(text) => dialect::read(text),
             _ => Ask::Raw,
         };
         match ask {
             Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
                 Ok(topic) => {
-                    let (sequence, count) = self.hub.publish(&topic, payload, &mut self.wakers);
-                    self.delivered += count;
+                    let (sequence, count) = self.hub.publish(&topic, payload, &mut bench.wakers);
+                    bench.delivered += count;
                     if id.is_some() {
                         self.reply(dialect::done("published", topic.name(), id, sequence));
                     }
                 }
                 Err(_) => self.reply(too_many_topics(id)),
             },
-            Ask::Echo { id, payload } => self.echo(|| Message::text(dialect::echo(id, payload))),
-            Ask::Raw => {
-                let copy = message.clone();
-                self.echo(|| copy);
-            }
+            Ask::Echo { id, payload } => self.echo(|| Frame::text(dialect::echo(id, payload))),
+            Ask::Raw => self.echo(|| match message {
+                Message::Text(text) => Frame::text(text.to_string()),
+                other => Frame::binary(other.clone().into_data().to_vec()),
+            }),
             Ask::Subscribe { topic, id } => self.subscribe(&topic, id),
             Ask::Unsubscribe { topic, id } => self.unsubscribe(&topic, id),
             Ask::Bad { id, code, message } => self.reply(dialect::error(id, code, message)),
@@ -77,6 +77,10 @@ impl<S: Socket> Connection<S> {
             ));
         }
         if !known {
+            if self.subscriptions.is_empty() {
+                // Most have one topic.
+                self.subscriptions.reserve_exact(1);
+            }
             self.subscriptions.push(Arc::clone(&topic));
         }
         let client = Arc::clone(&self.client);
@@ -97,7 +101,7 @@ impl<S: Socket> Connection<S> {
         self.reply(dialect::done("unsubscribed", name, id, sequence));
     }
 
-    fn echo(&mut self, message: impl FnOnce() -> Message) {
+    fn echo(&mut self, frame: impl FnOnce() -> Frame) {
         let knobs = &self.hub.config.misbehave;
         if knobs.mute {
             return;
@@ -105,12 +109,12 @@ impl<S: Socket> Connection<S> {
         let due = knobs.delay.map(|delay| Instant::now() + delay);
         add(&self.hub.counters.echoes, 1);
         // Nobody is to be woken: this task writes it within the same poll.
-        drop(self.client.offer(message(), due, &self.hub.counters));
+        drop(self.client.offer(frame(), due, &self.hub.counters));
     }
 
     fn reply(&mut self, text: String) {
         add(&self.hub.counters.replies, 1);
-        drop(self.client.reply(Message::text(text), &self.hub.counters));
+        drop(self.client.reply(Frame::text(text), &self.hub.counters));
     }
 }
 

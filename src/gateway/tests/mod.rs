@@ -7,6 +7,7 @@ mod drain;
 mod limits;
 mod misbehave;
 mod service;
+mod size;
 
 use std::net::SocketAddr;
 use std::time::Duration;
