@@ -23,10 +23,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::PongLie;
 use super::bench::Bench;
 use super::client::{Client, Close, Next};
-use super::hub::{Hub, Topic};
+use super::hub::Hub;
 use super::limits::Bucket;
 use super::socket::{Polled, Socket};
 use super::stats::add;
+use super::topic::Topic;
 use times::{Timer, Times};
 
 /// Messages read in one poll, at most.
@@ -217,6 +218,12 @@ impl<S: Socket> Connection<S> {
         // again: it would keep room for the largest message that a client ever sent.
         let mut _last = None;
         for _ in 0..READS {
+            // What is published has to go somewhere before more is taken in.
+            if let Some(bus) = &self.hub.bus
+                && !bus.room(self.client.id, context.waker())
+            {
+                return Ok(false);
+            }
             let (websocket, mut io) = self.parts(context, bench);
             match websocket.read(&mut io) {
                 Ok(message) => {
@@ -514,7 +521,7 @@ impl<S: Socket> Connection<S> {
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         for topic in &self.subscriptions {
-            topic.unsubscribe(&self.client, &self.hub.counters);
+            topic.unsubscribe(&self.client, None, &self.hub);
         }
         self.hub.dismiss(&self.client);
     }

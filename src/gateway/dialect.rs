@@ -141,6 +141,11 @@ pub(super) fn error(id: Option<&str>, code: &str, message: &str) -> String {
     out
 }
 
+/// The error of one topic too many.
+pub(super) fn too_many_topics(id: Option<&str>) -> String {
+    error(id, "too_many_topics", "this gateway has its 100000 topics")
+}
+
 fn push_id(out: &mut String, id: Option<&str>) {
     if let Some(id) = id {
         out.push_str(r#","id":"#);

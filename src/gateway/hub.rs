@@ -6,23 +6,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::Waker;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Config;
+use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
-use super::frame::Frame;
 use super::stats::{Counters, Stats, add};
-use super::{Config, Misbehave, dialect};
+use super::topic::Topic;
 
 /// Topics that may exist. They are never forgotten, as their numbering would begin anew.
-const MAX_TOPICS: usize = 100_000;
-
-/// A delivery held for swapping goes out by itself if none follows for this long.
-const HOLD: Duration = Duration::from_secs(2);
+pub(super) const MAX_TOPICS: usize = 100_000;
 
 /// Shared by all tasks of one gateway.
 #[derive(Debug)]
@@ -31,6 +27,8 @@ pub(super) struct Hub {
     pub counters: Counters,
     /// Nothing moves within this span.
     pub stall: Option<(Instant, Instant)>,
+    /// Of a node: its way to the others.
+    pub bus: Option<Uplink>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
@@ -47,36 +45,13 @@ struct Clients {
     draining: bool,
 }
 
-/// A topic: its numbering and its subscribers.
-#[derive(Debug)]
-pub(super) struct Topic {
-    name: Box<str>,
-    head: String,
-    state: Mutex<TopicState>,
-}
-
-#[derive(Debug, Default)]
-struct TopicState {
-    sequence: u64,
-    subscriptions: IndexMap<u64, Subscription>,
-}
-
-#[derive(Debug)]
-pub(super) struct Subscription {
-    client: Arc<Client>,
-    /// Deliveries owed so far, which `*_every` count.
-    deliveries: u64,
-    /// The delivery that waits to be overtaken by the next, with its number among the deliveries.
-    held: Option<Box<(u64, Frame)>>,
-}
-
 /// There are [`MAX_TOPICS`] already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooManyTopics;
 
 impl Hub {
-    /// A hub that began to listen at `now`.
-    pub(super) fn new(config: Config, now: Instant) -> Self {
+    /// A hub that began to listen at `now`; with a way to the others if it is one of several.
+    pub(super) fn new(config: Config, now: Instant, bus: Option<Uplink>) -> Self {
         let knobs = &config.misbehave;
         let stall = knobs
             .stall_after
@@ -86,6 +61,7 @@ impl Hub {
             config,
             counters: Counters::default(),
             stall,
+            bus,
             topics: RwLock::default(),
             clients: Mutex::default(),
             left: Notify::new(),
@@ -202,6 +178,12 @@ impl Hub {
         }
     }
 
+    /// The topic of that name, if there is one.
+    pub(super) fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(name).map(Arc::clone)
+    }
+
     /// The topic of that name, made if it is new.
     pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>, TooManyTopics> {
         let known = self.topics.read().unwrap_or_else(PoisonError::into_inner);
@@ -213,154 +195,11 @@ impl Hub {
         if !topics.contains_key(name) && topics.len() >= MAX_TOPICS {
             return Err(TooManyTopics);
         }
-        let topic = topics.entry(name.into()).or_insert_with(|| {
-            Arc::new(Topic {
-                name: name.into(),
-                head: dialect::delivery_head(name),
-                state: Mutex::default(),
-            })
-        });
+        let joined = self.bus.is_some();
+        let topic = topics
+            .entry(name.into())
+            .or_insert_with(|| Arc::new(Topic::new(name, joined)));
         Ok(Arc::clone(topic))
-    }
-
-    /// Publishes: numbers the message, writes it once, and queues it for every subscriber. Those to
-    /// be woken are added to `wakers`. Returns the sequence number and the number of deliveries.
-    pub(super) fn publish(
-        self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        payload: &str,
-        wakers: &mut Vec<Waker>,
-    ) -> (u64, usize) {
-        let knobs = &self.config.misbehave;
-        let due = knobs.delay.map(|delay| Instant::now() + delay);
-        let mut state = topic.state();
-        state.sequence += 1;
-        let sequence = state.sequence;
-        let count = state.subscriptions.len();
-        if count > 0 {
-            let frame = Frame::text(dialect::delivery(&topic.head, sequence, payload));
-            let mut tally = Tally::default();
-            for subscription in state.subscriptions.values_mut() {
-                if subscription.deliver(&frame, due, knobs, self, &mut tally, wakers) {
-                    release_later(self, topic, subscription);
-                }
-            }
-            drop(state);
-            tally.settle(count as u64, &self.counters);
-        }
-        add(&self.counters.published, 1);
-        (sequence, count)
-    }
-}
-
-/// Counts of one publish, added to the shared counters once.
-#[derive(Default)]
-struct Tally {
-    dropped: u64,
-    duplicated: u64,
-    reordered: u64,
-}
-
-impl Tally {
-    fn settle(self, deliveries: u64, counters: &Counters) {
-        add(&counters.deliveries, deliveries + self.duplicated);
-        add(&counters.dropped_on_purpose, self.dropped);
-        add(&counters.duplicated, self.duplicated);
-        add(&counters.reordered, self.reordered);
-    }
-}
-
-impl Subscription {
-    /// Queues a delivery, or does with it what the knobs say. True when it is held back now.
-    fn deliver(
-        &mut self,
-        frame: &Frame,
-        due: Option<Instant>,
-        knobs: &Misbehave,
-        hub: &Hub,
-        tally: &mut Tally,
-        wakers: &mut Vec<Waker>,
-    ) -> bool {
-        self.deliveries += 1;
-        let hits = |every: Option<u32>| {
-            every.is_some_and(|every| self.deliveries.is_multiple_of(u64::from(every)))
-        };
-        if hits(knobs.drop_every) {
-            tally.dropped += 1;
-            return false;
-        }
-        if hits(knobs.reorder_every) && self.held.is_none() {
-            self.held = Some(Box::new((self.deliveries, frame.clone())));
-            return true;
-        }
-        let mut queue = |frame: Frame| {
-            wakers.extend(self.client.offer(frame, due, &hub.counters));
-        };
-        queue(frame.clone());
-        if hits(knobs.duplicate_every) {
-            tally.duplicated += 1;
-            queue(frame.clone());
-        }
-        if let Some(held) = self.held.take() {
-            let (_, overtaken) = *held;
-            tally.reordered += 1;
-            queue(overtaken);
-        }
-        false
-    }
-}
-
-/// Sees to it that a held delivery is not held for ever.
-fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &Subscription) {
-    let (hub, topic) = (Arc::clone(hub), Arc::clone(topic));
-    let (id, number) = (subscription.client.id, subscription.deliveries);
-    tokio::spawn(async move {
-        tokio::time::sleep(HOLD).await;
-        let waker = {
-            let mut state = topic.state();
-            state.subscriptions.get_mut(&id).and_then(|subscription| {
-                let held = subscription.held.take_if(|held| held.0 == number)?;
-                subscription.client.offer(held.1, None, &hub.counters)
-            })
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    });
-}
-
-impl Topic {
-    /// The name as clients wrote it.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Subscribes and calls `then` with the last sequence number, before anything more is published:
-    /// what `then` queues comes before the first delivery, and no later message is missed.
-    pub(super) fn subscribe(&self, client: &Arc<Client>, then: impl FnOnce(u64)) {
-        let mut state = self.state();
-        state
-            .subscriptions
-            .entry(client.id)
-            .or_insert_with(|| Subscription {
-                client: Arc::clone(client),
-                deliveries: 0,
-                held: None,
-            });
-        then(state.sequence);
-    }
-
-    /// Unsubscribes, if subscribed. Returns the last sequence number.
-    pub(super) fn unsubscribe(&self, client: &Client, counters: &Counters) -> u64 {
-        let mut state = self.state();
-        if let Some(gone) = state.subscriptions.swap_remove(&client.id) {
-            add(&counters.discarded, u64::from(gone.held.is_some()));
-        }
-        state.sequence
-    }
-
-    fn state(&self) -> MutexGuard<'_, TopicState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

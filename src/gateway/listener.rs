@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::http;
 use super::hub::Hub;
 use super::socket::Socket;
+use super::{Config, GatewayError};
 
 /// Out of descriptors, accepting is tried again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
@@ -25,17 +26,51 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Listens.
-pub(super) fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+pub(super) fn listen(config: &Config) -> io::Result<TcpListener> {
+    let socket = socket(config.listen, config.reuse_port)?;
+    // Small messages must not wait for acknowledgements. Accepted sockets have it from this one,
+    // which saves a system call for each.
+    socket.set_nodelay(true)?;
+    socket.listen(config.backlog)
+}
+
+fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    // Small messages must not wait for acknowledgements. Accepted sockets have it from this one,
-    // which saves a system call for each.
-    socket.set_nodelay(true)?;
+    socket.set_reuseport(reuse_port)?;
     socket.bind(address)?;
-    socket.listen(backlog)
+    Ok(socket)
+}
+
+/// An address kept for nodes that shall share it; given back when dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    address: SocketAddr,
+    // Bound and not listening, so that no connection ever comes to it.
+    _socket: TcpSocket,
+}
+
+impl Reserved {
+    /// The address, its port chosen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Keeps an address for nodes with [`Config::reuse_port`]; port 0 lets the system choose.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn reserve(address: SocketAddr) -> Result<Reserved, GatewayError> {
+    let failed = |error| GatewayError::Listen(address, error);
+    let socket = socket(address, true).map_err(failed)?;
+    Ok(Reserved {
+        address: socket.local_addr().map_err(failed)?,
+        _socket: socket,
+    })
 }
 
 /// Serves until `shutdown`, then drains.

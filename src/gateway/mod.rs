@@ -6,6 +6,7 @@
 //! describes its dialect for people.
 
 mod bench;
+mod bus;
 mod client;
 mod config;
 mod connection;
@@ -19,16 +20,23 @@ mod shutdown;
 mod socket;
 mod stats;
 mod tls;
+mod topic;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use hub::Hub;
 
+pub use bus::node::serve_node;
+pub use bus::supervisor::{Summary, supervise};
+pub use bus::wire::BusError;
 pub use config::{Certificate, Config, Misbehave, Ping, PongLie, WhenFull};
+pub use listener::{Reserved, reserve};
 pub use shutdown::shutdown_signal;
 pub use stats::Stats;
 pub use tls::self_signed;
@@ -42,6 +50,10 @@ pub enum GatewayError {
     Listen(SocketAddr, std::io::Error),
     /// The certificate or its key cannot be used.
     Tls(String),
+    /// A node and its supervisor cannot speak.
+    Bus(BusError),
+    /// A node, by index, could not serve.
+    Node(usize, String),
 }
 
 impl fmt::Display for GatewayError {
@@ -52,6 +64,8 @@ impl fmt::Display for GatewayError {
                 write!(f, "cannot listen on {address}: {error}")
             }
             GatewayError::Tls(what) => f.write_str(what),
+            GatewayError::Bus(error) => error.fmt(f),
+            GatewayError::Node(node, why) => write!(f, "node {node}: {why}"),
         }
     }
 }
@@ -72,17 +86,21 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<Stats, GatewayError> {
-    config.check()?;
-    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
-    let listener = listener::listen(config.listen, config.backlog)
-        .map_err(|error| GatewayError::Listen(config.listen, error))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| GatewayError::Listen(config.listen, error))?;
-    let hub = Arc::new(Hub::new(config, Instant::now()));
+    let (listener, address, tls) = begin(&config)?;
+    let hub = Arc::new(Hub::new(config, Instant::now(), None));
     on_ready(address);
     listener::run(listener, tls, &hub, shutdown).await;
     Ok(hub.stats())
+}
+
+/// Listens, if the configuration makes sense.
+fn begin(config: &Config) -> Result<(TcpListener, SocketAddr, Option<TlsAcceptor>), GatewayError> {
+    config.check()?;
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let failed = |error| GatewayError::Listen(config.listen, error);
+    let listener = listener::listen(config).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address, tls))
 }
 
 #[cfg(test)]

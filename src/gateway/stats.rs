@@ -83,6 +83,24 @@ macro_rules! counters {
                 }
             }
         }
+
+        impl Stats {
+            /// Adds what another gateway counted.
+            pub fn absorb(&mut self, other: &Stats) {
+                $(self.$name += other.$name;)+
+                self.open += other.open;
+                self.refused += other.refused;
+                for (all, of) in [
+                    (&mut self.refused_by_status, &other.refused_by_status),
+                    (&mut self.closed_by_code, &other.closed_by_code),
+                ] {
+                    for (key, count) in of {
+                        *all.entry(*key).or_default() += count;
+                    }
+                }
+                self.draining |= other.draining;
+            }
+        }
     };
 }
 

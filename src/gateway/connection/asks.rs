@@ -11,6 +11,7 @@ use super::super::dialect::{self, Ask};
 use super::super::frame::Frame;
 use super::super::socket::Socket;
 use super::super::stats::add;
+use super::super::topic::Ack;
 use super::{Connection, Phase};
 
 /// Topics one client may subscribe to.
@@ -42,13 +43,10 @@ impl<S: Socket> Connection<S> {
         match ask {
             Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
                 Ok(topic) => {
-                    let (sequence, count) = self.hub.publish(&topic, payload, &mut bench.wakers);
-                    bench.delivered += count;
-                    if id.is_some() {
-                        self.reply(dialect::done("published", topic.name(), id, sequence));
-                    }
+                    let ack = id.is_some().then(|| self.ack("published", id));
+                    bench.delivered += topic.publish(payload, ack, &self.hub, &mut bench.wakers);
                 }
-                Err(_) => self.reply(too_many_topics(id)),
+                Err(_) => self.reply(dialect::too_many_topics(id)),
             },
             Ask::Echo { id, payload } => self.echo(|| Frame::text(dialect::echo(id, payload))),
             Ask::Raw => self.echo(|| match message {
@@ -63,7 +61,7 @@ impl<S: Socket> Connection<S> {
 
     fn subscribe(&mut self, name: &str, id: Option<&str>) {
         let Ok(topic) = self.hub.topic(name) else {
-            return self.reply(too_many_topics(id));
+            return self.reply(dialect::too_many_topics(id));
         };
         let known = self
             .subscriptions
@@ -83,22 +81,30 @@ impl<S: Socket> Connection<S> {
             }
             self.subscriptions.push(Arc::clone(&topic));
         }
-        let client = Arc::clone(&self.client);
-        topic.subscribe(&client, |sequence| {
-            self.reply(dialect::done("subscribed", name, id, sequence));
-        });
+        topic.subscribe(self.ack("subscribed", id), &self.hub);
     }
 
     fn unsubscribe(&mut self, name: &str, id: Option<&str>) {
+        let ack = self.ack("unsubscribed", id);
         let at = self
             .subscriptions
             .iter()
             .position(|topic| topic.name() == name);
-        let sequence = at.map_or(0, |at| {
-            let topic = self.subscriptions.swap_remove(at);
-            topic.unsubscribe(&self.client, &self.hub.counters)
-        });
-        self.reply(dialect::done("unsubscribed", name, id, sequence));
+        match at {
+            Some(at) => {
+                let topic = self.subscriptions.swap_remove(at);
+                topic.unsubscribe(&self.client, Some(ack), &self.hub);
+            }
+            None => drop(ack.give(name, 0, &self.hub.counters)),
+        }
+    }
+
+    fn ack(&self, kind: &'static str, id: Option<&str>) -> Ack {
+        Ack {
+            client: Arc::clone(&self.client),
+            kind,
+            id: id.map(Box::from),
+        }
     }
 
     fn echo(&mut self, frame: impl FnOnce() -> Frame) {
@@ -116,8 +122,4 @@ impl<S: Socket> Connection<S> {
         add(&self.hub.counters.replies, 1);
         drop(self.client.reply(Frame::text(text), &self.hub.counters));
     }
-}
-
-fn too_many_topics(id: Option<&str>) -> String {
-    dialect::error(id, "too_many_topics", "this gateway has its 100000 topics")
 }

@@ -6,6 +6,7 @@
 mod drain;
 mod limits;
 mod misbehave;
+mod nodes;
 mod service;
 mod size;
 

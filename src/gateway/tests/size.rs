@@ -2,8 +2,8 @@
 
 use super::super::client::Client;
 use super::super::connection::Connection;
-use super::super::hub::Subscription;
 use super::super::listener;
+use super::super::topic::Subscription;
 use tokio::net::TcpStream;
 
 fn size_of_future<T, F: Future>(_: fn(T) -> F) -> usize {

@@ -1,0 +1,161 @@
+//! One node of several: a gateway that has its configuration, its topics' numbers and the others' messages
+//! from a stream.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::super::hub::Hub;
+use super::super::stats::Stats;
+use super::super::{Config, GatewayError, begin, listener};
+use super::uplink::Uplink;
+use super::wire::{BusError, Down, Inbox, Up};
+
+/// Deliveries made before others on the thread have a turn.
+const DELIVERIES: usize = 4096;
+
+/// For the last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves as one node until the supervisor says so or is gone, then drains as
+/// [`serve`](super::super::serve) does. The streams lead to
+/// [`supervise`](super::supervisor::supervise).
+///
+/// # Errors
+/// There was no configuration, or no serving with it; the supervisor is told too.
+pub async fn serve_node<R, W>(mut reader: R, writer: W) -> Result<Stats, GatewayError>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let mut inbox = Inbox::default();
+    let config = order(&mut inbox, &mut reader)
+        .await
+        .map_err(GatewayError::Bus)?;
+    let uplink = Uplink::default();
+    let begun = begin(&config);
+    let text = begun.as_ref().err().map(ToString::to_string);
+    match (&begun, &text) {
+        (Ok((_, address, _)), _) => uplink.send(&Up::Listening { address: *address }),
+        (Err(_), text) => {
+            let text = text.as_deref().unwrap_or_default();
+            uplink.send(&Up::Failed { text });
+            uplink.finish();
+            let _ = timeout(LAST_WORDS, uplink.write_to(writer)).await;
+            return begun.map(|_| Stats::default());
+        }
+    }
+    let (listener, _, tls) = begun?;
+    let hub = Arc::new(Hub::new(config, Instant::now(), Some(uplink)));
+    let (drain, drained) = oneshot::channel();
+    let listening = tokio::spawn(listen(Arc::clone(&hub), inbox, reader, drain));
+    let speaking = {
+        let hub = Arc::clone(&hub);
+        tokio::spawn(async move {
+            if let Some(bus) = &hub.bus {
+                bus.write_to(writer).await;
+            }
+        })
+    };
+    listener::run(listener, tls, &hub, async { drop(drained.await) }).await;
+    let stats = hub.stats();
+    if let Some(bus) = &hub.bus {
+        bus.send(&Up::Stats(Box::new(stats.clone())));
+        bus.finish();
+    }
+    let _ = timeout(LAST_WORDS, speaking).await;
+    listening.abort();
+    Ok(stats)
+}
+
+/// The first message.
+async fn order<R: AsyncRead + Unpin>(
+    inbox: &mut Inbox,
+    reader: &mut R,
+) -> Result<Config, BusError> {
+    while inbox.fill(reader).await? {
+        match inbox.next()? {
+            Some(Down::Order { config }) => {
+                return serde_json::from_str(config).map_err(|_| BusError::Malformed);
+            }
+            Some(_) => return Err(BusError::Malformed),
+            None => {}
+        }
+    }
+    Err(BusError::Io(std::io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Hears the bus to its end. `drain` is dropped when it is time to end.
+async fn listen<R: AsyncRead + Unpin>(
+    hub: Arc<Hub>,
+    mut inbox: Inbox,
+    mut reader: R,
+    drain: oneshot::Sender<()>,
+) {
+    let mut drain = Some(drain);
+    let mut wakers = Vec::new();
+    let mut delivered = 0;
+    // What came with the order is there already.
+    loop {
+        loop {
+            match inbox.next() {
+                Ok(Some(Down::Drain)) => drop(drain.take()),
+                Ok(Some(message)) => delivered += take(&hub, message, &mut wakers),
+                Ok(None) => break,
+                // Nothing after it could be trusted.
+                Err(_) => return gone(&hub),
+            }
+            for waker in wakers.drain(..) {
+                Waker::wake(waker);
+            }
+            if delivered >= DELIVERIES {
+                delivered = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        if !matches!(inbox.fill(&mut reader).await, Ok(true)) {
+            return gone(&hub);
+        }
+    }
+}
+
+/// Without its supervisor a node is nothing: publishers must not wait for it.
+fn gone(hub: &Hub) {
+    if let Some(bus) = &hub.bus {
+        bus.finish();
+    }
+}
+
+/// Acts on one message. Returns the number of deliveries.
+fn take(hub: &Arc<Hub>, message: Down<'_>, wakers: &mut Vec<Waker>) -> usize {
+    match message {
+        Down::Deliver {
+            topic,
+            sequence,
+            payload,
+        } => hub
+            .known_topic(topic)
+            .map_or(0, |topic| topic.deliver(sequence, payload, hub, wakers)),
+        Down::Interested { topic, sequence } => {
+            if let Some(topic) = hub.known_topic(topic) {
+                topic.heard(sequence, hub, wakers);
+            }
+            0
+        }
+        Down::Published { token, sequence } => {
+            let owed = hub.bus.as_ref().and_then(|bus| bus.acknowledged(token));
+            if let Some((topic, ack)) = owed {
+                wakers.extend(match sequence {
+                    Some(sequence) => ack.give(topic.name(), sequence, &hub.counters),
+                    None => ack.refuse(&hub.counters),
+                });
+            }
+            0
+        }
+        Down::Order { .. } | Down::Drain => 0,
+    }
+}
