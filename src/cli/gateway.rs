@@ -2,13 +2,16 @@
 //!
 //! By hand it takes flags and says in words where it listens. Under a coordinator (`--coordinated`,
 //! hidden) it takes its configuration as one line of JSON on standard input, because tokens have no
-//! business in a process list, answers with one line of JSON, and ends with its coordinator.
+//! business in a process list, answers with one line of JSON (and another for each node that ends by
+//! itself), and ends with its coordinator.
+
+mod nodes;
 
 use super::output;
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{
-    Certificate, Config, Ping, PongLie, Stats, WhenFull, self_signed, serve, shutdown_signal,
+    Certificate, Config, Ping, PongLie, WhenFull, self_signed, serve, shutdown_signal,
 };
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -23,6 +26,12 @@ pub(super) struct Gateway {
     /// Address to listen on; port 0 lets the system choose [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Serve with so many processes, joined to one gateway, each with a port of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    nodes: u16,
+    /// All nodes on one port
+    #[arg(long)]
+    one_port: bool,
     /// The whole configuration as JSON; flags are applied on top of it
     #[arg(long, value_name = "JSON")]
     config_json: Option<String>,
@@ -86,6 +95,9 @@ pub(super) struct Gateway {
     /// Belong to a coordinator on standard input and output
     #[arg(long, hide = true)]
     coordinated: bool,
+    /// Be one node of a gateway whose supervisor is on standard input
+    #[arg(long, hide = true)]
+    node: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -107,17 +119,26 @@ enum Lie {
 struct Order {
     config: Config,
     self_signed: bool,
+    #[serde(default = "one")]
+    nodes: u16,
+    #[serde(default)]
+    one_port: bool,
+}
+
+fn one() -> u16 {
+    1
 }
 
 impl Gateway {
     /// Serves until the end. Wrong usage when the configuration or the address cannot be used.
     pub(super) fn execute(self) -> Exit {
-        match self.serve() {
-            Ok(stats) => {
-                let stats = serde_json::to_string(&stats).unwrap_or_default();
-                output::complain(&format!("gateway: {stats}"));
-                Exit::Passed
-            }
+        if self.node {
+            return nodes::be_one();
+        }
+        let coordinated = self.coordinated;
+        let order = if coordinated { order() } else { self.order() };
+        match order.and_then(|order| order.serve(coordinated)) {
+            Ok(exit) => exit,
             Err(error) => {
                 output::complain(&error);
                 Exit::Usage
@@ -125,45 +146,16 @@ impl Gateway {
         }
     }
 
-    fn serve(self) -> Result<Stats, String> {
-        let coordinated = self.coordinated;
-        let (mut config, made) = if coordinated {
-            order()?
-        } else {
-            self.config()?
-        };
-        let mut authority = None;
-        if made {
-            let (cert, key) = self_signed().map_err(|e| e.to_string())?;
-            authority = Some(cert.clone());
-            config.tls = Some(Certificate { cert, key });
-        }
-        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
-        // As many connections as the machine lets one process have.
-        let _ = crate::run::machine::raise_descriptor_limit();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| format!("cannot start: {e}"))?;
-        runtime.block_on(async {
-            let shutdown =
-                shutdown_signal(coordinated).map_err(|e| format!("cannot start: {e}"))?;
-            let ready = |address: SocketAddr| {
-                output::print(&if coordinated {
-                    format!(
-                        "{}\n",
-                        serde_json::json!({ "listen": address, "ca": authority })
-                    )
-                } else {
-                    format!("listening on {scheme}://{address}\n")
-                });
-            };
-            serve(config, shutdown, ready)
-                .await
-                .map_err(|e| e.to_string())
+    fn order(self) -> Result<Order, String> {
+        let (nodes, one_port) = (self.nodes, self.one_port);
+        let (config, self_signed) = self.config()?;
+        Ok(Order {
+            config,
+            self_signed,
+            nodes,
+            one_port,
         })
     }
-
     /// The configuration of the flags; whether a certificate is to be made.
     fn config(self) -> Result<(Config, bool), String> {
         let read = |path: &PathBuf| {
@@ -226,6 +218,80 @@ impl Gateway {
     }
 }
 
+impl Order {
+    fn serve(self, coordinated: bool) -> Result<Exit, String> {
+        let mut config = self.config;
+        let mut authority = None;
+        if self.self_signed {
+            let (cert, key) = self_signed().map_err(|e| e.to_string())?;
+            authority = Some(cert.clone());
+            config.tls = Some(Certificate { cert, key });
+        }
+        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+        let ready = |listen: &[SocketAddr], pids: &[u32]| {
+            output::print(&if coordinated {
+                let answer = serde_json::json!({ "listen": listen, "pids": pids, "ca": authority });
+                format!("{answer}\n")
+            } else {
+                listen
+                    .iter()
+                    .map(|address| format!("listening on {scheme}://{address}\n"))
+                    .collect()
+            });
+        };
+        // As many connections as the machine lets one process have.
+        let _ = crate::run::machine::raise_descriptor_limit();
+        if self.nodes > 1 {
+            return several(&config, self.nodes, self.one_port, coordinated, ready);
+        }
+        let fail = |e| format!("cannot start: {e}");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(fail)?;
+        let stats = runtime.block_on(async {
+            let shutdown = shutdown_signal(coordinated).map_err(fail)?;
+            let ready = |address| ready(&[address], &[std::process::id()]);
+            serve(config, shutdown, ready)
+                .await
+                .map_err(|e| e.to_string())
+        })?;
+        let stats = serde_json::to_string(&stats).unwrap_or_default();
+        output::complain(&format!("gateway: {stats}"));
+        Ok(Exit::Passed)
+    }
+}
+
+/// Serves with several nodes, and tells how it went.
+fn several(
+    config: &Config,
+    count: u16,
+    one_port: bool,
+    coordinated: bool,
+    ready: impl Fn(&[SocketAddr], &[u32]),
+) -> Result<Exit, String> {
+    let tell = |news: nodes::News<'_>| match news {
+        nodes::News::Ready(listen, pids) => ready(listen, pids),
+        nodes::News::Dead(node, status) if coordinated => {
+            let line = serde_json::json!({ "node": node, "status": status.to_string() });
+            output::print(&format!("{line}\n"));
+        }
+        nodes::News::Dead(node, status) => {
+            output::complain(&format!("node {node} of the gateway ended: {status}"));
+        }
+    };
+    let served = nodes::serve(config, count, one_port, coordinated, tell)?;
+    let stats = serde_json::to_string(&served.summary.total()).unwrap_or_default();
+    output::complain(&format!("gateway: {stats}"));
+    let bus = serde_json::to_string(&served.summary.bus).unwrap_or_default();
+    output::complain(&format!("bus: {bus}"));
+    Ok(if served.dead.is_empty() {
+        Exit::Passed
+    } else {
+        Exit::RunInvalid
+    })
+}
+
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
@@ -233,16 +299,14 @@ fn set<T>(place: &mut T, value: Option<T>) {
 }
 
 /// Reads the coordinator's line.
-fn order() -> Result<(Config, bool), String> {
+fn order() -> Result<Order, String> {
     die_with_parent();
     let mut line = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut line)
         .map_err(|e| format!("no configuration: {e}"))?;
-    let order: Order =
-        serde_json::from_str(&line).map_err(|e| format!("the configuration: {e}"))?;
-    Ok((order.config, order.self_signed))
+    serde_json::from_str(&line).map_err(|e| format!("the configuration: {e}"))
 }
 
 #[cfg(test)]
@@ -290,5 +354,9 @@ mod tests {
         let line = r#"{"config":{"queue":3},"self_signed":true}"#;
         let order: Order = serde_json::from_str(line).expect("understood");
         assert_eq!((order.config.queue, order.self_signed), (3, true));
+        assert_eq!((order.nodes, order.one_port), (1, false));
+        let line = r#"{"config":{},"self_signed":false,"nodes":3,"one_port":true}"#;
+        let order: Order = serde_json::from_str(line).expect("understood");
+        assert_eq!((order.nodes, order.one_port), (3, true));
     }
 }

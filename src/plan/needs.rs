@@ -4,8 +4,10 @@
 //! and is not held against the plan.
 
 mod describe;
+mod gateway;
 
 pub use describe::describe;
+pub(super) use gateway::GatewayShape;
 
 use super::fault::{Action, How};
 use super::types::{Group, Opening, Plan};
@@ -224,7 +226,12 @@ fn opened_by(opening: &Opening, at: std::time::Duration) -> u64 {
 }
 
 impl Needs {
-    pub(super) fn new(plan: &Plan, embedded: bool, volume: Volume, machine: &Machine) -> Needs {
+    pub(super) fn new(
+        plan: &Plan,
+        embedded: Option<GatewayShape>,
+        volume: Volume,
+        machine: &Machine,
+    ) -> Needs {
         let connections = plan.connections();
         let shards = plan.generator().shards;
         let connections_per_shard = connections.div_ceil(u64::from(shards.max(1)));
@@ -234,11 +241,7 @@ impl Needs {
         let secure = plan.target().endpoints.iter().any(|e| e.tls);
         // User and kernel memory of an idle connection; TLS as measured, two halves of its buffers filled.
         let per_connection = KIB + 6 * KIB + if secure { 12 * KIB } else { 0 };
-        let gateway = if embedded {
-            32 * MIB + (connections + vanished) * (8 * KIB + 6 * KIB)
-        } else {
-            0
-        };
+        let gateway = embedded.map_or(0, |gateway| gateway.memory(connections + vanished, secure));
         let phases =
             plan.phases()
                 .iter()
@@ -302,7 +305,12 @@ impl Needs {
         needs
     }
 
-    fn compare(&self, plan: &Plan, embedded: bool, machine: &Machine) -> Vec<Shortage> {
+    fn compare(
+        &self,
+        plan: &Plan,
+        embedded: Option<GatewayShape>,
+        machine: &Machine,
+    ) -> Vec<Shortage> {
         let mut shortages = Vec::new();
         let mut short = |what, has: u64, needs: u64, command: String, fatal| {
             if has > 0 && needs > has {
@@ -324,19 +332,21 @@ impl Needs {
             true,
         );
         let sockets = self.connections + vanished(plan, 1);
-        let gateway = if embedded {
-            sockets + SPARE_DESCRIPTORS
-        } else {
-            0
-        };
-        let command = format!("ulimit -n {gateway}");
+        let gateway = embedded.map_or(0, |gateway| gateway.descriptors(sockets));
+        let several = embedded.is_some_and(|gateway| gateway.nodes > 1);
+        let enough = GatewayShape::enough(sockets, embedded, machine.descriptors);
         short(
-            "descriptors of the embedded gateway",
+            if several {
+                "descriptors per node of the embedded gateway"
+            } else {
+                "descriptors of the embedded gateway"
+            },
             machine.descriptors,
             gateway,
-            command,
+            format!("ulimit -n {gateway}   (or `target.embedded.nodes: {enough}`)"),
             true,
         );
+        let gateway = embedded.map_or(0, |shape| u64::from(shape.nodes) * gateway);
         let all = u64::from(self.shards) * SPARE_DESCRIPTORS + sockets + gateway;
         let command = format!("sysctl -w fs.file-max={}", all + all / 10);
         short(
@@ -379,7 +389,7 @@ impl Needs {
                 false,
             );
         }
-        let waiting = if embedded { self.at_once(plan) } else { 0 };
+        let waiting = embedded.map_or(0, |gateway| gateway.share(self.at_once(plan)));
         let command = format!("sysctl -w net.core.somaxconn={waiting}");
         short(
             "places to wait for being accepted",

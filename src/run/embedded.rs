@@ -13,14 +13,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long the gateway may take to listen.
 const START: Duration = Duration::from_secs(15);
 /// How long the gateway may take to end once it was asked to, beyond its own drain.
 const END: Duration = Duration::from_secs(5);
+/// Bytes that it may say: its addresses, and which nodes ended.
+const SAID: u64 = 1 << 20;
 
 /// Why there is no gateway.
 #[derive(Debug)]
@@ -46,15 +49,25 @@ impl std::error::Error for EmbeddedError {}
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
     ca: Option<String>,
+    /// Tells at the gateway's end which nodes had ended before.
+    dead: JoinHandle<Vec<Dead>>,
 }
 
 /// What the gateway says first.
 #[derive(Deserialize)]
 struct Answer {
-    listen: SocketAddr,
+    /// By node.
+    listen: Vec<SocketAddr>,
     ca: Option<String>,
+}
+
+/// What it says of a node that ended by itself.
+#[derive(Debug, Deserialize)]
+struct Dead {
+    node: u32,
+    status: String,
 }
 
 impl Gateway {
@@ -72,33 +85,46 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .map_err(EmbeddedError::Os)?;
-        let order = json!({ "config": config(embedded), "self_signed": embedded.tls });
+        let order = json!({
+            "config": config(embedded),
+            "self_signed": embedded.tls,
+            "nodes": embedded.nodes.unwrap_or(1),
+            "one_port": embedded.one_port,
+        });
         let mut line = String::new();
-        let stdout = child.stdout.take();
+        let mut stdout = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout.take(SAID)));
         let conversation = async {
             // Standard input stays open: its end tells the gateway that we are gone.
             if let Some(stdin) = &mut child.stdin {
                 // A gateway that is gone already explains itself below.
                 let _ = stdin.write_all(format!("{order}\n").as_bytes()).await;
             }
-            if let Some(stdout) = stdout {
-                let mut first = BufReader::new(stdout.take(64 << 10));
-                let _ = first.read_line(&mut line).await;
+            if let Some(stdout) = &mut stdout {
+                let _ = stdout.read_line(&mut line).await;
             }
         };
         // One that takes in nothing is as silent as one that says nothing.
         let _ = timeout(START, conversation).await;
         match serde_json::from_str::<Answer>(&line) {
-            Ok(Answer { listen, ca }) => {
+            Ok(Answer { listen, ca }) if !listen.is_empty() => {
                 // Read on, so that it never blocks on a full pipe.
                 if let Some(mut stderr) = child.stderr.take() {
                     tokio::spawn(async move {
                         tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
                     });
                 }
-                Ok(Gateway { child, listen, ca })
+                let dead = tokio::spawn(deaths(stdout));
+                Ok(Gateway {
+                    child,
+                    listen,
+                    ca,
+                    dead,
+                })
             }
-            Err(_) => {
+            _ => {
                 let _ = child.start_kill();
                 let mut why = Vec::new();
                 if let Some(stderr) = child.stderr.take() {
@@ -126,10 +152,12 @@ impl Gateway {
     /// Aims a plan at this gateway.
     pub fn aim(&self, plan: &mut Plan) {
         let mut target = plan.target().clone();
-        for endpoint in &mut target.endpoints {
+        // As many endpoints as nodes with a port of their own.
+        let listen = self.listen.iter().cycle();
+        for (endpoint, address) in target.endpoints.iter_mut().zip(listen) {
             endpoint.tls = self.ca.is_some();
-            endpoint.host = self.listen.ip().to_string();
-            endpoint.port = self.listen.port();
+            endpoint.host = address.ip().to_string();
+            endpoint.port = address.port();
         }
         if let Some(ca) = &self.ca {
             target.tls.ca = Some(ca.clone().into_bytes());
@@ -145,8 +173,8 @@ impl Gateway {
         }
     }
 
-    /// Asks it to end, and makes it.
-    pub async fn stop(mut self, patience: Duration) {
+    /// Asks it to end, and makes it. Returns which nodes had ended by themselves, and how.
+    pub async fn stop(mut self, patience: Duration) -> Vec<String> {
         if let Some(pid) = self.child.id() {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             // The child is not reaped yet, so the number is still its own.
@@ -156,7 +184,30 @@ impl Gateway {
             let _ = self.child.start_kill();
             let _ = self.child.wait().await;
         }
+        let dead = timeout(END, self.dead).await;
+        let dead = dead.ok().and_then(Result::ok).unwrap_or_default();
+        dead.iter()
+            .map(|dead| {
+                format!(
+                    "node {} of the embedded gateway ended during the run ({})",
+                    dead.node, dead.status
+                )
+            })
+            .collect()
     }
+}
+
+/// Hears the gateway to its end.
+async fn deaths(stdout: Option<impl AsyncBufRead + Unpin>) -> Vec<Dead> {
+    let mut all = Vec::new();
+    let Some(stdout) = stdout else {
+        return all;
+    };
+    let mut lines = stdout.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        all.extend(serde_json::from_str::<Dead>(&line));
+    }
+    all
 }
 
 /// The gateway's configuration: the same knobs in its own units (milliseconds, bytes, events per

@@ -225,7 +225,7 @@ fn measure(
             if let Some(how) = gateway.ended() {
                 against.push(format!("the embedded gateway ended during the run ({how})"));
             }
-            gateway.stop(GATEWAY_PATIENCE).await;
+            against.extend(gateway.stop(GATEWAY_PATIENCE).await);
         }
         Ok(Measured {
             course,

@@ -136,6 +136,12 @@ pub struct Tls {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Embedded {
+    /// Processes that serve, joined to one gateway; each has a port of its own, and connections go to them in turn. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u16>,
+    /// All nodes on one port; the kernel spreads connections over them.
+    #[serde(default)]
+    pub one_port: bool,
     /// Serve `wss://` with a certificate made for this run.
     #[serde(default)]
     pub tls: bool,

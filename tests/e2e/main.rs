@@ -11,5 +11,6 @@ mod faults;
 mod gates;
 mod harness;
 mod honest;
+mod nodes;
 mod untrusted;
 mod verbs;

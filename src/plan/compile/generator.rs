@@ -2,7 +2,7 @@
 
 use super::Problems;
 use super::topics::Traffic;
-use crate::plan::needs::{self, Machine, Needs};
+use crate::plan::needs::{self, GatewayShape, Machine, Needs};
 use crate::plan::types::{GeneratorPlan, Lifetime, Plan};
 use crate::scenario::{Problem, Scenario};
 use std::net::IpAddr;
@@ -80,7 +80,14 @@ pub(super) fn fit(
     }
     let needs = Needs::new(
         plan,
-        scenario.target.embedded.is_some(),
+        scenario
+            .target
+            .embedded
+            .as_ref()
+            .map(|embedded| GatewayShape {
+                nodes: super::target::nodes(embedded),
+                one_port: embedded.one_port,
+            }),
         traffic.into(),
         machine,
     );

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Path of the embedded gateway's WebSocket.
 const EMBEDDED_PATH: &str = "/ws";
 
+/// Most nodes of the embedded gateway.
+const MAX_NODES: u16 = 1024;
+
 /// The target, and what of its addresses belongs into each group's upgrade request.
 pub(super) struct Compiled {
     pub config: TargetConfig,
@@ -72,12 +75,19 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
     if let Some(embedded) = &target.embedded {
         knobs(embedded, problems);
         if target.url.is_none() {
-            // Its port is known once it runs; whoever starts it aims the plan.
-            endpoints.push(Endpoint {
+            // Its ports are known once it runs; whoever starts it aims the plan.
+            let endpoint = Endpoint {
                 tls: embedded.tls,
                 host: "127.0.0.1".into(),
                 port: 0,
-            });
+            };
+            let ports = if embedded.one_port {
+                1
+            } else {
+                nodes(embedded)
+            };
+            endpoints.resize(usize::from(ports), endpoint);
+            // One path stands for all.
             paths.push((EMBEDDED_PATH.into(), "target.embedded".into()));
         }
     }
@@ -338,9 +348,29 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
     }
 }
 
+/// Nodes of the embedded gateway.
+pub(super) fn nodes(embedded: &Embedded) -> u16 {
+    embedded.nodes.unwrap_or(1).clamp(1, MAX_NODES)
+}
+
 /// Settings of the embedded gateway that could not mean anything.
 fn knobs(embedded: &Embedded, problems: &mut Problems) {
     let path = "target.embedded";
+    if embedded
+        .nodes
+        .is_some_and(|nodes| !(1..=MAX_NODES).contains(&nodes))
+    {
+        problems.add(Problem::error(
+            format!("{path}.nodes"),
+            format!("a gateway has from 1 to {MAX_NODES} nodes"),
+        ));
+    }
+    if embedded.one_port && nodes(embedded) == 1 {
+        problems.add(Problem::warning(
+            format!("{path}.one_port"),
+            "with one node this has no effect",
+        ));
+    }
     problems.zero(
         embedded.queue == Some(0),
         format!("{path}.queue"),

@@ -509,6 +509,8 @@ fn knobs_of_the_embedded_gateway_are_checked() {
     let at = |key: &str| format!("{path}.{key}");
     let knob = |key: &str| format!("{path}.misbehave.{key}");
     for (patch, path, text) in [
+        (embedded("{nodes: 0}"), at("nodes"), "from 1 to 1024"),
+        (embedded("{nodes: 1025}"), at("nodes"), "from 1 to 1024"),
         (embedded("{queue: 0}"), at("queue"), "more than 0"),
         (
             embedded("{max_message: 0B}"),
@@ -582,6 +584,16 @@ fn knobs_of_the_embedded_gateway_are_checked() {
         ),
     ] {
         one_problem(Level::Error, &[(&patch, &path, text)]);
+    }
+    let patch = embedded("{one_port: true}");
+    one_problem(Level::Warning, &[(&patch, &at("one_port"), "no effect")]);
+    for (knobs, endpoints) in [
+        ("{}", 1),
+        ("{nodes: 3}", 3),
+        ("{nodes: 3, one_port: true}", 1),
+    ] {
+        let plan = compiled(&embedded(knobs)).plan;
+        assert_eq!(plan.target().endpoints.len(), endpoints, "{knobs}");
     }
     let plan = compiled(&embedded("{tls: true}")).plan;
     assert!(plan.target().endpoints[0].tls);

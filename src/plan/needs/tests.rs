@@ -141,7 +141,7 @@ fn the_sum_is_right() {
     let embedded = of("{ embedded: {} }", 1_000, "{}", &machine()).needs;
     assert_eq!(
         embedded.memory,
-        2 * 12 * MIB + 1_000 * 7 * KIB + 32 * MIB + 1_000 * 14 * KIB
+        2 * 12 * MIB + 1_000 * 7 * KIB + 8 * MIB + 1_000 * 8 * KIB
     );
 }
 
@@ -254,6 +254,20 @@ fn shortages_name_what_helps() {
             "ulimit -n 20100"
         ),
         ("descriptors of the embedded gateway", 20_000, 20_100, true)
+    );
+    let nodes = "{ embedded: { nodes: 2 } }";
+    assert_eq!(short(nodes, 39_600, "{ shards: 2 }", &machine), []);
+    assert_eq!(
+        one(
+            short(nodes, 39_602, "{ shards: 3 }", &machine),
+            "`target.embedded.nodes: 3`"
+        ),
+        (
+            "descriptors per node of the embedded gateway",
+            20_000,
+            20_001,
+            true
+        )
     );
     let few = Machine {
         file_max: 10_000,
@@ -407,11 +421,11 @@ gates       1
 
 shards      4, with up to 513 connections and 713 descriptors of 1,000
 sources     chosen by the kernel, with up to 2,050 of the ports 32768–60999 each
-memory      about 122 MiB of 8.0 GiB available
+memory      about 86 MiB of 8.0 GiB available
 machine     4 cores, fs.file-max 1,000,000
 
 too few     descriptors of the embedded gateway: 1,000 of 2,250
-            ulimit -n 2250
+            ulimit -n 2250   (or `target.embedded.nodes: 3`)
 ";
     assert_eq!(super::describe(&compiled), expected);
 }

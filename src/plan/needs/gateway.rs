@@ -1,0 +1,91 @@
+//! What the embedded gateway takes of the machine.
+
+use super::{KIB, MIB, SPARE_DESCRIPTORS};
+
+/// Memory of a node without connections.
+const BASE: u64 = 8 * MIB;
+/// User memory of a connection that waits, and the kernel's part of it. Measured: 1.2 KiB.
+const PER_CONNECTION: u64 = 2 * KIB + 6 * KIB;
+/// The same for TLS, with half of its buffers filled.
+const PER_SECURE: u64 = 12 * KIB;
+
+/// How many processes serve, and how connections come to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct GatewayShape {
+    pub nodes: u16,
+    pub one_port: bool,
+}
+
+impl GatewayShape {
+    /// Of so many connections, those of the node that has the most. Where the kernel spreads them, 5 % more
+    /// than an even share are allowed for.
+    pub(super) fn share(self, connections: u64) -> u64 {
+        let even = connections.div_ceil(u64::from(self.nodes.max(1)));
+        if self.one_port && self.nodes > 1 {
+            (even + even.div_ceil(20)).min(connections)
+        } else {
+            even
+        }
+    }
+
+    /// Descriptors of the node that needs the most.
+    pub(super) fn descriptors(self, connections: u64) -> u64 {
+        self.share(connections) + SPARE_DESCRIPTORS
+    }
+
+    /// Bytes of all nodes, with the kernel's part.
+    pub(super) fn memory(self, connections: u64, secure: bool) -> u64 {
+        let each = PER_CONNECTION + if secure { PER_SECURE } else { 0 };
+        u64::from(self.nodes) * BASE + connections * each
+    }
+
+    /// Nodes that would be enough with so many descriptors each.
+    pub(super) fn enough(connections: u64, given: Option<GatewayShape>, descriptors: u64) -> u64 {
+        let usable = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(1);
+        let one_port = given.is_some_and(|gateway| gateway.one_port);
+        let nodes = connections.div_ceil(usable);
+        if one_port {
+            nodes + nodes.div_ceil(19)
+        } else {
+            nodes
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_divide_descriptors() {
+        let shape = |nodes, one_port| GatewayShape { nodes, one_port };
+        assert_eq!(shape(1, false).descriptors(19_900), 20_100);
+        assert_eq!(shape(1, true).descriptors(19_900), 20_100);
+        assert_eq!(shape(56, false).descriptors(1_000_001), 17_858 + 200);
+        assert_eq!(shape(56, true).descriptors(1_000_000), 17_858 + 893 + 200);
+        assert_eq!(shape(4, true).share(1), 1);
+    }
+
+    #[test]
+    fn as_many_as_said_are_enough() {
+        for connections in [19_801, 250_000, 1_000_000] {
+            for one_port in [false, true] {
+                let given = GatewayShape { nodes: 2, one_port };
+                let enough = GatewayShape::enough(connections, Some(given), 20_000);
+                let nodes = u16::try_from(enough).unwrap();
+                let shape = GatewayShape { nodes, one_port };
+                assert!(shape.descriptors(connections) <= 20_000, "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_by_node_and_by_connection() {
+        let shape = GatewayShape {
+            nodes: 3,
+            one_port: false,
+        };
+        assert_eq!(shape.memory(10, false), 3 * 8 * MIB + 80 * KIB);
+        assert_eq!(shape.memory(10, true), 3 * 8 * MIB + 200 * KIB);
+    }
+}
