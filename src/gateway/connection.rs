@@ -4,6 +4,7 @@
 //! parks writing only; each poll does a bounded amount of work and then lets others run.
 
 mod asks;
+mod output;
 mod times;
 
 use std::io::ErrorKind;
@@ -22,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::PongLie;
 use super::bench::Bench;
-use super::client::{Client, Close, Next};
+use super::client::{Client, Close};
 use super::hub::Hub;
 use super::limits::Bucket;
 use super::socket::{Polled, Socket};
@@ -34,8 +35,6 @@ use times::{Timer, Times};
 const READS: usize = 32;
 /// Deliveries made in one poll, about at most, as one message may have thousands of subscribers.
 const DELIVERIES: usize = 4096;
-/// Messages written in one poll, at most.
-const WRITES: usize = 64;
 /// Room that tungstenite makes ahead for reading: none. It would be kept for as long as the connection
 /// lives; without, it takes what the bench holds in small steps, which costs about a nanosecond a byte.
 const READ_BUFFER: usize = 0;
@@ -357,55 +356,6 @@ impl<S: Socket> Connection<S> {
         Ok(())
     }
 
-    /// Writes what is queued. True when there is more and the socket would take it.
-    fn write(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<bool, End> {
-        // What reading made tungstenite say comes first, and whatever waited longer.
-        self.flush(context, bench)?;
-        self.send(context, bench)?;
-        let mut written = 0;
-        let mut more = false;
-        while self.phase == Phase::Open && !self.blocked && !more {
-            match self.client.next(Instant::now) {
-                Next::Write(frame) => {
-                    written += 1;
-                    bench.messages_out += 1;
-                    more = written >= WRITES;
-                    bench.output.extend_from_slice(frame.bytes());
-                    if bench.output.len() >= WRITE_BUFFER {
-                        self.send(context, bench)?;
-                    }
-                }
-                Next::Wait(until) => {
-                    self.timer.times().message = Some(until);
-                    break;
-                }
-                Next::Close(close) => self.close(close, context, bench)?,
-                Next::Nothing => break,
-            }
-        }
-        // Closing must not wait for a slow reader to read what it will never get.
-        if self.blocked
-            && self.phase == Phase::Open
-            && let Some(close) = self.client.closing_at_once()
-        {
-            self.close(close, context, bench)?;
-        }
-        self.flush(context, bench)?;
-        self.send(context, bench)?;
-        if self.phase == Phase::Over && !self.blocked {
-            return Err(End::Done);
-        }
-        if self.phase == (Phase::Broken { shut: false }) && !self.blocked {
-            self.phase = Phase::Broken { shut: true };
-        }
-        if self.phase == (Phase::Broken { shut: true })
-            && let Poll::Ready(Err(_)) = Pin::new(&mut self.socket).poll_shutdown(context)
-        {
-            return Err(End::Done);
-        }
-        Ok(more)
-    }
-
     /// The WebSocket layer and the socket that it works on within this poll.
     fn parts<'a, 'b>(
         &'a mut self,
@@ -424,74 +374,6 @@ impl<S: Socket> Connection<S> {
             mute_pongs: full || config.misbehave.pong == Some(PongLie::None),
         };
         (&mut self.websocket, io)
-    }
-
-    /// Hands a control message to the WebSocket layer.
-    fn put(
-        &mut self,
-        message: Message,
-        context: &mut Context<'_>,
-        bench: &mut Bench,
-    ) -> Result<(), End> {
-        let (websocket, mut io) = self.parts(context, bench);
-        let result = websocket.write(&mut io, message);
-        self.settle(result)
-    }
-
-    /// Has the WebSocket layer say what it has to say by itself: pongs, and the answer to a Close.
-    fn flush(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
-        if let Phase::Over | Phase::Gone | Phase::Broken { .. } = self.phase {
-            return Ok(());
-        }
-        let (websocket, mut io) = self.parts(context, bench);
-        let result = websocket.flush(&mut io);
-        self.settle(result)
-    }
-
-    fn settle(&mut self, result: Result<(), Error>) -> Result<(), End> {
-        match result {
-            Ok(()) => Ok(()),
-            Err(Error::ConnectionClosed) => {
-                self.phase = Phase::Over;
-                Ok(())
-            }
-            Err(_) => Err(End::Done),
-        }
-    }
-
-    /// Writes what waits, oldest first, as far as the socket takes it.
-    fn send(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
-        if !self.blocked && bench.output.is_empty() {
-            return Ok(());
-        }
-        let waiting = !self.unsent.is_empty();
-        if waiting {
-            self.unsent.append(&mut bench.output);
-        }
-        let mut sent = 0;
-        let all = if waiting { &self.unsent } else { &bench.output };
-        while sent < all.len() {
-            match Pin::new(&mut self.socket).poll_write(context, &all[sent..]) {
-                Poll::Ready(Ok(0) | Err(_)) => return Err(End::Done),
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Pending => break,
-            }
-        }
-        let flushed = match Pin::new(&mut self.socket).poll_flush(context) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) => return Err(End::Done),
-            Poll::Pending => false,
-        };
-        self.blocked = sent < all.len() || !flushed;
-        if sent == all.len() {
-            self.unsent = Vec::new();
-        } else if waiting {
-            self.unsent.drain(..sent);
-        } else {
-            self.unsent = all[sent..].to_vec();
-        }
-        bench.output.clear();
-        Ok(())
     }
 
     /// Begins to close: no message is taken or written any more.

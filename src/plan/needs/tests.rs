@@ -141,7 +141,7 @@ fn the_sum_is_right() {
     let embedded = of("{ embedded: {} }", 1_000, "{}", &machine()).needs;
     assert_eq!(
         embedded.memory,
-        2 * 12 * MIB + 1_000 * 7 * KIB + 8 * MIB + 1_000 * 8 * KIB
+        2 * 12 * MIB + 1_000 * 7 * KIB + 4 * MIB + 1_000 * 8 * KIB
     );
 }
 
@@ -421,7 +421,7 @@ gates       1
 
 shards      4, with up to 513 connections and 713 descriptors of 1,000
 sources     chosen by the kernel, with up to 2,050 of the ports 32768–60999 each
-memory      about 86 MiB of 8.0 GiB available
+memory      about 82 MiB of 8.0 GiB available
 machine     4 cores, fs.file-max 1,000,000
 
 too few     descriptors of the embedded gateway: 1,000 of 2,250
