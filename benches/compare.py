@@ -17,22 +17,26 @@ sys.path.insert(0, str(Path(__file__).parent))
 import others
 from processes import ROOT, Run, Server, floor_client, spread
 
-# The floors under the medians, from what issue 3 wants and what an idle machine prints, less the noise seen on one that
-# compiles meanwhile. Whoever makes squall faster should raise them.
+# The floors under the medians: what was measured while others compiled on the same two cores (lowest of three rounds), less a
+# tenth to a quarter. Issue 3 wants more; whoever makes squall faster should raise them.
 LIMITS = {
-    # squall's messages per CPU-second as a share of the floor's at the same rate.
-    "echo": 0.45,
-    "fan-out": 0.45,
+    # squall's messages per CPU-second as a share of the floor's, at the highest rate it keeps up with.
+    "busy": 0.70,
+    # The same at a rate at which both mostly sleep: a timer or a wake-up more or less moves it by 20 %.
+    "leisure": 0.65,
+    "fan-out": 0.75,
     # CPU of an opening, as a multiple of the floor's.
-    "opening": 3.0,
+    "opening": 1.6,
     # CPU of an opening, 18,000 to one address as a multiple of 10,000: the kernel's port search alone would make it 5.
     "cliff": 1.8,
+    # Schedule lag at 200,000/s, p99 in ms: a scheduler's tick of somebody else's work is 4.
+    "lag": 10,
     # Bytes of a connection at rest, everything armed.
-    "memory": 1024,
+    "memory": 512,
 }
 # Shares of the floor's closed loop at which squall's own limit is looked for.
-STEPS = [share / 100 for share in range(50, 105, 5)]
-# Below that limit by as much as noise moves it.
+STEPS = [share / 1000 for share in range(600, 1125, 25)]
+# Below that limit by as much as noise moves it: where round trips are compared.
 BUSY = 0.9
 # Messages a second at which both clients mostly sleep: what waking up costs.
 LEISURE = 10_000
@@ -68,13 +72,24 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+def patiently(measure):
+    """One measurement, again if something got in its way: a server that was starved for a second is no result."""
+    for left in (2, 1, 0):
+        try:
+            return measure()
+        except RuntimeError as error:
+            if left == 0:
+                raise
+            say(f"again: {error}")
+
+
 def alternate(rounds, *measures):
     """Each measure once a round, forwards and backwards in turn: a list of results for each."""
     results = [[] for _ in measures]
     for turn in range(rounds):
         order = list(enumerate(measures))
         for i, measure in order if turn % 2 == 0 else reversed(order):
-            results[i].append(measure())
+            results[i].append(patiently(measure))
     return results
 
 
@@ -94,25 +109,25 @@ def keeps_up(run, phase, connections, rate):
     return lag / 1e3 <= connections / rate and run.count("replies", phase) >= 0.99 * run.count("requests", phase)
 
 
-def highest_rate(options, connections, closed_per_second):
-    """The highest rate at which squall keeps up, in steps of a twentieth of what the floor reaches in a closed loop."""
-    rates = [int(closed_per_second * share / 1000) * 1000 for share in STEPS]
-    base = rates[0]
+def climb(options, connections, closed_per_second):
+    """One run of squall, faster from second to second: (highest rate with which it kept up, its messages per CPU-second)."""
+    rates = [int(closed_per_second * share) for share in STEPS]
     phases = [{"name": "open", "for": "1s"}, {"name": "warmup", "for": "1s"}]
     for i, rate in enumerate(rates):
-        burst = {"clients": "askers", "rate": f"{rate / base:.6f}x"}
+        burst = {"clients": "askers", "rate": f"{rate / rates[0]:.6f}x"}
         phases.append({"name": f"step{i}", "for": "1s", "faults": [{"burst": burst}] if i else []})
-    asking = json.dumps(["warmup"] + [phase["name"] for phase in phases[2:]])
+    asking = json.dumps([phase["name"] for phase in phases[1:]])
     with Server() as server:
-        sets = echo_sets(connections, base, phases=json.dumps(phases), **{"clients.askers.request.in": asking})
+        sets = echo_sets(connections, rates[0], phases=json.dumps(phases), **{"clients.askers.request.in": asking})
         run = Run(options.squall, "echo", server, sets)
-    kept = base
-    for i, rate in enumerate(rates):
-        # Falling behind spoils the steps above.
-        if not keeps_up(run, f"step{i}", connections, rate):
-            break
-        kept = rate
-    return kept
+    # A step may fail for others' work and the next hold; beyond the limit none does.
+    kept = [i for i, rate in enumerate(rates) if keeps_up(run, f"step{i}", connections, rate)]
+    if not kept:
+        raise RuntimeError(f"squall kept up with none of {rates[0]:,}/s to {rates[-1]:,}/s")
+    step = f"step{kept[-1]}"
+    per_cpu_second = run.count("replies", step) / run.cpu_in(step)
+    say(f"echo {connections}: squall kept up with {rates[kept[-1]]:,}/s, {per_cpu_second:,.0f} a CPU-s")
+    return rates[kept[-1]], per_cpu_second
 
 
 def echo(table, options, connections):
@@ -120,7 +135,9 @@ def echo(table, options, connections):
 
     def floor(**more):
         with Server() as server:
-            return floor_client("echo", server, connections=connections, seconds=seconds, **more)
+            done = floor_client("echo", server, connections=connections, seconds=seconds, **more)
+        say(f"echo {connections}: floor {more or 'in a closed loop'}: {done['per_second']:,}/s, {done['per_cpu_second']:,} a CPU-s")
+        return done
 
     def squall(rate):
         with Server() as server:
@@ -132,40 +149,40 @@ def echo(table, options, connections):
         )
         return run
 
-    def rows(rate, ours, theirs, name, judged):
-        ours_rates = [run.count("replies", "steady") / run.cpu_in("steady") for run in ours]
-        share = ratios(ours_rates, [run["per_cpu_second"] for run in theirs])
-        table.add(
-            f"echo, {connections:,} connections, {rate:,}/s, messages per CPU-s; floor {name}",
-            spread(ours_rates),
-            spread([run["per_cpu_second"] for run in theirs]),
-            spread(share, "{:.1%}"),
-            table.judge(f"echo, {connections:,} connections, floor {name}", statistics.median(share), LIMITS["echo"]) if judged else "",
-        )
+    def row(what, ours, theirs, limit=None):
+        theirs = [run["per_cpu_second"] for run in theirs]
+        share = ratios(ours, theirs)
+        verdict = table.judge(what, statistics.median(share), LIMITS[limit]) if limit else ""
+        table.add(what, spread(ours), spread(theirs), spread(share, "{:.1%}"), verdict)
 
-    def times(ours, theirs):
+    def paced(rate, limit):
+        theirs, ours = alternate(options.rounds, lambda: floor(rate=rate), lambda: squall(rate))
+        ours_rates = [run.count("replies", "steady") / run.cpu_in("steady") for run in ours]
+        row(f"echo, {connections:,} connections, both at {rate:,}/s, messages per CPU-s", ours_rates, theirs, limit)
         for stat in ("p50", "p99"):
             table.add(
-                f"  round trip {stat}, ms; floor paced alike",
+                f"  round trip {stat}, ms",
                 spread([run.timer("rtt", stat, "steady") for run in ours], "{:.3f}"),
                 spread([run[f"{stat}_us"] / 1e3 for run in theirs], "{:.3f}"),
             )
+        late = [run for run in ours if not keeps_up(run, "steady", connections, rate)]
+        if late:
+            lags = spread([run.timer("lag", "p90", "steady") for run in late], "{:.2f}")
+            table.notes.append(f"echo, {connections:,} connections, {rate:,}/s: squall fell behind in {len(late)} of {len(ours)} runs, lag p90 {lags} ms.")
+        note_validity(table, f"echo, {connections:,} connections, {rate:,}/s", ours)
 
-    busy = options.echo_rate or int(highest_rate(options, connections, floor()["per_second"]) * BUSY / 1000) * 1000
-    closed, paced, ours = alternate(options.rounds, floor, lambda: floor(rate=busy), lambda: squall(busy))
-    rows(busy, ours, closed, "in a closed loop", judged=True)
-    # Clients that wake for each message are busy all the time: the same rate, the same CPU, whatever a message costs.
-    rows(busy, ours, paced, "paced alike", judged=False)
-    times(ours, paced)
-    late = [run for run in ours if not keeps_up(run, "steady", connections, busy)]
-    if late:
-        lags = spread([run.timer("lag", "p90", "steady") for run in late], "{:.2f}")
-        table.notes.append(f"echo, {connections:,} connections: squall did not keep up in {len(late)} of {len(ours)} runs, lag p90 {lags} ms.")
-    note_validity(table, f"echo, {connections:,} connections", ours)
-
-    paced, ours = alternate(options.rounds, lambda: floor(rate=LEISURE), lambda: squall(LEISURE))
-    rows(LEISURE, ours, paced, "paced alike", judged=True)
-    times(ours, paced)
+    reached = floor()["per_second"]
+    closed, climbed = alternate(options.rounds, floor, lambda: climb(options, connections, reached))
+    highest = statistics.median(rate for rate, _ in climbed)
+    row(
+        f"echo, {connections:,} connections, squall at its highest rate, floor in a closed loop, messages per CPU-s",
+        [per_cpu_second for _, per_cpu_second in climbed],
+        closed,
+        "busy",
+    )
+    # Clients that wake for each message are busy all the time: the same rate is the same CPU, whatever a message costs.
+    paced(options.echo_rate or int(highest * BUSY / 1000) * 1000, None)
+    paced(LEISURE, "leisure")
 
 
 def note_validity(table, what, runs):
@@ -281,6 +298,12 @@ def memory(table, options, count, shards):
     )
 
 
+def memory_of_all(table, options):
+    memory(table, options, 10_000, 1)
+    if options.large:
+        memory(table, options, 100_000, 6)
+
+
 def rate(table, options):
     def squall(wanted):
         with Server("--sink") as server:
@@ -295,7 +318,9 @@ def rate(table, options):
         table.failed.append("sent is what arrived")
         table.notes.append(f"squall says it sent {sent:,} messages, and {runs[-1].arrived:,} arrived.")
     table.add("200,000/s on 100 connections: sent of offered", spread([run.count("sent") / run.count("offered") for run in runs], "{:.2%}"))
-    table.add("its lag, p99 ms", spread([run.timer("lag", "p99", "steady") for run in runs], "{:.3f}"))
+    lags = [run.timer("lag", "p99", "steady") for run in runs]
+    verdict = table.judge("lag at 200,000/s", statistics.median(lags), LIMITS["lag"], lower_is_better=True)
+    table.add("its lag, p99 ms", spread(lags, "{:.3f}"), verdict=verdict)
     table.add("its CPU, share of a core", spread([run.cpu_in("steady") / (3 if options.quick else 5) for run in runs], "{:.0%}"))
     table.add("its validity", ", ".join(sorted({run.valid for run in runs})))
     over = squall(1_900_000)
@@ -324,7 +349,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--only", action="append", choices=parts, help="only this part; may be repeated")
     parser.add_argument("--large", action="store_true", help="memory at 100,000 connections over 6 shards, too")
-    parser.add_argument("--echo-rate", type=int, help="messages a second, instead of a share of what the floor reaches")
+    parser.add_argument("--echo-rate", type=int, help="messages a second at which round trips are compared, instead of a share of squall's highest rate")
     parser.add_argument("--squall", default=str(ROOT / "target/release/squall"), help="another binary to measure")
     parser.add_argument("--markdown", help="write the table to this file, too")
     options = parser.parse_args()
@@ -333,21 +358,22 @@ def main():
     wanted = options.only or parts
     table = Table()
     load = os.getloadavg()[0]
-    if "echo" in wanted:
-        echo(table, options, 100)
-        echo(table, options, 1000)
-    if "fan-out" in wanted:
-        fanout(table, options)
-    if "opening" in wanted:
-        opening(table, options)
-    if "memory" in wanted:
-        memory(table, options, 10_000, 1)
-        if options.large:
-            memory(table, options, 100_000, 6)
-    if "rate" in wanted:
-        rate(table, options)
-    if "others" in wanted:
-        others.compare(table, options, say)
+    everything = {
+        "echo": lambda: [echo(table, options, connections) for connections in (100, 1000)],
+        "fan-out": lambda: fanout(table, options),
+        "opening": lambda: opening(table, options),
+        "memory": lambda: memory_of_all(table, options),
+        "rate": lambda: rate(table, options),
+        "others": lambda: others.compare(table, options, say),
+    }
+    for part in wanted:
+        try:
+            everything[part]()
+        except RuntimeError as error:
+            # The rest is still worth its time.
+            table.failed.append(part)
+            table.notes.append(f"{part}: not measured: {str(error).splitlines()[0]}")
+            say(str(error))
     head = f"{machine()}; {options.rounds} round{'s' * (options.rounds > 1)}: median (lowest–highest); load {load:.1f} before it began"
     text = "\n".join([head, "", *table.lines()])
     print(text)
