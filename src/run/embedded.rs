@@ -50,6 +50,7 @@ impl std::error::Error for EmbeddedError {}
 pub struct Gateway {
     child: Child,
     listen: Vec<SocketAddr>,
+    nodes: Vec<u32>,
     ca: Option<String>,
     /// Tells at the gateway's end which nodes had ended before.
     dead: JoinHandle<Vec<Dead>>,
@@ -60,6 +61,9 @@ pub struct Gateway {
 struct Answer {
     /// By node.
     listen: Vec<SocketAddr>,
+    /// The nodes' processes.
+    #[serde(default)]
+    pids: Vec<u32>,
     ca: Option<String>,
 }
 
@@ -109,7 +113,7 @@ impl Gateway {
         // One that takes in nothing is as silent as one that says nothing.
         let _ = timeout(START, conversation).await;
         match serde_json::from_str::<Answer>(&line) {
-            Ok(Answer { listen, ca }) if !listen.is_empty() => {
+            Ok(Answer { listen, pids, ca }) if !listen.is_empty() => {
                 // Read on, so that it never blocks on a full pipe.
                 if let Some(mut stderr) = child.stderr.take() {
                     tokio::spawn(async move {
@@ -120,6 +124,7 @@ impl Gateway {
                 Ok(Gateway {
                     child,
                     listen,
+                    nodes: pids,
                     ca,
                     dead,
                 })
@@ -146,7 +151,11 @@ impl Gateway {
 
     /// The processes that serve.
     pub fn processes(&self) -> Vec<u32> {
-        self.child.id().into_iter().collect()
+        let own = self.child.id().into_iter();
+        // A gateway of one names itself as its node.
+        let nodes = self.nodes.iter().copied();
+        let all: std::collections::BTreeSet<u32> = own.chain(nodes).collect();
+        all.into_iter().collect()
     }
 
     /// Aims a plan at this gateway.
