@@ -20,8 +20,10 @@ from processes import ROOT, Run, Server, floor_client, spread
 # The floors under the medians: what was measured while others compiled on the same two cores (lowest of three rounds), less a
 # tenth to a quarter. Issue 3 wants more; whoever makes squall faster should raise them.
 LIMITS = {
-    # squall's messages per CPU-second as a share of the floor's, at the highest rate it keeps up with.
-    "busy": 0.70,
+    # squall's messages per CPU-second as a share of the floor's closed loop: at the highest rate with one message under way per
+    # connection, and at the highest that it keeps up with, where reads bring more than one answer.
+    "alike": 0.60,
+    "busy": 0.80,
     # The same at a rate at which both mostly sleep: a timer or a wake-up more or less moves it by 20 %.
     "leisure": 0.65,
     "fan-out": 0.75,
@@ -35,7 +37,7 @@ LIMITS = {
     "memory": 512,
 }
 # Shares of the floor's closed loop at which squall's own limit is looked for.
-STEPS = [share / 1000 for share in range(600, 1125, 25)]
+STEPS = [share / 1000 for share in range(500, 1150, 25)]
 # Below that limit by as much as noise moves it: where round trips are compared.
 BUSY = 0.9
 # Messages a second at which both clients mostly sleep: what waking up costs.
@@ -103,14 +105,20 @@ def echo_sets(connections, rate, **more):
 
 
 def keeps_up(run, phase, connections, rate):
-    """Whether sends were so punctual that no connection had two of them waiting: else they leave in one write, which is
-    cheaper, and no longer what the floor does."""
+    """Whether sends were so punctual that hardly any connection had two of them waiting."""
     lag = run.timer("lag", "p90", phase)
     return lag / 1e3 <= connections / rate and run.count("replies", phase) >= 0.99 * run.count("requests", phase)
 
 
+def one_under_way(run, phase, connections, rate):
+    """Whether, beside that, most round trips were over before their connection's next message: as the floor does it, with a
+    read and a write for each message. Beyond that, answers share reads, which is cheaper."""
+    return keeps_up(run, phase, connections, rate) and run.timer("rtt", "p50", phase) / 1e3 <= connections / rate
+
+
 def climb(options, connections, closed_per_second):
-    """One run of squall, faster from second to second: (highest rate with which it kept up, its messages per CPU-second)."""
+    """One run of squall, faster from second to second: (rate, messages per CPU-second) at the highest step with one message under
+    way per connection, and at the highest with which it kept up at all."""
     rates = [int(closed_per_second * share) for share in STEPS]
     phases = [{"name": "open", "for": "1s"}, {"name": "warmup", "for": "1s"}]
     for i, rate in enumerate(rates):
@@ -120,14 +128,18 @@ def climb(options, connections, closed_per_second):
     with Server() as server:
         sets = echo_sets(connections, rates[0], phases=json.dumps(phases), **{"clients.askers.request.in": asking})
         run = Run(options.squall, "echo", server, sets)
-    # A step may fail for others' work and the next hold; beyond the limit none does.
-    kept = [i for i, rate in enumerate(rates) if keeps_up(run, f"step{i}", connections, rate)]
-    if not kept:
-        raise RuntimeError(f"squall kept up with none of {rates[0]:,}/s to {rates[-1]:,}/s")
-    step = f"step{kept[-1]}"
-    per_cpu_second = run.count("replies", step) / run.cpu_in(step)
-    say(f"echo {connections}: squall kept up with {rates[kept[-1]]:,}/s, {per_cpu_second:,.0f} a CPU-s")
-    return rates[kept[-1]], per_cpu_second
+
+    def highest(holds):
+        # A step may fail for others' work and the next hold; beyond the limit none does.
+        kept = [i for i, rate in enumerate(rates) if holds(run, f"step{i}", connections, rate)]
+        if not kept:
+            raise RuntimeError(f"squall kept up with none of {rates[0]:,}/s to {rates[-1]:,}/s")
+        step = f"step{kept[-1]}"
+        return rates[kept[-1]], run.count("replies", step) / run.cpu_in(step)
+
+    alike, most = highest(one_under_way), highest(keeps_up)
+    say(f"echo {connections}: squall with one message under way {alike[0]:,}/s, {alike[1]:,.0f} a CPU-s; kept up with {most[0]:,}/s, {most[1]:,.0f} a CPU-s")
+    return alike, most
 
 
 def echo(table, options, connections):
@@ -173,10 +185,16 @@ def echo(table, options, connections):
 
     reached = floor()["per_second"]
     closed, climbed = alternate(options.rounds, floor, lambda: climb(options, connections, reached))
-    highest = statistics.median(rate for rate, _ in climbed)
+    highest = statistics.median(rate for _, (rate, _) in climbed)
     row(
-        f"echo, {connections:,} connections, squall at its highest rate, floor in a closed loop, messages per CPU-s",
-        [per_cpu_second for _, per_cpu_second in climbed],
+        f"echo, {connections:,} connections, one message under way on each, messages per CPU-s",
+        [per_cpu_second for (_, per_cpu_second), _ in climbed],
+        closed,
+        "alike",
+    )
+    row(
+        f"echo, {connections:,} connections, squall as fast as it can, messages per CPU-s",
+        [per_cpu_second for _, (_, per_cpu_second) in climbed],
         closed,
         "busy",
     )
