@@ -80,6 +80,7 @@ fn seconds(address: SocketAddr, clients: &str, group: &str) -> (Vec<Second>, Tot
         port_range: (32768, 60999),
         memory_available: 8 << 30,
         somaxconn: 4096,
+        ..Machine::default()
     };
     let plan = plan::compile(document.scenario(), document.files(), &machine)
         .unwrap_or_else(|problems| panic!("{}", document.report(problems)))
@@ -108,7 +109,7 @@ fn seconds(address: SocketAddr, clients: &str, group: &str) -> (Vec<Second>, Tot
                         at: engine::monotonic_ns(),
                     })
                     .unwrap(),
-                Report::Snapshot(snapshot) => snapshots.push((ALLOCATIONS.get(), snapshot)),
+                Report::Snapshot(snapshot) => snapshots.push((ALLOCATIONS.get(), *snapshot)),
                 Report::Published(ends) => orders.send(Control::Streams(ends)).unwrap(),
                 Report::Settled => orders.send(Control::Finish).unwrap(),
                 Report::Finished => break,

@@ -180,8 +180,8 @@ impl Shard {
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
-            delivery: Delivery::new(),
-            service: Delivery::new(),
+            delivery: Delivery::spaced(shards),
+            service: Delivery::spaced(shards),
             resolver: Resolver::new(plan.target()),
             run,
             shards,

@@ -32,7 +32,7 @@ pub struct Delivery {
     streams: HashMap<u64, Entry, BuildHasherDefault<Mix>>,
     gaps: HashMap<u64, Vec<Gap>, BuildHasherDefault<Mix>>,
     /// By connection: how often it went away. Only as long as the highest that ever did.
-    epochs: Vec<u32>,
+    epochs: Epochs,
     losses: Vec<Loss>,
 }
 
@@ -55,6 +55,18 @@ impl Delivery {
     /// Empty accounts.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Empty accounts of connections whose numbers are so far apart, as a shard's own are: what is kept for each is
+    /// then not kept for those in between.
+    pub fn spaced(apart: u32) -> Self {
+        Delivery {
+            epochs: Epochs {
+                apart: apart.max(1),
+                counts: Vec::new(),
+            },
+            ..Self::default()
+        }
     }
 
     /// Makes room for so many (connection, stream) pairs at once.
@@ -88,7 +100,7 @@ impl Delivery {
         admit: impl FnOnce() -> Option<bool>,
     ) -> Option<Arrival> {
         let key = key(conn, stream);
-        let epoch = epoch(&self.epochs, conn);
+        let epoch = self.epochs.of(conn);
         let entry = match self.streams.entry(key) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => {
@@ -180,13 +192,7 @@ impl Delivery {
 
     /// The connection, which was ready, is gone: a hole up to its next new message is missed, not lost.
     pub fn away(&mut self, conn: u32) {
-        let index = conn as usize;
-        if self.epochs.len() <= index {
-            self.epochs.resize(index + 1, 0);
-        }
-        if let Some(epoch) = self.epochs.get_mut(index) {
-            *epoch = epoch.wrapping_add(1);
-        }
+        self.epochs.next(conn);
     }
 
     /// Closes a connection's account of the streams it subscribed to: whatever was published and has not come by now
@@ -200,7 +206,7 @@ impl Delivery {
         phase_starts_ns: &[u64],
     ) {
         let Some(ready_ns) = ready_ns else { return };
-        let epoch = epoch(&self.epochs, conn);
+        let epoch = self.epochs.of(conn);
         for end in ends {
             let (key, total) = (key(conn, end.stream), end.total());
             let seen = self.streams.get(&key).copied();
@@ -389,8 +395,37 @@ fn key(conn: u32, stream: u32) -> u64 {
     u64::from(conn) << 32 | u64::from(stream)
 }
 
-fn epoch(epochs: &[u32], conn: u32) -> u32 {
-    epochs.get(conn as usize).copied().unwrap_or(0)
+/// How often each connection went away.
+struct Epochs {
+    /// Distance of the connections' numbers.
+    apart: u32,
+    counts: Vec<u32>,
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Epochs {
+            apart: 1,
+            counts: Vec::new(),
+        }
+    }
+}
+
+impl Epochs {
+    fn of(&self, conn: u32) -> u32 {
+        let index = (conn / self.apart) as usize;
+        self.counts.get(index).copied().unwrap_or(0)
+    }
+
+    fn next(&mut self, conn: u32) {
+        let index = (conn / self.apart) as usize;
+        if self.counts.len() <= index {
+            self.counts.resize(index + 1, 0);
+        }
+        if let Some(epoch) = self.counts.get_mut(index) {
+            *epoch = epoch.wrapping_add(1);
+        }
+    }
 }
 
 /// Hash of one `u64` key: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014). The keys are our own numbers,

@@ -579,3 +579,15 @@ proptest! {
         prop_assert!(delivery.gaps.is_empty());
     }
 }
+
+#[test]
+fn what_a_shard_keeps_of_absences_is_of_its_own_connections() {
+    let mut delivery = Delivery::spaced(56);
+    let number = |k: u32| 13 + 56 * k;
+    delivery.away(number(17_000));
+    delivery.away(number(17_000));
+    delivery.away(number(3));
+    assert_eq!(delivery.epochs.counts.len(), 17_001);
+    let epochs = [3, 4, 16_999, 17_000, 17_001].map(|k| delivery.epochs.of(number(k)));
+    assert_eq!(epochs, [1, 0, 0, 2, 0]);
+}

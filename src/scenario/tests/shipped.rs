@@ -46,7 +46,13 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
     names.sort();
     assert_eq!(
         names,
-        ["capacity", "echo-latency", "quickstart", "reconnect-storm"]
+        [
+            "capacity",
+            "echo-latency",
+            "million",
+            "quickstart",
+            "reconnect-storm"
+        ]
     );
 }
 
