@@ -8,24 +8,39 @@ use crate::plan::Plan;
 use crate::report::CostSample;
 use std::collections::BTreeMap;
 use std::fs;
+use std::iter;
 use std::process;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Processes whose memory is looked at in a second, on the average: a look walks the page tables of one, about
 /// 0.3 ms for 20 MiB, and 120 processes at once would be noticed.
 const LOOKS: usize = 16;
 
-/// Watches on behalf of another, and keeps accounts of the cost.
+/// Watches on behalf of another, and keeps accounts of the cost. They are kept on a thread of their own: on a machine
+/// that is busy a look may take seconds, in which the coordinator must listen to its shards.
 pub struct Meter<'a, P> {
     watcher: &'a mut P,
+    asks: mpsc::Sender<Ask>,
+    accounts: Option<JoinHandle<Vec<CostSample>>>,
+    processes: usize,
+    seconds: usize,
+}
+
+/// What the accounts are told.
+enum Ask {
+    Placed { shard: u32, pid: u32 },
+    Look { at: Duration, open: u64 },
+}
+
+struct Accounts {
     shards: BTreeMap<u32, u32>,
     gateway: Vec<u32>,
     before: Kernel,
     ticks: f64,
     /// A page, in bytes.
     page: u64,
-    seconds: usize,
-    samples: Vec<CostSample>,
 }
 
 /// The kernel's memory as far as connections take it, bytes.
@@ -39,22 +54,77 @@ struct Kernel {
 impl<'a, P: Progress> Meter<'a, P> {
     /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway.
     pub fn new(watcher: &'a mut P, gateway: Vec<u32>) -> Self {
+        let (asks, asked) = mpsc::channel();
+        let processes = gateway.len() + 1;
         let page = page_size();
-        Meter {
-            watcher,
+        let accounts = Accounts {
             shards: BTreeMap::new(),
             gateway,
             before: kernel(page),
             ticks: ticks_per_second(),
             page,
+        };
+        let thread = thread::Builder::new().name("cost".into());
+        Meter {
+            watcher,
+            asks,
+            // Without a thread there are no accounts, which is no reason not to run.
+            accounts: thread.spawn(move || accounts.keep(&asked)).ok(),
+            processes,
             seconds: 0,
-            samples: Vec::new(),
         }
     }
 
-    /// The accounts: one sample for each look.
+    /// The accounts: one sample for each look, in order.
     pub fn samples(self) -> Vec<CostSample> {
-        self.samples
+        let Meter { asks, accounts, .. } = self;
+        // The end of the questions is the end of the accounts.
+        drop(asks);
+        let samples = accounts.and_then(|thread| thread.join().ok());
+        samples.unwrap_or_default()
+    }
+}
+
+impl<P: Progress> Progress for Meter<'_, P> {
+    fn placed(&mut self, shard: u32, pid: u32) {
+        self.processes += 1;
+        let _ = self.asks.send(Ask::Placed { shard, pid });
+        self.watcher.placed(shard, pid);
+    }
+
+    fn second(&mut self, plan: &Plan, elapsed: Duration, totals: &Totals) {
+        self.watcher.second(plan, elapsed, totals);
+        if self.seconds.is_multiple_of(self.processes.div_ceil(LOOKS)) {
+            let last = totals.timeline().last();
+            let open = last.map_or(0, |second| second.open.iter().sum());
+            let _ = self.asks.send(Ask::Look { at: elapsed, open });
+        }
+        self.seconds += 1;
+    }
+
+    fn note(&mut self, text: &str) {
+        self.watcher.note(text);
+    }
+}
+
+impl Accounts {
+    fn keep(mut self, asked: &mpsc::Receiver<Ask>) -> Vec<CostSample> {
+        let mut samples = Vec::new();
+        while let Ok(ask) = asked.recv() {
+            // Of looks that one before them held up only the last is still worth its while: what a process takes is
+            // read now, and belongs to now.
+            let mut wanted = None;
+            for ask in iter::once(ask).chain(asked.try_iter()) {
+                match ask {
+                    Ask::Placed { shard, pid } => drop(self.shards.insert(shard, pid)),
+                    Ask::Look { at, open } => wanted = Some((at, open)),
+                }
+            }
+            if let Some((at, open)) = wanted {
+                samples.push(self.look(at, open));
+            }
+        }
+        samples
     }
 
     fn look(&self, at: Duration, open: u64) -> CostSample {
@@ -77,28 +147,6 @@ impl<'a, P: Progress> Meter<'a, P> {
             gateway_cpu,
             coordinator_cpu,
         }
-    }
-}
-
-impl<P: Progress> Progress for Meter<'_, P> {
-    fn placed(&mut self, shard: u32, pid: u32) {
-        self.shards.insert(shard, pid);
-        self.watcher.placed(shard, pid);
-    }
-
-    fn second(&mut self, plan: &Plan, elapsed: Duration, totals: &Totals) {
-        self.watcher.second(plan, elapsed, totals);
-        let processes = self.shards.len() + self.gateway.len() + 1;
-        if self.seconds.is_multiple_of(processes.div_ceil(LOOKS)) {
-            let last = totals.timeline().last();
-            let open = last.map_or(0, |second| second.open.iter().sum());
-            self.samples.push(self.look(elapsed, open));
-        }
-        self.seconds += 1;
-    }
-
-    fn note(&mut self, text: &str) {
-        self.watcher.note(text);
     }
 }
 
@@ -203,6 +251,29 @@ mod tests {
         // Until a tick has passed on this thread's account.
         while cpu_seconds(pid, ticks_per_second()) <= before {}
         assert!(kernel(page_size()).slab > 0);
+    }
+
+    #[test]
+    fn looks_that_were_held_up_are_one() {
+        let accounts = Accounts {
+            shards: BTreeMap::new(),
+            gateway: Vec::new(),
+            before: Kernel::default(),
+            ticks: 100.0,
+            page: 4096,
+        };
+        let (asks, asked) = mpsc::channel();
+        for (second, open) in [(1, 10), (2, 20), (3, 30)] {
+            let at = Duration::from_secs(second);
+            asks.send(Ask::Look { at, open }).expect("open");
+        }
+        let (shard, pid) = (0, process::id());
+        asks.send(Ask::Placed { shard, pid }).expect("open");
+        drop(asks);
+        let samples = accounts.keep(&asked);
+        let looks: Vec<_> = samples.iter().map(|s| (s.at, s.open)).collect();
+        assert_eq!(looks, [(3.0, 30)]);
+        assert!(samples[0].shards_memory > 0);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, 
 pub const LEAD: Duration = Duration::from_millis(200);
 /// A shard unheard for longer than this is a telemetry gap; it reports every second.
 pub const SILENCE: Duration = Duration::from_secs(5);
+/// Seconds that come further apart than this were not all attended to.
+const HELD_UP: Duration = Duration::from_secs(2);
 /// For shards to start and take in their plan.
 const PREPARE: Duration = Duration::from_secs(30);
 /// Beyond what the plan says a step takes.
@@ -79,6 +81,8 @@ struct Drive<'a, F, P> {
     /// When the last shard was lost, from the start.
     deserted: Option<Duration>,
     seconds: Interval,
+    /// When the last second was looked at.
+    looked: Instant,
 }
 
 /// Runs the plan to its end. `run` tags this run's messages; `now` reads `CLOCK_MONOTONIC` in
@@ -112,6 +116,7 @@ pub async fn drive<F: Fabric, P: Progress>(
         deserted: None,
         // Only used from the start on, and set anew then.
         seconds: interval(Duration::from_secs(1)),
+        looked: heard,
     };
     drive.all_steps(run, now, interrupts).await;
     let heard = drive.fabric.heard();
@@ -369,7 +374,13 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
     fn second(&mut self) {
         let Some(start) = self.start else { return };
         let now = Instant::now();
+        // Whoever was held up itself has not heard yet what was said meanwhile, and waits for the next second.
+        let late = now.saturating_duration_since(self.looked) > HELD_UP;
+        self.looked = now;
         for (index, shard) in self.shards.iter_mut().enumerate() {
+            if late {
+                break;
+            }
             let unheard = now.saturating_duration_since(shard.heard.max(start));
             if shard.reached < Step::Finished && !shard.silent && unheard > SILENCE {
                 shard.silent = true;

@@ -21,6 +21,8 @@ struct Fake {
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     told: Told,
+    /// From when on, and for how long, the coordinator is once kept from everything.
+    hold_up: Option<(Instant, Duration)>,
 }
 
 impl Fake {
@@ -38,6 +40,7 @@ impl Fake {
                 sender,
                 events,
                 told: told.clone(),
+                hold_up: None,
             },
             told,
         )
@@ -74,6 +77,9 @@ impl Fabric for Fake {
         77
     }
     async fn next(&mut self) -> Event {
+        if let Some((_, span)) = self.hold_up.take_if(|(at, _)| Instant::now() >= *at) {
+            tokio::time::advance(span).await;
+        }
         self.events.recv().await.expect("a sender is held")
     }
     fn kill(&mut self, shard: u32) {
@@ -295,6 +301,20 @@ async fn a_pause_shorter_than_that_is_no_gap() {
     let (fabric, _) = Fake::new(1, |shard, message| good(shard, message, 2..6));
     let course = driven(fabric, None, SECOND * 12).await;
     assert_eq!(course.shards[0], Fate::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_was_held_up_does_not_call_shards_silent() {
+    let (mut fabric, _) = Fake::new(2, |shard, message| good(shard, message, 0..0));
+    fabric.hold_up = Some((Instant::now() + SECOND * 3, SILENCE + SECOND));
+    let course = driven(fabric, None, SECOND * 12).await;
+    assert_eq!(course.shards, vec![Fate::default(); 2]);
+    // A shard that does not speak afterwards either is told as ever.
+    let (mut fabric, _) = Fake::new(1, |shard, message| good(shard, message, 2..10));
+    fabric.hold_up = Some((Instant::now() + SECOND * 3, SECOND * 3));
+    let course = driven(fabric, None, SECOND * 12).await;
+    let gap = "silent for more than 5 s from 2.0 s on";
+    assert_eq!(course.shards[0].gaps, [gap]);
 }
 
 #[tokio::test(start_paused = true)]
