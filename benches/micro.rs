@@ -246,6 +246,7 @@ mod pacing {
             port_range: (32768, 60999),
             memory_available: 8 << 30,
             somaxconn: 4096,
+            ..Machine::default()
         };
         plan::compile(document.scenario(), document.files(), &machine)
             .unwrap()

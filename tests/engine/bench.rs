@@ -28,6 +28,7 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
         port_range: (32768, 60999),
         memory_available: 8 << 30,
         somaxconn: 4096,
+        ..Machine::default()
     };
     let compiled = plan::compile(document.scenario(), document.files(), &machine);
     let plan = compiled

@@ -23,6 +23,7 @@ fn machine() -> Machine {
         port_range: (32_768, 60_999),
         memory_available: 8 << 30,
         somaxconn: 4_096,
+        ..Machine::default()
     }
 }
 

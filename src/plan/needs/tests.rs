@@ -10,6 +10,10 @@ fn machine() -> Machine {
         port_range: (32_768, 60_999),
         memory_available: 8 << 30,
         somaxconn: 4_096,
+        processes: 30_000,
+        watches: 1_000_000,
+        tracked: 0,
+        root: true,
     }
 }
 
@@ -137,7 +141,7 @@ fn the_sum_is_right() {
     assert_eq!(needs.groups, [("sub".to_owned(), 12_001)]);
     assert_eq!(needs.shortages, []);
     let secure = of("{ url: 'wss://127.0.0.1/' }", 1_000, "{}", &machine()).needs;
-    assert_eq!(secure.memory, 2 * 12 * MIB + 1_000 * 19 * KIB);
+    assert_eq!(secure.memory, 2 * 12 * MIB + 1_000 * 13 * KIB);
     let embedded = of("{ embedded: {} }", 1_000, "{}", &machine()).needs;
     assert_eq!(
         embedded.memory,
@@ -172,7 +176,7 @@ generator: { shards: 3 }
     assert_eq!((needs.sources, needs.ports_per_source), (3, 7_167));
     assert_eq!(
         needs.memory,
-        3 * 12 * MIB + 21_500 * 7 * KIB + 32 * MIB + 21_500 * 14 * KIB
+        3 * 12 * MIB + 21_500 * 7 * KIB + 4 * MIB + 21_500 * 8 * KIB
     );
     let short: Vec<(&str, u64)> = needs.shortages.iter().map(|s| (s.what, s.needs)).collect();
     assert_eq!(
@@ -323,6 +327,37 @@ fn shortages_name_what_helps() {
     };
     let (what, has, _, fatal) = one(short(LOCAL, 1_000, "{}", &little), "more memory");
     assert_eq!((what, has, fatal), ("bytes of memory", 20 * MIB, true));
+    let tasks = Machine {
+        processes: 33,
+        ..machine
+    };
+    assert_eq!(
+        one(short(LOCAL, 1_000, "{ shards: 2 }", &tasks), "ulimit -u"),
+        ("processes that may still be started", 33, 34, true)
+    );
+    assert_eq!(short(LOCAL, 1_000, "{ shards: 1 }", &tasks), []);
+    let watched = Machine {
+        watches: 1_199,
+        ..machine
+    };
+    assert_eq!(
+        one(
+            short(LOCAL, 1_000, "{ shards: 1 }", &watched),
+            "sysctl -w fs.epoll.max_user_watches=1320"
+        ),
+        ("descriptors watched by epoll", 1_199, 1_200, true)
+    );
+    let tracked = Machine {
+        tracked: 999,
+        ..machine
+    };
+    assert_eq!(
+        one(
+            short(LOCAL, 1_000, "{ shards: 1 }", &tracked),
+            "sysctl -w net.netfilter.nf_conntrack_max=1100"
+        ),
+        ("connections the firewall keeps track of", 999, 1_000, false)
+    );
     // What could not be read is not held against the plan.
     assert_eq!(
         short(REMOTE, 100_000, "{ shards: 1 }", &Machine::default())
@@ -331,6 +366,33 @@ fn shortages_name_what_helps() {
             .count(),
         0
     );
+}
+
+/// Who is not root is told the limit that is its own, and whom to ask.
+#[test]
+fn without_root_the_commands_are_others() {
+    let machine = Machine {
+        root: false,
+        file_max: 10_000,
+        ..machine()
+    };
+    let commands: Vec<String> = short(LOCAL, 20_000, "{ shards: 1 }", &machine)
+        .into_iter()
+        .map(|short| short.3)
+        .collect();
+    let [descriptors, all] = commands.as_slice() else {
+        panic!("{commands:?}");
+    };
+    assert!(
+        descriptors.starts_with("more `generator.shards`"),
+        "{descriptors}"
+    );
+    assert!(
+        descriptors.contains("your own hard limit of 20000"),
+        "{descriptors}"
+    );
+    assert!(descriptors.contains("* hard nofile 20200"), "{descriptors}");
+    assert_eq!(all, "sudo sysctl -w fs.file-max=22220");
 }
 
 #[test]
