@@ -236,9 +236,26 @@ pub struct CostReport {
 impl CostReport {
     /// The sample in which the run's processes and the kernel took the most memory together.
     pub fn peak(&self) -> Option<&CostSample> {
-        self.samples.iter().max_by_key(|sample| {
-            sample.shards_memory + sample.gateway_memory + sample.kernel_memory
-        })
+        self.samples.iter().max_by_key(|sample| sample.memory())
+    }
+
+    /// The sample with the most connections open: of those that have hardly fewer, the one that took the least
+    /// memory, which is that of connections at rest. What is under way in a broadcast or while all say goodbye is
+    /// none of theirs.
+    pub fn at_rest(&self) -> Option<&CostSample> {
+        let most = self.samples.iter().map(|sample| sample.open).max()?;
+        let full = |sample: &&CostSample| sample.open >= most - most / 1000;
+        self.samples
+            .iter()
+            .filter(full)
+            .min_by_key(|sample| sample.memory())
+    }
+}
+
+impl CostSample {
+    /// All of it, bytes.
+    pub fn memory(&self) -> u64 {
+        self.shards_memory + self.gateway_memory + self.coordinator_memory + self.kernel_memory
     }
 }
 

@@ -337,31 +337,30 @@ fn generator(outcome: &Outcome) -> Line {
     line("generator", parts)
 }
 
-/// What connections cost in memory, where there are enough of them to say so, and the whole.
+/// What connections at rest cost in memory, where there are enough of them to say so, and the most at any time.
 fn memory(outcome: &Outcome) -> Option<Line> {
-    let peak = outcome.cost.peak()?;
-    let all = peak.shards_memory + peak.gateway_memory + peak.coordinator_memory;
-    if all == 0 {
+    let (peak, rest) = (outcome.cost.peak()?, outcome.cost.at_rest()?);
+    let own = peak.shards_memory + peak.gateway_memory + peak.coordinator_memory;
+    if own == 0 {
         return None;
     }
     let mut parts = Vec::new();
-    if peak.open >= ENOUGH {
+    if rest.open >= ENOUGH {
         let shares = [
-            ("generator", peak.shards_memory),
-            ("gateway", peak.gateway_memory),
-            ("kernel", peak.kernel_memory),
+            ("generator", rest.shards_memory),
+            ("gateway", rest.gateway_memory),
+            ("kernel", rest.kernel_memory),
         ];
         let shares = shares.iter().filter(|(_, memory)| *memory > 0);
         let shares: Vec<String> = shares
             .map(|(who, memory)| {
-                let each = *memory as f64 / peak.open as f64;
+                let each = *memory as f64 / rest.open as f64;
                 format!("{who} {}", number::bytes(each))
             })
             .collect();
-        parts.push(format!("a connection: {}", shares.join("  ")));
+        parts.push(format!("a connection at rest: {}", shares.join("  ")));
     }
-    let all = number::bytes((all + peak.kernel_memory) as f64);
-    parts.push(format!("{all} with {} open", count(peak.open)));
+    parts.push(format!("at most {}", number::bytes(peak.memory() as f64)));
     Some(line("memory", parts))
 }
 

@@ -385,3 +385,39 @@ fn fixture_report() {
         );
     }
 }
+
+#[test]
+fn memory_is_that_of_connections_at_rest_and_the_most_at_any_time() {
+    let mut outcome = fixture::bundle().outcome;
+    // Opening, at rest, a broadcast under way, everyone saying goodbye.
+    let moments = [
+        (5_000, 3),
+        (20_000, 200),
+        (20_000, 500),
+        (19_999, 600),
+        (100, 900),
+    ];
+    let sample = |(open, mib): (u64, u64)| CostSample {
+        open,
+        shards_memory: mib << 20,
+        gateway_memory: mib << 21,
+        ..CostSample::default()
+    };
+    outcome.cost.samples = moments.map(sample).to_vec();
+    let plain = Look {
+        colour: false,
+        width: 100,
+    };
+    let text = summary(&outcome, plain);
+    let line = text.lines().find(|line| line.starts_with("memory"));
+    let expected =
+        "memory      a connection at rest: generator 10.2 KiB  gateway 20.5 KiB · at most 2.6 GiB";
+    assert_eq!(line, Some(expected));
+    // Too few to tell a connection's share from the processes'.
+    for sample in &mut outcome.cost.samples {
+        sample.open /= 3;
+    }
+    let text = summary(&outcome, plain);
+    let line = text.lines().find(|line| line.starts_with("memory"));
+    assert_eq!(line, Some("memory      at most 2.6 GiB"));
+}
