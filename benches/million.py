@@ -1,0 +1,207 @@
+"""Runs scenarios/million.yaml at several sizes and prints one table of what a connection costs; started by ci/million.
+
+Every figure is one that the run's own summary.json holds, or a quotient of two of them. A run that does not pass its gates, or
+is not valid, is no figure: it ends with exit 1, as do costs that grow faster than connections do.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENARIO = ROOT / "scenarios/million.yaml"
+# The scenario's own size, speed, and connections of a shard.
+FULL, OPENS_PER_SECOND, PER_SHARD, OTHERS = 1_000_000, 1_000_000 / 220, 17_860, 51
+# Costs of the largest size as multiples of those of the smallest that is big enough to tell. Memory has no noise to speak of;
+# CPU is a shared machine's, and a million connections do not fit its caches as ten thousand do.
+MEMORY_GROWS, CPU_GROWS = 1.25, 2.0
+
+
+def size(text):
+    factors = {"k": 1_000, "M": 1_000_000}
+    number, factor = (text[:-1], factors[text[-1]]) if text[-1:] in factors else (text, 1)
+    return int(number) * factor
+
+
+def words(count):
+    return f"{count // 1_000_000}M" if count % 1_000_000 == 0 else f"{count // 1_000}k"
+
+
+def sets(count):
+    """What to set for so many subscribers. The scenario is written for a million: nothing."""
+    if count == FULL:
+        return []
+    shards = max(1, math.ceil(count / PER_SHARD))
+    ramp = math.ceil(count / OPENS_PER_SECOND)
+    rooms = [1, max(1, count // 100)]
+    gates = [
+        f"opened == {count + OTHERS} in ramp",
+        "failed == 0",
+        f"pings_sent >= {count} in heartbeat",
+        "failed dead == 0",
+        f"unique == {count} in broadcast",
+        f"cut == {count // 10} in storm",
+        f"reconnected == {count // 10} in storm",
+        "lost == 0",
+        "duplicated == 0",
+    ]
+    return [
+        f"clients.subscribers.count={count}",
+        f"clients.subscribers.vars.room.random.int={rooms}",
+        f"clients.publishers.vars.room.random.int={rooms}",
+        f"target.embedded.nodes={shards}",
+        f"generator.shards={shards}",
+        f"phases[0].for={ramp + 10}s",
+        f"phases[0].open.subscribers.stages[0].to={count}",
+        f"phases[0].open.subscribers.stages[0].over={ramp}s",
+        f"phases[3].for={math.ceil(44 * count / FULL) + 2}s",
+        f"gates={json.dumps(gates)}",
+    ]
+
+
+def run(squall, count, out):
+    """One run: its exit code and summary."""
+    command = [squall, "run", SCENARIO, "--out", out]
+    command += [word for setting in sets(count) for word in ("--set", setting)]
+    # In a group of its own, so that whoever stops this stops that, and time enough for twice what the plan says.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        code = process.wait(timeout=1500)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+    summaries = list(Path(out).glob("*/summary.json"))
+    if not summaries:
+        sys.exit(f"squall reported nothing, exit {code}")
+    return code, json.loads(summaries[0].read_text())
+
+
+class Costs:
+    """What one run cost, from its summary."""
+
+    def __init__(self, summary):
+        self.summary = summary
+        self.phases = {phase["name"]: phase for phase in summary["phases"]}
+        self.samples = summary["cost"]["samples"]
+        self.seconds = summary["timeline"]
+        self.count = summary["connections"]
+        self.pings = lambda phase: summary["counts_by_phase"][phase].get("pings_sent", 0)
+        first, ramped, idle = self.samples[0], self.by("ramp"), self.by("heartbeat")
+        self.idle, self.peak = idle, max(self.samples, key=lambda s: s["shards_memory"] + s["gateway_memory"] + s["kernel_memory"])
+        # Between the looks next to the phase's ends, of which there may be one in eight seconds: pings in proportion.
+        between = idle["at"] - ramped["at"]
+        heartbeat = self.phases["heartbeat"]
+        pings = self.pings("heartbeat") * between / (heartbeat["end"] - heartbeat["start"])
+        self.ping = {who: (idle[f"{who}_cpu"] - ramped[f"{who}_cpu"]) / pings for who in ("shards", "gateway")}
+        # What opening took, less the heartbeats of those that were open already.
+        opens = ramped["open"] - first["open"]
+        early = self.pings("ramp") * opens / self.count
+        self.open = {who: (ramped[f"{who}_cpu"] - first[f"{who}_cpu"] - early * self.ping[who]) / opens for who in self.ping}
+
+    def by(self, phase):
+        """The last look before a phase ended."""
+        end = self.phases[phase]["end"]
+        return max((s for s in self.samples if s["at"] <= end), key=lambda s: s["at"])
+
+    def each(self, which):
+        return self.idle[f"{which}_memory"] / self.idle["open"]
+
+    def telemetry(self):
+        shards = self.summary["shards"]
+        return self.summary["cost"]["telemetry_bytes"] / self.summary["length"] / shards
+
+    def timer(self, name, stat, phase):
+        return self.summary["timers_by_phase"][phase][name][stat] / 1e3
+
+    def column(self):
+        last = self.samples[-1]
+        gib = 1 << 30
+        peak = self.peak
+        storm = [s for s in self.seconds if self.phases["storm"]["start"] < s["at"] <= self.phases["settle"]["end"]]
+        return {
+            "shards, and the gateway's nodes": f"{self.summary['shards']}",
+            "user memory of shards, B a connection": f"{self.each('shards'):,.0f}",
+            "user memory of the gateway, B a connection": f"{self.each('gateway'):,.0f}",
+            "kernel memory of both ends, B a connection": f"{self.each('kernel'):,.0f}",
+            "most memory at any time, GiB": f"{(peak['shards_memory'] + peak['gateway_memory'] + peak['kernel_memory']) / gib:.2f}",
+            "shards' CPU-s for 10k openings": f"{self.open['shards'] * 1e4:.2f}",
+            "gateway's CPU-s for 10k openings": f"{self.open['gateway'] * 1e4:.2f}",
+            "shards' CPU for a heartbeat, µs": f"{self.ping['shards'] * 1e6:.1f}",
+            "gateway's CPU for a heartbeat, µs": f"{self.ping['gateway'] * 1e6:.1f}",
+            "telemetry of a shard, B/s": f"{self.telemetry():,.0f}",
+            "coordinator, % of a core": f"{100 * last['coordinator_cpu'] / last['at']:.1f}",
+            "coordinator, MiB": f"{max(s['coordinator_memory'] for s in self.samples) / (1 << 20):.0f}",
+            "broadcast reached": f"{self.summary['counts_by_phase']['broadcast'].get('unique', 0):,}",
+            "broadcast: half, all after, s": f"{self.timer('latency', 'p50', 'broadcast'):.2f}, {self.timer('latency', 'max', 'broadcast'):.2f}",
+            "storm: reconnected, most attempts a second": f"{self.summary['counts_by_phase']['storm'].get('reconnected', 0):,}, "
+            f"{max((s.get('attempts', 0) for s in storm), default=0):,}",
+            "lost, duplicated, failed": ", ".join(str(self.summary["counts"].get(name, 0)) for name in ("lost", "duplicated", "failed")),
+            "verdict": f"{self.summary['verdict']}, {self.summary['validity']['state']}",
+        }
+
+
+def growth(costs):
+    """Lines about costs that grow, largest against smallest, and whether any grows too fast."""
+    small, large = costs[0], costs[-1]
+    told, fine = [], True
+    pairs = [
+        ("user memory of shards", small.each("shards"), large.each("shards"), MEMORY_GROWS),
+        ("user memory of the gateway", small.each("gateway"), large.each("gateway"), MEMORY_GROWS),
+        ("kernel memory", small.each("kernel"), large.each("kernel"), MEMORY_GROWS),
+        ("shards' CPU of an opening", small.open["shards"], large.open["shards"], CPU_GROWS),
+        ("shards' CPU of a heartbeat", small.ping["shards"], large.ping["shards"], CPU_GROWS),
+        ("telemetry of a shard", small.telemetry(), large.telemetry(), MEMORY_GROWS),
+    ]
+    for what, before, after, most in pairs:
+        good = after <= most * before
+        fine &= good
+        told.append(f"{what}: {after / before:.2f} times a connection's at {words(small.count - OTHERS)} ({'ok' if good else 'FAILED'}: ≤ {most:g})")
+    return told, fine
+
+
+def table(columns):
+    """Rows of all columns, aligned, as Markdown."""
+    rows = [["", *columns]] + [["---"] * (len(columns) + 1)]
+    rows += [[name, *(column[name] for column in columns.values())] for name in next(iter(columns.values()))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "| " + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="ci/million")
+    parser.add_argument("--squall", default=ROOT / "target/release/squall", type=Path)
+    parser.add_argument("--sizes", default="10k,100k,300k,1M", help="subscribers, smallest first")
+    parser.add_argument("--markdown", type=Path, help="write the table there, too")
+    parser.add_argument("--keep", type=Path, help="keep the runs' reports in this folder")
+    options = parser.parse_args()
+    columns, costs, fine = {}, [], True
+    for count in map(size, options.sizes.split(",")):
+        print(f"{time.strftime('%H:%M:%S')} {count:,} subscribers", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            out = options.keep / words(count) if options.keep else Path(scratch)
+            code, summary = run(options.squall, count, out)
+        fine &= code == 0
+        if code == 0:
+            costs.append(Costs(summary))
+            columns[words(count)] = costs[-1].column()
+    lines = list(table(columns)) if columns else []
+    if len(costs) > 1:
+        told, linear = growth(costs)
+        lines += ["", *(f"{line}  " for line in told)]
+        fine &= linear
+    text = "\n".join(lines)
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text + "\n")
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()
