@@ -10,6 +10,7 @@ pub mod exit;
 pub mod fabric;
 pub mod gate;
 pub mod gateway;
+pub mod heap;
 pub mod metrics;
 pub mod plan;
 pub mod protocol;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// Module, and what it may name of the others. Whoever is not here may not exist.
 const MAY: &[(&str, &[&str])] = &[
     ("exit", &[]),
+    ("heap", &[]),
     ("scenario", &[]),
     ("protocol", &[]),
     ("transport", &[]),
@@ -18,8 +19,11 @@ const MAY: &[(&str, &[&str])] = &[
     ("gate", &["metrics"]),
     ("plan", &["gate", "protocol", "scenario", "transport"]),
     ("report", &["exit", "metrics"]),
-    ("gateway", &["protocol"]),
-    ("engine", &["metrics", "plan", "protocol", "transport"]),
+    ("gateway", &["heap", "protocol"]),
+    (
+        "engine",
+        &["heap", "metrics", "plan", "protocol", "transport"],
+    ),
     ("fabric", &["metrics", "plan"]),
     (
         "run",
@@ -34,6 +38,7 @@ const MAY: &[(&str, &[&str])] = &[
             "fabric",
             "gate",
             "gateway",
+            "heap",
             "metrics",
             "plan",
             "protocol",

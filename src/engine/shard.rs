@@ -11,6 +11,7 @@ use super::session::Wire;
 use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
+use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Gauges, Recorder, Snapshot};
 use crate::plan::{self, Openings, Plan, Schedule};
 use crate::protocol::{Codec, escape};
@@ -117,6 +118,7 @@ pub struct Shard {
     pub(super) stopped: bool,
     snapshots: u64,
     reported: bool,
+    tide: Tide,
     pub(super) blocked: u32,
     pub(super) opening: u32,
     pub(super) waiting: u32,
@@ -213,6 +215,7 @@ impl Shard {
             stopped: false,
             snapshots: 0,
             reported: false,
+            tide: Tide::default(),
             blocked: 0,
             opening: 0,
             waiting: 0,
@@ -525,6 +528,10 @@ impl Shard {
 
     /// A snapshot now.
     pub fn snapshot(&mut self, now: u64, last: bool) -> Snapshot {
+        let open: u32 = self.groups.iter().map(|g| g.open).sum();
+        // What is closing has yet to be read.
+        let alive = open + self.opening + self.closing;
+        self.tide.stands_at(alive as usize);
         let gauges = Gauges {
             open: self.groups.iter().map(|g| g.open).collect(),
             opening: self.opening,
@@ -532,11 +539,7 @@ impl Shard {
             blocked: self.blocked,
             cpu_ns: clock::cpu_ns(),
             rss: resident_bytes(),
-            descriptors: self.opening
-                + self.closing
-                + self.faults.held()
-                + self.groups.iter().map(|g| g.open).sum::<u32>()
-                + 8,
+            descriptors: alive + self.faults.held() + 8,
         };
         self.recorder.snapshot(now as i64, gauges, last)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
@@ -18,6 +18,7 @@ use super::http;
 use super::hub::Hub;
 use super::socket::Socket;
 use super::{Config, GatewayError};
+use crate::heap::Tide;
 
 /// Out of descriptors, accepting is tried again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
@@ -82,12 +83,16 @@ pub(super) async fn run(
 ) {
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
+    let mut tide = Tide::default();
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => start(&mut tasks, accepted, tls.as_ref(), hub).await,
+            _ = seconds.tick() => drop(tide.stands_at(hub.open())),
         }
     }
 

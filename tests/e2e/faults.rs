@@ -134,3 +134,40 @@ gates: ['failed == 0']
     assert_eq!(touched, summary.count("cut"));
     assert!(fault["actual_start"].is_number() && fault["actual_end"].is_null());
 }
+
+/// Takes nine seconds, as connections have to open, rest and go, and memory is looked at once a second.
+#[test]
+fn memory_is_given_back_when_connections_go() {
+    let scenario = "
+name: ebb
+target: { embedded: { tls: true } }
+clients: { subs: { count: 1500, subscribe: [t] } }
+phases:
+  - { name: before, for: 2s }
+  - { name: open, for: 4s, open: { subs: { stages: [{ to: 1500, over: 2s }] } } }
+  - name: gone
+    for: 3s
+    faults: [{ drop: { clients: subs, share: 100%, how: close } }]
+gates: [cut == 1500]
+generator: { shards: 1, max_lag: 50s, max_cpu: 100% }
+";
+    let done = Lab::new(scenario).run(&[]);
+    let summary = done.expect(0).summary();
+    let samples = summary.at("/cost/samples").as_array().expect("a list");
+    let open = |sample: &&Value| sample["open"].as_u64();
+    let before = samples.iter().find(|s| open(s) == Some(0));
+    let rest = samples.iter().rfind(|s| open(s) == Some(1500));
+    // The last look but one: the end of the run is something else.
+    let after = samples.iter().rev().nth(1);
+    let (Some(before), Some(rest), Some(after)) = (before, rest, after) else {
+        panic!("{samples:?}");
+    };
+    assert_eq!(open(&after), Some(0));
+    for whose in ["shards_memory", "gateway_memory"] {
+        let bytes = |sample: &Value| sample[whose].as_i64().expect("bytes");
+        let held = bytes(rest) - bytes(before);
+        let left = bytes(after) - bytes(before);
+        assert!(held > 1500 * 4096, "{whose}: {held} for 1,500 TLS sessions");
+        assert!(left < held / 2, "{whose}: {left} of {held} are left");
+    }
+}
