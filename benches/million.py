@@ -21,6 +21,14 @@ FULL, OPENS_PER_SECOND, PER_SHARD, OTHERS = 1_000_000, 1_000_000 / 220, 17_860, 
 # CPU is a shared machine's, and a million connections do not fit its caches as ten thousand do.
 MEMORY_GROWS, CPU_GROWS = 1.25, 2.0
 
+# The same in half a minute: everyone is pinged within ten seconds, and comes back within three.
+QUICK = [
+    "clients.subscribers.heartbeat.every=10s",
+    "clients.subscribers.reconnect.base=3s",
+    "phases[1].for=12s",
+    *(f"phases[{i}].for={seconds}s" for i, seconds in ((4, 3), (5, 3), (6, 7), (7, 2))),
+]
+
 
 def size(text):
     factors = {"k": 1_000, "M": 1_000_000}
@@ -32,11 +40,11 @@ def words(count):
     return f"{count // 1_000_000}M" if count % 1_000_000 == 0 else f"{count // 1_000}k"
 
 
-def sets(count):
+def sets(count, quick):
     """What to set for so many subscribers. The scenario is written for a million: nothing."""
-    if count == FULL:
+    if count == FULL and not quick:
         return []
-    shards = max(1, math.ceil(count / PER_SHARD))
+    shards = max(4 if quick else 1, math.ceil(count / PER_SHARD))
     ramp = math.ceil(count / OPENS_PER_SECOND)
     rooms = [1, max(1, count // 100)]
     gates = [
@@ -61,13 +69,14 @@ def sets(count):
         f"phases[0].open.subscribers.stages[0].over={ramp}s",
         f"phases[3].for={math.ceil(44 * count / FULL) + 2}s",
         f"gates={json.dumps(gates)}",
+        *(QUICK if quick else []),
     ]
 
 
-def run(squall, count, out):
+def run(squall, count, quick, out):
     """One run: its exit code and summary."""
-    command = [squall, "run", SCENARIO, "--out", out]
-    command += [word for setting in sets(count) for word in ("--set", setting)]
+    command = [squall, "run", SCENARIO, "--quiet", "--out", out]
+    command += [word for setting in sets(count, quick) for word in ("--set", setting)]
     # In a group of its own, so that whoever stops this stops that, and time enough for twice what the plan says.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
@@ -178,6 +187,7 @@ def main():
     parser = argparse.ArgumentParser(prog="ci/million")
     parser.add_argument("--squall", default=ROOT / "target/release/squall", type=Path)
     parser.add_argument("--sizes", default="10k,100k,300k,1M", help="subscribers, smallest first")
+    parser.add_argument("--quick", action="store_true", help="four shards or more, in half a minute")
     parser.add_argument("--markdown", type=Path, help="write the table there, too")
     parser.add_argument("--keep", type=Path, help="keep the runs' reports in this folder")
     options = parser.parse_args()
@@ -186,7 +196,7 @@ def main():
         print(f"{time.strftime('%H:%M:%S')} {count:,} subscribers", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             out = options.keep / words(count) if options.keep else Path(scratch)
-            code, summary = run(options.squall, count, out)
+            code, summary = run(options.squall, count, options.quick, out)
         fine &= code == 0
         if code == 0:
             costs.append(Costs(summary))
