@@ -65,11 +65,13 @@ struct Second {
 }
 
 /// Runs one shard on this thread and returns its seconds. The scenario's phases follow from the clients given.
-fn seconds(address: SocketAddr, clients: &str, group: &str) -> (Vec<Second>, Totals) {
+fn seconds(address: SocketAddr, clients: &str, groups: &[&str]) -> (Vec<Second>, Totals) {
+    let burst = |group: &&str| format!("{{ burst: {{ clients: {group}, rate: {FACTOR}x }} }}");
+    let bursts = groups.iter().map(burst).collect::<Vec<_>>().join(", ");
     let text = format!(
         "name: test\ntarget: {{ url: \"ws://{address}/\" }}\nclients:\n{clients}\
          phases:\n  - {{ name: low, for: {SECONDS}s }}\n  - name: high\n    for: {SECONDS}s\n    \
-         faults: [{{ burst: {{ clients: {group}, rate: {FACTOR}x }} }}]\n"
+         faults: [{bursts}]\n"
     );
     let document = scenario::parse("test.yaml", &text, None, &Options::default())
         .unwrap_or_else(|e| panic!("{e}"));
@@ -215,7 +217,7 @@ fn raw_messages_allocate_nothing() {
         "  some:\n    count: 4\n    protocol: raw\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: {}\n    \
          publish: { rate: 100/s, size: { uniform: [48B, 90B] } }\n    \
          request: { rate: 100/s, reply: stamp, timeout: 500ms }\n",
-        "some",
+        &["some"],
     );
     assert_eq!(
         totals.count(Counter::Unique, None, None),
@@ -224,7 +226,7 @@ fn raw_messages_allocate_nothing() {
     assert_nothing_per_message(&seconds);
 }
 
-/// Fan-out and questions in the gateway's JSON dialect.
+/// Fan-out, publishes with an id of their own and questions in the gateway's JSON dialect.
 #[test]
 fn json_messages_allocate_nothing() {
     let (ready, address) = std::sync::mpsc::channel();
@@ -247,9 +249,11 @@ fn json_messages_allocate_nothing() {
     let (seconds, totals) = seconds(
         address.recv().unwrap(),
         "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: {}\n  \
+         numberers:\n    count: 1\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
+         { publish: '{\"type\":\"publish\",\"topic\":\"{topic}\",\"id\":{id},\"payload\":\"{payload}\"}' }\n  \
          speakers:\n    count: 2\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \
          request: { rate: 50/s, timeout: 500ms }\n",
-        "speakers",
+        &["numberers", "speakers"],
     );
     assert_eq!(totals.count(Counter::Lost, None, None), 0);
     assert!(totals.count(Counter::Replies, None, None) > 0);

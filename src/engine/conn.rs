@@ -6,6 +6,7 @@
 use super::outbox::Outbox;
 use super::stream::Stream;
 use super::tail::Topics;
+use crate::protocol::Envelope;
 use crate::transport::ws;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -183,9 +184,7 @@ pub struct Publishing {
     /// Published by phase.
     pub by_phase: Vec<u64>,
     /// Message around the payload.
-    pub prefix: Vec<u8>,
-    /// See `prefix`.
-    pub suffix: Vec<u8>,
+    pub envelope: Envelope,
     /// Payload before the stamp.
     pub head: Vec<u8>,
 }

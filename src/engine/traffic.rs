@@ -69,8 +69,7 @@ impl Shard {
                     seq: 0,
                     first_ns: 0,
                     by_phase: vec![0; phases],
-                    prefix: envelope.prefix,
-                    suffix: envelope.suffix,
+                    envelope,
                     head,
                 }
             })
@@ -180,14 +179,15 @@ impl Shard {
         };
         compose.clear();
         if groups[g].codec.publish_has_id() {
-            let envelope = groups[g].codec.publish(&publishing.topic, *next_id);
+            let Publishing {
+                topic, envelope, ..
+            } = publishing;
+            groups[g].codec.publish_again(topic, *next_id, envelope);
             *next_id += 1;
-            publishing.prefix = envelope.prefix;
-            publishing.suffix = envelope.suffix;
         }
-        compose.extend_from_slice(&publishing.prefix);
+        compose.extend_from_slice(&publishing.envelope.prefix);
         put_payload(compose, &publishing.head, &stamp, size);
-        compose.extend_from_slice(&publishing.suffix);
+        compose.extend_from_slice(&publishing.envelope.suffix);
         if publishing.seq == 0 {
             publishing.first_ns = intended;
         }

@@ -163,21 +163,29 @@ impl Codec {
 
     /// The publish message for a topic, open where the payload goes.
     pub fn publish(&self, topic: &str, id: u64) -> Envelope {
-        match &self.json {
-            None => Envelope::default(),
-            Some(json) => {
-                let (prefix, suffix, quoted) = json.publish.split(Values {
-                    topic,
-                    id,
-                    payload: "",
-                });
-                Envelope {
-                    prefix,
-                    suffix,
-                    quoted,
-                }
-            }
-        }
+        let mut envelope = Envelope::default();
+        self.publish_again(topic, id, &mut envelope);
+        envelope
+    }
+
+    /// The same in an envelope that was used before: nothing is allocated once it is long enough.
+    pub fn publish_again(&self, topic: &str, id: u64, envelope: &mut Envelope) {
+        let Envelope {
+            prefix,
+            suffix,
+            quoted,
+        } = envelope;
+        prefix.clear();
+        suffix.clear();
+        let values = Values {
+            topic,
+            id,
+            payload: "",
+        };
+        *quoted = match &self.json {
+            None => false,
+            Some(json) => json.publish.split(values, prefix, suffix),
+        };
     }
 
     /// What an incoming message is. Never fails: what cannot be read is [`Incoming::Other`], or with

@@ -85,20 +85,18 @@ impl MessageTemplate {
         render(&self.parts, values, out);
     }
 
-    /// What stands before the first `{payload}`, what stands behind it, and whether it is in a JSON string.
+    /// Appends what stands before the first `{payload}` and what stands behind it; true when it is in a JSON string.
     /// Without one the whole message is before it. Further payload holes are filled from `values`.
-    pub(super) fn split(&self, values: Values) -> (Vec<u8>, Vec<u8>, bool) {
-        let (mut before, mut behind) = (Vec::new(), Vec::new());
+    pub(super) fn split(&self, values: Values, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> bool {
         let at = self.payload_at();
         let hole = at.unwrap_or(self.parts.len());
-        render(&self.parts[..hole], values, &mut before);
+        render(&self.parts[..hole], values, before);
         render(
             self.parts.get(hole + 1..).unwrap_or_default(),
             values,
-            &mut behind,
+            behind,
         );
-        let quoted = at.is_some_and(|at| matches!(self.parts[at], Part::Hole { quoted: true, .. }));
-        (before, behind, quoted)
+        at.is_some_and(|at| matches!(self.parts[at], Part::Hole { quoted: true, .. }))
     }
 
     fn payload_at(&self) -> Option<usize> {
