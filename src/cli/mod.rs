@@ -66,7 +66,8 @@ struct Source {
     /// Override a value of the scenario, such as `clients.subscribers.count=500`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
-    /// Aim at this address instead of the scenario's target
+    /// Aim at this address instead of the scenario's target; at several with --set
+    /// 'target.url=["ws://a/", "ws://b/"]'
     #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// Let the scenario refer to files outside of its folder

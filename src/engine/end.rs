@@ -101,7 +101,7 @@ impl Shard {
             Cause::Failed(failure) => Some(*failure),
             Cause::Closed | Cause::Cut => None,
         };
-        // Connections that the end of the run cuts off while they open are neither opened nor failed.
+        // Connections that an interrupt cuts off while they open are neither opened nor failed.
         let cut_off = intent == Intent::Finish && !established;
         if let Some(failure) = failure
             && !cut_off
@@ -195,14 +195,16 @@ impl Shard {
         self.set_timer(now + wait.as_nanos() as u64, c, Due::Reconnect);
     }
 
-    /// The backoff is over.
+    /// The backoff is over. After the schedules nothing opens any more: what is under way then is waited for.
     pub(super) fn backoff_over(&mut self, c: usize, now: u64) {
-        if self.conns[c].state == State::Waiting
-            && self.stretch < Stretch::Finishing
-            && !self.stopped
-        {
+        if self.conns[c].state != State::Waiting {
+            return;
+        }
+        if self.stretch == Stretch::Running && !self.stopped {
             self.waiting -= 1;
             self.open(c, now, now);
+        } else {
+            self.give_up_waiting(c);
         }
     }
 

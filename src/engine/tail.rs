@@ -261,8 +261,11 @@ impl Shard {
                 .iter()
                 .filter_map(|conn| conn.work.as_deref())
                 .any(|work| !work.pending.is_empty());
-        if owed || asked {
-            tail.look_ns = if waits || asked { now + LOOK_NS } else { now };
+        // So has an opening: none begins any more, and one that is under way becomes ready or fails.
+        let opening = self.opening > 0 && !self.stopped;
+        if owed || asked || opening {
+            let waits = waits || asked || opening;
+            tail.look_ns = if waits { now + LOOK_NS } else { now };
             self.look_at(tail.look_ns);
             self.tail = Some(tail);
             return false;

@@ -325,7 +325,16 @@ fn generator(outcome: &Outcome) -> Line {
         .iter()
         .map(|shard| shard.cpu_max)
         .fold(0.0, f64::max);
-    parts.push(format!("cpu {} of a core at most", percent(busiest)));
+    let last = outcome.cost.samples.last();
+    let used = last.map_or(0.0, |sample| sample.shards_cpu);
+    let in_all = match used > 0.0 {
+        true => format!(", {used:.1} CPU-s in all"),
+        false => String::new(),
+    };
+    parts.push(format!(
+        "cpu {} of a core at most{in_all}",
+        percent(busiest)
+    ));
     parts.push(format!(
         "dropped {}",
         count(total(outcome, "dropped") + total(outcome, "requests_dropped"))

@@ -211,6 +211,7 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
             .map(|r| r.timeout);
         requests
             .chain([self.plan.generator().drain])
+            .chain([self.plan.target().connect_timeout])
             .max()
             .unwrap_or_default()
     }

@@ -37,7 +37,10 @@ pub fn read() -> Machine {
         // The limit of a user's own processes does not hold for root.
         processes: least([in_groups, if root { None } else { own_tasks() }]),
         watches: number(&file("/proc/sys/fs/epoll/max_user_watches")).unwrap_or(0),
-        tracked: number(&file("/proc/sys/net/netfilter/nf_conntrack_max")).unwrap_or(0),
+        tracked: tracked(
+            &file("/proc/sys/net/netfilter/nf_conntrack_max"),
+            &file("/proc/sys/net/netfilter/nf_conntrack_count"),
+        ),
         root,
     }
 }
@@ -144,6 +147,14 @@ fn own_tasks() -> Option<u64> {
     Some(limit.saturating_sub(threads.sum()))
 }
 
+/// Connections the firewall has room for. One that is loaded, but keeps track of none, has no rule that asks for it.
+fn tracked(most: &str, now: &str) -> u64 {
+    match number::<u64>(now) {
+        Some(1..) => number(most).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.trim().parse().ok()
 }
@@ -218,6 +229,13 @@ mod tests {
         write("pids/p/pids.current", "30\n");
         write("u/v/pids.max", "max\n");
         assert_eq!(tasks_of(root.path(), &groups), Some(10));
+    }
+
+    #[test]
+    fn a_firewall_that_tracks_nothing_limits_nothing() {
+        assert_eq!(tracked("262144\n", "17\n"), 262_144);
+        assert_eq!(tracked("262144\n", "0\n"), 0);
+        assert_eq!(tracked("", ""), 0);
     }
 
     #[test]

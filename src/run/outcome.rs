@@ -41,7 +41,10 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let phases = phases(plan, course);
     let mut against = facts.against;
     // Trouble that nobody had proves nothing about how it is borne.
-    against.extend(untouched(&phases));
+    // Where nothing ever opened there is a better reason than that.
+    if course.totals.count(Counter::Opened, None, None) > 0 {
+        against.extend(untouched(&phases));
+    }
     let validity = validity(plan, course, against);
     let gates: Vec<GateReport> = gates
         .iter()
@@ -110,7 +113,11 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .samples()
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
             .collect(),
-        warnings: facts.warnings,
+        warnings: facts
+            .warnings
+            .into_iter()
+            .chain(late_openings(&course.totals))
+            .collect(),
     }
 }
 
@@ -290,6 +297,21 @@ fn untouched(phases: &[PhaseReport]) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Seconds that openings may be late without a word about it.
+const LATE_OPENING: f64 = 1.0;
+
+/// Openings of which many began late, on which no other judgement is passed: who opens everything at once means to.
+fn late_openings(totals: &Totals) -> Option<String> {
+    let lag = totals.quantiles(Timer::OpenLag, None, None)?;
+    let late = lag.p99 as f64 / 1e6;
+    (late > LATE_OPENING).then(|| {
+        format!(
+            "openings began late, p99 {late:.1} s after they were due: more were due at once than this machine opens; \
+             `open` counts from when they were due, `tcp`, `tls` and `upgrade` from when the step began"
+        )
+    })
 }
 
 fn counts(

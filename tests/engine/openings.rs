@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Three connections against a server that answers the upgrade with these bytes and ends the connection.
 fn answered(answer: &'static str, target: &str) -> squall::metrics::Totals {
@@ -58,6 +61,34 @@ fn each_bad_answer_to_the_upgrade_has_its_kind() {
             "never open, so never closed"
         );
     }
+}
+
+/// The run's 100 ms are over long before: none of them may be neither opened nor failed. Takes the timeout's second.
+#[test]
+fn openings_under_way_at_the_end_are_waited_for() {
+    let turn = Arc::new(AtomicUsize::new(0));
+    let address = server(move |mut stream| {
+        // Every other one is answered when the run is over, the rest never.
+        if turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            std::thread::sleep(Duration::from_millis(400));
+            crate::bench::accept(&mut stream);
+        }
+        read_to_end(&stream);
+    });
+    let target = ", connect_timeout: 1s, close_timeout: 100ms";
+    let totals = run(&raw(
+        address,
+        6,
+        "100ms",
+        target,
+        "    reconnect: { base: 1ms }\n",
+    ));
+    assert_eq!(totals.count(Counter::Attempts, None, None), 6);
+    assert_eq!(totals.count(Counter::Opened, None, None), 3);
+    // This server answers no Close frame either.
+    let expected = BTreeMap::from([("close_timeout", 3), ("timeout", 3)]);
+    assert_eq!(failures(&totals), expected);
+    assert_eq!(totals.count(Counter::GaveUp, None, None), 0, "never lost");
 }
 
 #[test]

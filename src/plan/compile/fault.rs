@@ -69,7 +69,10 @@ fn burst(
             "the burst begins after phase `{}` is over ({length:.1} s)",
             phase.name
         );
-        problems.add(Problem::error(format!("{path}.after"), message));
+        problems.add(
+            Problem::error(format!("{path}.after"), message)
+                .help("begin it sooner, or make the phase longer"),
+        );
     } else if end > phase.end {
         let message = format!(
             "the burst ends after phase `{}` is over ({length:.1} s)",
@@ -214,7 +217,10 @@ fn span(
             "the drop begins after phase `{}` is over ({length:.1} s)",
             phase.name
         );
-        problems.add(Problem::error(format!("{path}.after"), message));
+        problems.add(
+            Problem::error(format!("{path}.after"), message)
+                .help("begin it sooner, or make the phase longer"),
+        );
         return None;
     }
     if end > phase.end {
@@ -268,7 +274,7 @@ fn victims(cut: &model::Cut, path: &str, of: u64, problems: &mut Problems) -> Op
     }
     if victims > of {
         let message = format!("{victims} connections are more than the group's {of}");
-        problems.add(Problem::error(path, message));
+        problems.add(Problem::error(path, message).help("give a `share`, or fewer"));
         return None;
     }
     Some(victims.min(u64::from(u32::MAX)) as u32)

@@ -136,7 +136,10 @@ fn staged(
         }
         if to > u64::from(count) {
             let message = format!("{to} connections are more than the group's {count}");
-            problems.add(Problem::error(format!("{path}[{i}].to"), message));
+            problems.add(
+                Problem::error(format!("{path}[{i}].to"), message)
+                    .help("change both, the stage and the group's `count`"),
+            );
         }
         before = before.max(to);
         knots.push((at, before.min(u64::from(count)) as u32));

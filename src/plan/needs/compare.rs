@@ -38,11 +38,15 @@ pub(super) fn shortages(
     };
     descriptors(needs, plan, embedded, &mut list);
     let nodes = embedded.map_or(0, |gateway| u64::from(gateway.nodes));
+    let tasks = u64::from(needs.shards) + nodes + SPARE_PROCESSES;
     list.fatal(
-        "processes that may still be started",
+        "processes and threads that may still be started",
         machine.processes,
-        u64::from(needs.shards) + nodes + SPARE_PROCESSES,
-        "ulimit -u, `TasksMax` of systemd or `--pids-limit` of the container set it".into(),
+        tasks,
+        format!(
+            "ulimit -u {tasks}   (or fewer `generator.shards`; the limit may be `TasksMax` of systemd or \
+             `--pids-limit` of a container, too)"
+        ),
     );
     ports(needs, plan, &mut list);
     let waiting = embedded.map_or(0, |gateway| gateway.share(at_once(plan)));

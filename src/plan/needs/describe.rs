@@ -64,11 +64,11 @@ pub fn describe(compiled: &Compiled) -> String {
         &mut out,
         "memory",
         &format!(
-            "about {} of {}",
+            "about {}; there {}",
             bytes(needs.memory),
             match needs.machine.memory_available {
-                0 => "an unknown amount".to_owned(),
-                there => format!("{} available", bytes(there)),
+                0 => "is an unknown amount".to_owned(),
+                there => format!("are {}", bytes(there)),
             }
         ),
     );

@@ -333,7 +333,12 @@ fn shortages_name_what_helps() {
     };
     assert_eq!(
         one(short(LOCAL, 1_000, "{ shards: 2 }", &tasks), "ulimit -u"),
-        ("processes that may still be started", 33, 34, true)
+        (
+            "processes and threads that may still be started",
+            33,
+            34,
+            true
+        )
     );
     assert_eq!(short(LOCAL, 1_000, "{ shards: 1 }", &tasks), []);
     let watched = Machine {
@@ -483,7 +488,7 @@ gates       1
 
 shards      4, with up to 513 connections and 713 descriptors of 1,000
 sources     chosen by the kernel, with up to 2,050 of the ports 32768–60999 each
-memory      about 82 MiB of 8.0 GiB available
+memory      about 82 MiB; there are 8.0 GiB
 machine     4 cores, fs.file-max 1,000,000
 
 too few     descriptors of the embedded gateway: 1,000 of 2,250
