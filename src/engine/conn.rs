@@ -62,6 +62,8 @@ pub struct Conn {
     pub was_ready: bool,
     /// Its queue did not fit the socket.
     pub blocked: bool,
+    /// The kernel tells when its socket takes bytes again; asked only of sockets that once did not.
+    pub watched: bool,
     /// Its socket may still hold bytes: it is on the shard's list to be read again.
     pub unread: bool,
     /// What it subscribed to.
@@ -96,6 +98,7 @@ impl Conn {
             lost_ns: 0,
             ping_ns: 0,
             blocked: false,
+            watched: false,
             unread: false,
             topics: Topics::None,
             inbound: ws::Inbound::default(),

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const WIRE: usize = 40 * 1024;
 /// Plain bytes encrypted at once: a record's worth.
 const RECORD: usize = 16 * 1024;
+/// Most that a record is larger than what is in it (RFC 8446 §5.2, with its header).
+const OVERHEAD: usize = 256 + 5;
 /// Calls of rustls for one piece of input; each handles a record or encodes an answer, so this bounds nothing but
 /// a defect.
 const STEPS: usize = 10_000;
@@ -45,7 +47,8 @@ pub struct Session {
     early: Vec<u8>,
     /// The peer said that nothing more will come.
     ended: bool,
-    /// What went wrong behind bytes that were good, to be told when those are read.
+    /// What went wrong; told when the good bytes before it are read. From then on rustls is not asked any more: it
+    /// keeps places in an input that is gone, and would look them up.
     failed: Option<Error>,
 }
 
@@ -55,8 +58,6 @@ struct Pumped {
     used: usize,
     /// Plain bytes written.
     plain: usize,
-    /// What rustls says is wrong.
-    error: Option<Error>,
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -90,83 +91,75 @@ impl Session {
         let wire = self.wire.clone();
         let mut wire = wire.0.borrow_mut();
         let mut filled = self.take_incoming(&mut wire);
-        loop {
+        let done = loop {
             let pumped = self.pump(&mut wire[..filled], &mut []);
             wire.copy_within(pumped.used..filled, 0);
             filled -= pumped.used;
             let flushed = self.flush(socket);
-            if let Some(error) = pumped.error {
+            if let Some(error) = &self.failed {
                 // That our alert did not reach the peer any more is a consequence.
-                return Err(invalid(error));
+                break Err(invalid(error.clone()));
             }
-            let flushed = flushed?;
-            if !self.tls.is_handshaking() {
-                self.incoming.extend_from_slice(&wire[..filled]);
-                return Ok(flushed);
+            if flushed.is_err() || !self.tls.is_handshaking() {
+                break flushed;
             }
-            match socket.read(&mut wire[filled..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            match room(&mut wire, filled).and_then(|room| socket.read(room)) {
+                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.incoming.extend_from_slice(&wire[..filled]);
-                    return Ok(false);
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+                Err(e) => break Err(e),
             }
-        }
+        };
+        self.incoming.extend_from_slice(&wire[..filled]);
+        done
     }
 
     /// Reads what is there: 0 is the end, `WouldBlock` means drained, `InvalidData` a TLS error. `buffer` must be
     /// larger than the shared one, so that whatever that held fits.
     pub fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         debug_assert!(buffer.len() >= WIRE);
-        if let Some(error) = self.failed.take() {
-            return Err(invalid(error));
-        }
         if !self.early.is_empty() {
             let n = self.early.len().min(buffer.len());
             buffer[..n].copy_from_slice(&self.early[..n]);
             self.early.drain(..n);
             return Ok(n);
         }
+        if let Some(error) = &self.failed {
+            return Err(invalid(error.clone()));
+        }
         let wire = self.wire.clone();
         let mut wire = wire.0.borrow_mut();
         let mut filled = self.take_incoming(&mut wire);
-        loop {
+        let done = loop {
             let pumped = self.pump(&mut wire[..filled], buffer);
             wire.copy_within(pumped.used..filled, 0);
             filled -= pumped.used;
             // Answers (key updates, alerts) leave at once; what does not fit goes with the next write.
             let flushed = self.flush(socket);
             if pumped.plain > 0 {
-                self.failed = pumped.error;
-                self.incoming.extend_from_slice(&wire[..filled]);
-                return Ok(pumped.plain);
+                break Ok(pumped.plain);
             }
-            if let Some(error) = pumped.error {
-                return Err(invalid(error));
+            if let Some(error) = &self.failed {
+                break Err(invalid(error.clone()));
             }
-            flushed?;
+            if let Err(error) = flushed {
+                break Err(error);
+            }
             if self.ended {
-                return Ok(0);
+                break Ok(0);
             }
-            match socket.read(&mut wire[filled..]) {
+            match room(&mut wire, filled).and_then(|room| socket.read(room)) {
                 // A peer that ends TCP without close_notify: an end all the same; whether the WebSocket was closed
                 // properly is judged by its own Close frame.
-                Ok(n) => {
-                    filled += n;
-                    if n == 0 {
-                        return Ok(0);
-                    }
-                }
+                Ok(0) => break Ok(0),
+                Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.incoming.extend_from_slice(&wire[..filled]);
-                    return Err(e);
-                }
+                Err(e) => break Err(e),
             }
-        }
+        };
+        self.incoming.extend_from_slice(&wire[..filled]);
+        done
     }
 
     /// Encrypts and writes what fits and says how much; `WouldBlock` when nothing does. What was taken and did not
@@ -179,22 +172,37 @@ impl Session {
         let bytes = &bytes[..bytes.len().min(RECORD)];
         let wire = self.wire.clone();
         let mut wire = wire.0.borrow_mut();
-        let sealed = match self.tls.process_tls_records(&mut []).state {
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                match traffic.encrypt(bytes, &mut wire) {
-                    Ok(sealed) => sealed,
-                    Err(EncryptError::EncryptExhausted) => {
-                        return Err(invalid("the session's keys are used up"));
-                    }
-                    Err(error) => return Err(invalid(error)),
+        // What waits to be read stands first, as rustls may have places in it; whole records of it are opened now.
+        let mut filled = self.take_incoming(&mut wire);
+        if filled > 0 {
+            let pumped = self.pump(&mut wire[..filled], &mut []);
+            wire.copy_within(pumped.used..filled, 0);
+            filled -= pumped.used;
+            self.incoming.extend_from_slice(&wire[..filled]);
+        }
+        if let Some(error) = &self.failed {
+            return Err(invalid(error.clone()));
+        }
+        let (held, out) = wire.split_at_mut(filled);
+        // One record, with room for what is around it.
+        let bytes = &bytes[..bytes.len().min(out.len().saturating_sub(OVERHEAD))];
+        let sealed = match self.tls.process_tls_records(held).state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => match traffic.encrypt(bytes, out) {
+                Ok(sealed) => sealed,
+                Err(EncryptError::EncryptExhausted) => {
+                    return Err(invalid("the session's keys are used up"));
                 }
-            }
+                Err(error) => return Err(invalid(error)),
+            },
             Ok(_) => return Err(invalid("nothing may be sent in this state of the session")),
-            Err(error) => return Err(invalid(error)),
+            Err(error) => {
+                self.failed = Some(error.clone());
+                return Err(invalid(error));
+            }
         };
         let mut gone = 0;
         while gone < sealed {
-            match socket.write(&wire[gone..sealed]) {
+            match socket.write(&out[gone..sealed]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => gone += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -202,7 +210,7 @@ impl Session {
                 Err(e) => return Err(e),
             }
         }
-        self.outgoing.extend_from_slice(&wire[gone..sealed]);
+        self.outgoing.extend_from_slice(&out[gone..sealed]);
         Ok(bytes.len())
     }
 
@@ -238,22 +246,18 @@ impl Session {
     /// Has rustls work on `input` until it wants more: plain bytes go to `plain` as far as there is room and are
     /// kept beyond it, records to be sent to the queue.
     fn pump(&mut self, input: &mut [u8], plain: &mut [u8]) -> Pumped {
-        let mut pumped = Pumped {
-            used: 0,
-            plain: 0,
-            error: None,
-        };
+        let mut pumped = Pumped { used: 0, plain: 0 };
+        if self.failed.is_some() {
+            pumped.used = input.len();
+            return pumped;
+        }
         for _ in 0..STEPS {
             let UnbufferedStatus { mut discard, state } =
                 self.tls.process_tls_records(&mut input[pumped.used..]);
             let more = match state {
                 Err(error) => {
-                    // Once more for the alert that tells the peer, but never with the same input: rustls has given
-                    // up on it, and asserts that it is not asked again.
-                    (pumped.used, discard) = (input.len(), 0);
-                    let first = pumped.error.is_none();
-                    pumped.error.get_or_insert(error);
-                    first
+                    self.failed = Some(error);
+                    false
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -267,16 +271,18 @@ impl Session {
                                 pumped.plain += fits;
                                 self.early.extend_from_slice(&record.payload[fits..]);
                             }
-                            Err(error) => drop(pumped.error.get_or_insert(error)),
+                            Err(error) => {
+                                self.failed = Some(error);
+                                break;
+                            }
                         }
                     }
-                    true
+                    self.failed.is_none()
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if let Err(error) = append(&mut self.outgoing, |room| data.encode(room)) {
-                        pumped.error.get_or_insert(error);
-                    }
-                    true
+                    let encoded = append(&mut self.outgoing, |room| data.encode(room));
+                    self.failed = encoded.err();
+                    self.failed.is_none()
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
                     data.done();
@@ -293,7 +299,34 @@ impl Session {
                 break;
             }
         }
+        if self.failed.is_some() {
+            pumped.used = input.len();
+            self.say_goodbye();
+        }
         pumped
+    }
+
+    /// Queues the alert that tells the peer what was wrong. As long as rustls has something to send it does not look at
+    /// its input, so that this may be asked once more.
+    fn say_goodbye(&mut self) {
+        while self.tls.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.tls.process_tls_records(&mut []).state
+            else {
+                break;
+            };
+            if append(&mut self.outgoing, |room| data.encode(room)).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Where the next bytes go. A record has room, so what fills all of it is one handshake message in many records.
+fn room(wire: &mut [u8], filled: usize) -> io::Result<&mut [u8]> {
+    match wire.get_mut(filled..) {
+        Some(room) if !room.is_empty() => Ok(room),
+        _ => Err(invalid("a TLS handshake message is larger than 40 KiB")),
     }
 }
 

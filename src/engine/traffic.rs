@@ -8,6 +8,7 @@ use crate::metrics::{Counter, Timer};
 use crate::plan::{self, Builtin, Part, Plan, Purpose};
 use crate::protocol::{MIN_PAYLOAD, STAMP_LEN, Stamp, escape};
 use crate::transport::ws;
+use mio::{Interest, Token};
 
 /// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
@@ -371,6 +372,9 @@ impl Shard {
                     conn.blocked = true;
                     *blocked += 1;
                 }
+                if !conn.watched {
+                    self.watch_writes(c);
+                }
             }
             Err(e) => {
                 let generation = conn.generation;
@@ -383,6 +387,24 @@ impl Shard {
                 if self.conns[c].generation == generation {
                     self.lost(c, Cause::Socket(e), now);
                 }
+            }
+        }
+    }
+
+    /// Has the kernel tell when the socket takes bytes again, which it does at once if it does by now.
+    fn watch_writes(&mut self, c: usize) {
+        let conn = &mut self.conns[c];
+        let token = Token(c | (conn.generation as usize) << 32);
+        let Some(stream) = &mut conn.stream else {
+            return;
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        match registry.reregister(&mut stream.socket, token, both) {
+            Ok(()) => conn.watched = true,
+            Err(e) => {
+                let now = self.now();
+                self.lost(c, Cause::Socket(e), now);
             }
         }
     }

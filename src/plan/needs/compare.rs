@@ -7,8 +7,10 @@ use crate::plan::types::Plan;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Processes and threads beside shards and nodes: the coordinator, its threads, and lookups of names in shards.
+/// Processes and threads beside shards and nodes: the coordinator's own.
 const SPARE_PROCESSES: u64 = 32;
+/// A shard's loop, its two threads for the coordinator's pipes, and one that looks up a name.
+const TASKS_PER_SHARD: u64 = 4;
 
 /// Something the machine has too little of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +40,13 @@ pub(super) fn shortages(
     };
     descriptors(needs, plan, embedded, &mut list);
     let nodes = embedded.map_or(0, |gateway| u64::from(gateway.nodes));
-    let tasks = u64::from(needs.shards) + nodes + SPARE_PROCESSES;
+    // Alone, the gateway has a thread a core and two beside; each of several nodes has two, and so has its supervisor.
+    let gateway = match nodes {
+        0 => 0,
+        1 => u64::from(needs.cores) + 2,
+        several => 2 * several + 2,
+    };
+    let tasks = u64::from(needs.shards) * TASKS_PER_SHARD + gateway + SPARE_PROCESSES;
     list.fatal(
         "processes and threads that may still be started",
         machine.processes,

@@ -84,7 +84,7 @@ fn shards_follow_load_cores_and_descriptors() {
 }
 
 #[test]
-fn loopback_gets_a_source_for_every_ten_thousand() {
+fn loopback_gets_a_source_for_every_fourteen_thousand() {
     let sources = |target: &str, count| {
         of(target, count, "{}", &machine())
             .plan
@@ -92,30 +92,30 @@ fn loopback_gets_a_source_for_every_ten_thousand() {
             .sources
             .clone()
     };
-    assert!(sources(LOCAL, 10_000).is_empty());
+    assert!(sources(LOCAL, 14_000).is_empty());
     let two: Vec<IpAddr> = ["127.0.1.1", "127.0.1.2"]
         .map(|a| a.parse().unwrap())
         .into();
-    assert_eq!(sources(LOCAL, 10_001), two);
-    assert_eq!(sources("{ url: 'ws://LocalHost:1/' }", 10_001), two);
+    assert_eq!(sources(LOCAL, 14_001), two);
+    assert_eq!(sources("{ url: 'ws://LocalHost:1/' }", 14_001), two);
     // Two addresses of the target share them.
     assert!(
         sources(
             "{ url: ['ws://127.0.0.1:1/', 'ws://127.0.0.1:2/'] }",
-            20_000
+            28_000
         )
         .is_empty()
     );
     assert_eq!(
         sources(
             "{ url: ['ws://127.0.0.1:1/', 'ws://127.0.0.1:2/'] }",
-            20_001
+            28_001
         ),
         two
     );
     assert!(sources("{ url: ['ws://127.0.0.1:1/', 'ws://10.0.0.1:2/'] }", 50_000).is_empty());
     assert!(sources("{ url: 'ws://[::1]:1/' }", 20_000).is_empty());
-    let many = sources(LOCAL, 2_510_000);
+    let many = sources(LOCAL, 251 * 14_000);
     assert_eq!(many.len(), 251);
     assert_eq!(many[249], "127.0.1.250".parse::<IpAddr>().unwrap());
     assert_eq!(many[250], "127.0.2.1".parse::<IpAddr>().unwrap());
@@ -130,15 +130,15 @@ fn loopback_gets_a_source_for_every_ten_thousand() {
 
 #[test]
 fn the_sum_is_right() {
-    let needs = of(LOCAL, 12_001, "{ shards: 3 }", &machine()).needs;
-    assert_eq!((needs.connections, needs.shards), (12_001, 3));
+    let needs = of(LOCAL, 15_001, "{ shards: 3 }", &machine()).needs;
+    assert_eq!((needs.connections, needs.shards), (15_001, 3));
     assert_eq!(
         (needs.connections_per_shard, needs.descriptors_per_shard),
-        (4_001, 4_201)
+        (5_001, 5_201)
     );
-    assert_eq!((needs.sources, needs.ports_per_source), (2, 6_001));
-    assert_eq!(needs.memory, 3 * 12 * MIB + 12_001 * 7 * KIB);
-    assert_eq!(needs.groups, [("sub".to_owned(), 12_001)]);
+    assert_eq!((needs.sources, needs.ports_per_source), (2, 7_501));
+    assert_eq!(needs.memory, 3 * 12 * MIB + 15_001 * 7 * KIB);
+    assert_eq!(needs.groups, [("sub".to_owned(), 15_001)]);
     assert_eq!(needs.shortages, []);
     let secure = of("{ url: 'wss://127.0.0.1/' }", 1_000, "{}", &machine()).needs;
     assert_eq!(secure.memory, 2 * 12 * MIB + 1_000 * 13 * KIB);
@@ -173,7 +173,7 @@ generator: { shards: 3 }
     assert_eq!(needs.connections, 12_000);
     // At worst all that a shard has: 4,000, and 500 of them again.
     assert_eq!(needs.descriptors_per_shard, 4_000 + 4_000 + 500 + 200);
-    assert_eq!((needs.sources, needs.ports_per_source), (3, 7_167));
+    assert_eq!((needs.sources, needs.ports_per_source), (2, 10_750));
     assert_eq!(
         needs.memory,
         3 * 12 * MIB + 21_500 * 7 * KIB + 4 * MIB + 21_500 * 8 * KIB
@@ -299,7 +299,7 @@ fn shortages_name_what_helps() {
     assert_eq!(
         one(
             short(REMOTE, 64_513, "{}", &machine),
-            "give 7 addresses as `generator.sources`"
+            "give 5 addresses as `generator.sources`"
         ),
         (
             "local ports to one address of the target",
@@ -328,19 +328,26 @@ fn shortages_name_what_helps() {
     let (what, has, _, fatal) = one(short(LOCAL, 1_000, "{}", &little), "more memory");
     assert_eq!((what, has, fatal), ("bytes of memory", 20 * MIB, true));
     let tasks = Machine {
-        processes: 33,
+        processes: 39,
         ..machine
     };
     assert_eq!(
         one(short(LOCAL, 1_000, "{ shards: 2 }", &tasks), "ulimit -u"),
         (
             "processes and threads that may still be started",
-            33,
-            34,
+            39,
+            40,
             true
         )
     );
     assert_eq!(short(LOCAL, 1_000, "{ shards: 1 }", &tasks), []);
+    // Four cores and two beside, for the gateway alone; two for each of several, and their supervisor's.
+    for (nodes, needs) in [(1, 36 + 6), (3, 36 + 8)] {
+        let target = format!("{{ embedded: {{ nodes: {nodes} }} }}");
+        let found = short(&target, 1_000, "{ shards: 1 }", &tasks);
+        let found: Vec<u64> = found.iter().map(|short| short.2).collect();
+        assert_eq!(found, [needs]);
+    }
     let watched = Machine {
         watches: 1_199,
         ..machine
