@@ -7,6 +7,7 @@ slows the machine down for a minute slows both down.
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,8 @@ LIMITS = {
     # Bytes of a connection at rest, everything armed.
     "memory": 512,
 }
+# What issue 3 asks for on a quiet machine, told beside the limit that noise allows.
+WANTED = {"alike": 0.90, "busy": 0.90, "fan-out": 0.90, "opening": 1.2, "lag": 5}
 # Shares of the floor's closed loop at which squall's own limit is looked for.
 STEPS = [share / 1000 for share in range(500, 1150, 25)]
 # Below that limit by as much as noise moves it: where round trips are compared.
@@ -56,10 +59,15 @@ class Table:
         self.rows.append([what, squall, floor, ratio, verdict])
 
     def judge(self, name, value, limit, lower_is_better=False):
-        good = value <= limit if lower_is_better else value >= limit
+        """`limit` names one of LIMITS."""
+        holds = lambda most: value <= most if lower_is_better else value >= most
+        sign = "≤" if lower_is_better else "≥"
+        good = holds(limit)
         if not good:
             self.failed.append(name)
-        return f"{'ok' if good else 'FAILED'}: {'≤' if lower_is_better else '≥'} {limit:g}"
+        text = f"{'ok' if good else 'FAILED'}: {sign} {LIMITS[limit]:g}"
+        wanted = WANTED.get(limit)
+        return text if wanted is None else f"{text}; wanted {sign} {wanted:g}: {'yes' if holds(wanted) else 'no'}"
 
     def lines(self):
         head = ["", "squall", "floor", "squall / floor", "limit"]
@@ -164,7 +172,7 @@ def echo(table, options, connections):
     def row(what, ours, theirs, limit=None):
         theirs = [run["per_cpu_second"] for run in theirs]
         share = ratios(ours, theirs)
-        verdict = table.judge(what, statistics.median(share), LIMITS[limit]) if limit else ""
+        verdict = table.judge(what, statistics.median(share), limit) if limit else ""
         table.add(what, spread(ours), spread(theirs), spread(share, "{:.1%}"), verdict)
 
     def paced(rate, limit):
@@ -238,7 +246,7 @@ def fanout(table, options):
         spread(ours_rates),
         spread(theirs),
         spread(share, "{:.1%}"),
-        table.judge("fan-out", statistics.median(share), LIMITS["fan-out"]),
+        table.judge("fan-out", statistics.median(share), "fan-out"),
     )
     note_validity(table, "fan-out", [run for _, run in ours])
 
@@ -270,13 +278,13 @@ def opening(table, options):
             spread(ours, "{:.2f}"),
             spread(theirs, "{:.2f}"),
             spread(share, "{:.2f}"),
-            table.judge(f"opening {count:,}", statistics.median(share), LIMITS["opening"], lower_is_better=True),
+            table.judge(f"opening {count:,}", statistics.median(share), "opening", lower_is_better=True),
         )
     cliff = statistics.median(per_10k[18_000]) / statistics.median(per_10k[10_000])
     table.add(
         "an opening at 18,000 as a multiple of one at 10,000",
         f"{cliff:.2f}",
-        verdict=table.judge("port search", cliff, LIMITS["cliff"], lower_is_better=True),
+        verdict=table.judge("port search", cliff, "cliff", lower_is_better=True),
     )
 
 
@@ -312,7 +320,7 @@ def memory(table, options, count, shards):
         f"memory, {count:,} connections on {shards} shard{'s' * (shards > 1)}, Pss bytes each",
         spread(ours),
         spread(theirs),
-        verdict=table.judge(f"memory at {count:,}", statistics.median(ours), LIMITS["memory"], lower_is_better=True),
+        verdict=table.judge(f"memory at {count:,}", statistics.median(ours), "memory", lower_is_better=True),
     )
 
 
@@ -337,7 +345,7 @@ def rate(table, options):
         table.notes.append(f"squall says it sent {sent:,} messages, and {runs[-1].arrived:,} arrived.")
     table.add("200,000/s on 100 connections: sent of offered", spread([run.count("sent") / run.count("offered") for run in runs], "{:.2%}"))
     lags = [run.timer("lag", "p99", "steady") for run in runs]
-    verdict = table.judge("lag at 200,000/s", statistics.median(lags), LIMITS["lag"], lower_is_better=True)
+    verdict = table.judge("lag at 200,000/s", statistics.median(lags), "lag", lower_is_better=True)
     table.add("its lag, p99 ms", spread(lags, "{:.3f}"), verdict=verdict)
     table.add("its CPU, share of a core", spread([run.cpu_in("steady") / (3 if options.quick else 5) for run in runs], "{:.0%}"))
     table.add("its validity", ", ".join(sorted({run.valid for run in runs})))
@@ -374,6 +382,8 @@ def main():
     if options.quick:
         options.rounds = 1
     wanted = options.only or parts
+    # Ending this ends what it started: `finally` and `with` do not run by themselves.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     table = Table()
     load = os.getloadavg()[0]
     everything = {
@@ -387,10 +397,10 @@ def main():
     for part in wanted:
         try:
             everything[part]()
-        except RuntimeError as error:
-            # The rest is still worth its time.
+        except Exception as error:
+            # Whatever it was: the rest is still worth its time.
             table.failed.append(part)
-            table.notes.append(f"{part}: not measured: {str(error).splitlines()[0]}")
+            table.notes.append(f"{part}: not measured: {(str(error) or repr(error)).splitlines()[0]}")
             say(str(error))
     head = f"{machine()}; {options.rounds} round{'s' * (options.rounds > 1)}: median (lowest–highest); load {load:.1f} before it began"
     text = "\n".join([head, "", *table.lines()])

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from processes import ROOT, Server, spread, start
@@ -50,11 +52,19 @@ def measure(tool, path, seconds):
             }
             with open(Path(folder) / "output", "w+") as output:
                 process = start(command(tool, path, server, folder, seconds), 1, stdout=output, stderr=output, env=environment)
-                # Waited for here, so that the kernel says what exactly this process and its children used.
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-                if tool == "tsung":
-                    subprocess.run(["epmd", "-kill"], env=environment, stdout=output, stderr=output, timeout=10)
+                # Nobody waits for one that hangs: its whole session ends.
+                limit = threading.Timer(10 * seconds + 120, lambda: os.killpg(process.pid, signal.SIGKILL))
+                limit.start()
+                try:
+                    # Waited for here, so that the kernel says what exactly this process and its children used.
+                    _, status, usage = os.wait4(process.pid, 0)
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                finally:
+                    limit.cancel()
+                    if process.returncode is None:
+                        os.killpg(process.pid, signal.SIGKILL)
+                    if tool == "tsung":
+                        subprocess.run(["epmd", "-kill"], env=environment, stdout=output, stderr=output, timeout=10)
                 output.seek(0)
                 said = output.read()
         messages = server.result[0]["messages"]

@@ -40,6 +40,8 @@ def main():
     # Not the first two minutes, or fifth, in which everything that is kept for next time is used for the first.
     begin = churn["start"] + min(120, 0.2 * (churn["end"] - churn["start"]))
     samples = [sample for sample in summary["cost"]["samples"] if begin <= sample["at"] <= churn["end"]]
+    if len(samples) < 10:
+        sys.exit(f"only {len(samples)} looks at memory in the time that counts: too few for a line")
     # Opened while memory was looked at: as many came and went.
     opened = sum(second["opened"] for second in summary["timeline"] if samples[0]["at"] < second["at"] <= samples[-1]["at"])
     seconds = samples[-1]["at"] - samples[0]["at"]

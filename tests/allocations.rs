@@ -1,4 +1,4 @@
-//! In steady state a shard allocates nothing per message: sending, receiving, measuring and accounting are all done in memory that is
+//! In steady state a shard allocates nothing per message of a plain connection: sending, receiving, measuring and accounting are all done in memory that is
 //! there already. What it allocates each second (its snapshot) does not depend on how many messages there were.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests

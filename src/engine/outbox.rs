@@ -1,5 +1,6 @@
 //! Bytes on their way out of one connection, with what each frame is: what could not be written when a
-//! connection ends is known frame by frame, so that nothing counts as sent that never left.
+//! connection ends is known frame by frame, so that nothing counts as sent that the socket (or its TLS session, which takes a
+//! record at a time) did not take.
 
 use super::stream::Stream;
 use std::collections::VecDeque;

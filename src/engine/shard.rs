@@ -529,9 +529,9 @@ impl Shard {
     /// A snapshot now.
     pub fn snapshot(&mut self, now: u64, last: bool) -> Snapshot {
         let open: u32 = self.groups.iter().map(|g| g.open).sum();
-        // What is closing has yet to be read.
         let alive = open + self.opening + self.closing;
-        self.tide.stands_at(alive as usize);
+        // Whoever waits to come back needs the memory again: a storm is not the time to give it away.
+        self.tide.stands_at((alive + self.waiting) as usize);
         let gauges = Gauges {
             open: self.groups.iter().map(|g| g.open).collect(),
             opening: self.opening,

@@ -392,8 +392,8 @@ fn memory_is_that_of_connections_at_rest_and_the_most_at_any_time() {
     // Opening, at rest, a broadcast under way, everyone saying goodbye.
     let moments = [
         (5_000, 3),
+        (20_000, 150),
         (20_000, 200),
-        (20_000, 500),
         (19_999, 600),
         (100, 900),
     ];

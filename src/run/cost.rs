@@ -6,7 +6,7 @@ use super::progress::Progress;
 use crate::metrics::Totals;
 use crate::plan::Plan;
 use crate::report::CostSample;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::iter;
 use std::process;
@@ -41,6 +41,8 @@ struct Accounts {
     ticks: f64,
     /// A page, in bytes.
     page: u64,
+    /// CPU seconds of each process when it was last seen: one that ended has not given them back.
+    used: HashMap<u32, f64>,
 }
 
 /// The kernel's memory as far as connections take it, bytes.
@@ -63,6 +65,7 @@ impl<'a, P: Progress> Meter<'a, P> {
             before: kernel(page),
             ticks: ticks_per_second(),
             page,
+            used: HashMap::new(),
         };
         let thread = thread::Builder::new().name("cost".into());
         Meter {
@@ -127,10 +130,13 @@ impl Accounts {
         samples
     }
 
-    fn look(&self, at: Duration, open: u64) -> CostSample {
-        let all = |of: &mut dyn Iterator<Item = u32>| {
+    fn look(&mut self, at: Duration, open: u64) -> CostSample {
+        let (ticks, used) = (self.ticks, &mut self.used);
+        let mut all = |of: &mut dyn Iterator<Item = u32>| {
             of.fold((0, 0.0), |(memory, cpu), pid| {
-                (memory + pss(pid), cpu + cpu_seconds(pid, self.ticks))
+                let last = used.entry(pid).or_default();
+                *last = last.max(cpu_seconds(pid, ticks));
+                (memory + pss(pid), cpu + *last)
             })
         };
         let (shards_memory, shards_cpu) = all(&mut self.shards.values().copied());
@@ -254,14 +260,31 @@ mod tests {
     }
 
     #[test]
-    fn looks_that_were_held_up_are_one() {
-        let accounts = Accounts {
+    fn cpu_of_a_process_that_ended_is_not_forgotten() {
+        let gone = 1 << 30;
+        let mut accounts = accounts();
+        accounts.shards = BTreeMap::from([(0, gone), (1, process::id())]);
+        accounts.used.insert(gone, 12.5);
+        let sample = accounts.look(Duration::ZERO, 0);
+        let own = cpu_seconds(process::id(), accounts.ticks);
+        assert!(sample.shards_cpu >= 12.5 && sample.shards_cpu <= 12.5 + own);
+        assert!(sample.coordinator_cpu <= own);
+    }
+
+    fn accounts() -> Accounts {
+        Accounts {
             shards: BTreeMap::new(),
             gateway: Vec::new(),
             before: Kernel::default(),
             ticks: 100.0,
             page: 4096,
-        };
+            used: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn looks_that_were_held_up_are_one() {
+        let accounts = accounts();
         let (asks, asked) = mpsc::channel();
         for (second, open) in [(1, 10), (2, 20), (3, 30)] {
             let at = Duration::from_secs(second);

@@ -18,8 +18,9 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long the gateway may take to listen.
-const START: Duration = Duration::from_secs(15);
+/// How long the gateway may take to listen: longer than it waits for its nodes itself (15 s, and 50 ms for each of at
+/// most 1,024), so that it can say which of them did not.
+const START: Duration = Duration::from_secs(75);
 /// How long the gateway may take to end once it was asked to, beyond its own drain.
 const END: Duration = Duration::from_secs(5);
 /// Bytes that it may say: its addresses, and which nodes ended.

@@ -41,6 +41,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let phases = phases(plan, course);
     let mut against = facts.against;
     // Trouble that nobody had proves nothing about how it is borne.
+    against.extend(unfinished(&phases));
     // Where nothing ever opened there is a better reason than that.
     if course.totals.count(Counter::Opened, None, None) > 0 {
         against.extend(untouched(&phases));
@@ -281,6 +282,21 @@ fn scheduled(fault: &PlannedFault, course: &Course) -> FaultReport {
             .max()
             .unwrap_or(0),
     }
+}
+
+/// Cuts that did not get to all they were to cut, though their phase ran to its end: the shards had no time for them.
+fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
+    let completed = phases.iter().filter(|phase| phase.completed);
+    let faults = completed.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    faults
+        .filter(|(_, f)| f.actual_start.is_some() && f.actual_end.is_none())
+        .map(|(phase, fault)| {
+            format!(
+                "generator-limited: the fault `{}` in {} did not get to all of its connections: use more shards or machines",
+                fault.label, phase.name
+            )
+        })
+        .collect()
 }
 
 /// Faults that came and found nobody.
