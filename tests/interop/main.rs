@@ -252,7 +252,7 @@ fn clients_come_back_after_the_server_was_killed() {
         let mut scenario = scenario.clone();
         scenario.replace_range(
             gates,
-            "gates:\n  - close 1006 == 24\n  - reconnected == 20\n  - reconnect max < 5s\n  - lost == 0\n  - missed > 0\n",
+            "gates:\n  - close 1006 == 24\n  - reconnected == 20\n  - reconnect max < 5s\n  - lost == 0\n",
         );
         let lab = lab(&scenario, &server, PLAIN);
         let run = lab.start(&[]);
