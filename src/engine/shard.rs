@@ -12,7 +12,7 @@ use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::heap::Tide;
-use crate::metrics::{Counter, Delivery, Gauges, Recorder, Snapshot};
+use crate::metrics::{Counter, Delivery, Failure, Gauges, Recorder, Snapshot};
 use crate::plan::{self, Openings, Plan, Schedule};
 use crate::protocol::{Codec, escape};
 use mio::{Events, Poll, Token};
@@ -439,9 +439,21 @@ impl Shard {
                 groups,
                 recorder,
                 plan,
+                stopped,
                 ..
             } = self;
             let group = &mut groups[g];
+            // Openings that a shard which was late did not get to: attempts that came to nothing.
+            while !*stopped && group.openings.peek().is_some_and(|at| at <= now) {
+                if let Some(due) = group.openings.next() {
+                    let phase = plan.phase_at(due.at_ns);
+                    recorder.count(Counter::Attempts, phase, g, 1);
+                    recorder.fail(Failure::Timeout, phase, g);
+                    let why =
+                        b"due, and not begun when the run was over: this machine was too slow";
+                    recorder.sample("timeout", why);
+                }
+            }
             for (schedules, offered, cancelled) in [
                 (&mut group.publishes, Counter::Offered, Counter::Cancelled),
                 (

@@ -144,7 +144,7 @@ names! {
         Refused = "refused",
         /// Host or network unreachable.
         Unreachable = "unreachable",
-        /// A step of opening took too long.
+        /// A step of opening took too long, or this machine did not get to it before the run was over.
         Timeout = "timeout",
         /// No local port or address left.
         NoPort = "no_port",

@@ -1,6 +1,7 @@
 //! Every way an opening fails has its own kind.
 
-use crate::bench::{failures, raw, read_request, read_to_end, run, server};
+use crate::bench::{failures, raw, read_request, read_to_end, run, run_when_ready, server};
+use squall::engine::{self, Control};
 use squall::metrics::Counter;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -89,6 +90,24 @@ fn openings_under_way_at_the_end_are_waited_for() {
     let expected = BTreeMap::from([("close_timeout", 3), ("timeout", 3)]);
     assert_eq!(failures(&totals), expected);
     assert_eq!(totals.count(Counter::GaveUp, None, None), 0, "never lost");
+}
+
+#[test]
+fn openings_that_a_late_shard_did_not_get_to_are_failures() {
+    let address = server(|mut stream| {
+        crate::bench::accept(&mut stream);
+        read_to_end(&stream);
+    });
+    let text = raw(address, 100, "100ms", ", close_timeout: 100ms", "");
+    // Told to start two seconds ago, it has one turn to open what it can.
+    let totals = run_when_ready(&text, || Control::Start {
+        at: engine::monotonic_ns() - 2_000_000_000,
+    });
+    let opened = totals.count(Counter::Opened, None, None);
+    let late = failures(&totals)["timeout"];
+    assert!(opened > 0 && late > 0, "{opened} and {late}");
+    assert_eq!(opened + late, 100);
+    assert_eq!(totals.count(Counter::Attempts, None, None), 100);
 }
 
 #[test]
