@@ -62,7 +62,7 @@ class Table:
         """`limit` names one of LIMITS."""
         holds = lambda most: value <= most if lower_is_better else value >= most
         sign = "≤" if lower_is_better else "≥"
-        good = holds(limit)
+        good = holds(LIMITS[limit])
         if not good:
             self.failed.append(name)
         text = f"{'ok' if good else 'FAILED'}: {sign} {LIMITS[limit]:g}"
