@@ -8,6 +8,7 @@ use super::stream::Stream;
 use super::tail::Topics;
 use crate::protocol::Envelope;
 use crate::transport::ws;
+use mio::Token;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -106,6 +107,11 @@ impl Conn {
             outbox: None,
             work: None,
         }
+    }
+
+    /// What the kernel's events for its socket bear: its place in the shard and its generation.
+    pub fn token(&self, c: usize) -> Token {
+        Token(c | (self.generation as usize) << 32)
     }
 }
 

@@ -12,13 +12,12 @@ use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Timer};
 use crate::plan::{self, Matcher, Part, Purpose, Step};
 use crate::protocol::{Incoming, pointer};
-use crate::transport::handshake::{self, HandshakeError, RequestError};
+use crate::transport::handshake::{self, HandshakeError};
 use crate::transport::socket::{self, SocketFailure};
-use crate::transport::tls;
 use crate::transport::ws::Opcode;
-use mio::net::TcpStream;
-use mio::{Interest, Token};
-use std::io::{self, Write};
+use crate::transport::{Endpoint, tls};
+use mio::Interest;
+use std::io;
 use std::net::SocketAddr;
 
 impl Shard {
@@ -82,6 +81,10 @@ impl Shard {
         }
     }
 
+    fn endpoint(&self, c: usize) -> &Endpoint {
+        &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))]
+    }
+
     fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
         let source = self
             .plan
@@ -90,73 +93,36 @@ impl Shard {
         if let Some(opening) = &mut self.conns[c].opening {
             opening.address = Some(address.ip());
         }
+        let tls = self.endpoint(c).tls;
         let began = self.now();
         let dialled = socket::connect(address, source).and_then(|mut socket| {
-            let sent = self.upgrade_at_once(c, address, &mut socket)?;
-            let interest = match sent {
-                // Who was sent to takes more, until it does not: to be told of it now would wake us for nothing.
-                Some(_) => Interest::READABLE,
-                None => Interest::READABLE | Interest::WRITABLE,
+            // On the machine itself a connection is there as soon as it is asked for: no need to wait for word of it.
+            let there = address.ip().is_loopback() && socket::connected(&socket)?;
+            // Nor to be told that it takes bytes, before it does not. (A handshake of TLS writes on its own.)
+            let watched = tls || !there;
+            let interest = match watched {
+                true => Interest::READABLE | Interest::WRITABLE,
+                false => Interest::READABLE,
             };
-            let token = Token(c | (self.conns[c].generation as usize) << 32);
+            let token = self.conns[c].token(c);
             self.poll
                 .registry()
                 .register(&mut socket, token, interest)?;
-            Ok((socket, sent))
+            Ok((socket, there, watched))
         });
-        let (socket, sent) = match dialled {
+        let (socket, there, watched) = match dialled {
             Ok(dialled) => dialled,
             Err(e) => return self.connect_failed(c, e, now),
         };
         let conn = &mut self.conns[c];
         conn.stream = Some(Stream { socket, tls: None });
-        conn.watched = sent.is_none();
+        conn.watched = watched;
         if let Some(opening) = &mut conn.opening {
             opening.stage = Stage::Tcp;
             opening.since_ns = began;
         }
-        if let Some((request, written)) = sent {
-            let connected = self.now();
-            self.step_done(c, Timer::Tcp, connected);
-            if let Some(opening) = &mut self.conns[c].opening {
-                opening.stage = Stage::Upgrade;
-            }
-            let g = usize::from(self.conns[c].group);
-            self.recorder
-                .count(Counter::BytesSent, self.phase, g, written as u64);
-            if let Some(rest) = request.get(written..).filter(|rest| !rest.is_empty()) {
-                self.queue_bytes(c, rest);
-            }
-        }
-    }
-
-    /// On the machine itself a connection is there as soon as it is asked for. Then the upgrade goes out at once, which
-    /// saves a turn through epoll for each. The request, and how much of it was written; `None` where this is not so.
-    fn upgrade_at_once(
-        &mut self,
-        c: usize,
-        address: SocketAddr,
-        socket: &mut TcpStream,
-    ) -> io::Result<Option<(Vec<u8>, usize)>> {
-        let endpoint = &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))];
-        if endpoint.tls || !address.ip().is_loopback() {
-            return Ok(None);
-        }
-        // What cannot be sent fails later, as it does elsewhere.
-        let Ok(request) = self.upgrade_request(c) else {
-            return Ok(None);
-        };
-        match socket.write(&request) {
-            Ok(written) => Ok(Some((request, written))),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(e) => Err(e),
+        if there {
+            self.connected(c, self.now());
         }
     }
 
@@ -222,8 +188,13 @@ impl Shard {
                 Err(e) => return self.connect_failed(c, e, now),
             }
         }
+        self.connected(c, now);
+    }
+
+    /// TCP's part is done; TLS or the upgrade is next.
+    fn connected(&mut self, c: usize, now: u64) {
         self.step_done(c, Timer::Tcp, now);
-        let endpoint = &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))];
+        let endpoint = self.endpoint(c);
         if !endpoint.tls {
             return self.send_upgrade(c);
         }
@@ -286,24 +257,6 @@ impl Shard {
     }
 
     fn send_upgrade(&mut self, c: usize) {
-        let request = self.upgrade_request(c);
-        let Some(opening) = &mut self.conns[c].opening else {
-            return;
-        };
-        opening.stage = Stage::Upgrade;
-        match request {
-            Ok(request) => self.queue_bytes(c, &request),
-            Err(e) => {
-                // A captured value or a CSV cell that cannot stand in a header.
-                self.recorder.sample("handshake", e.to_string().as_bytes());
-                let now = self.now();
-                self.lost(c, Cause::Failed(Failure::Handshake), now);
-            }
-        }
-    }
-
-    /// The request that asks for the upgrade.
-    fn upgrade_request(&self, c: usize) -> Result<Vec<u8>, RequestError> {
         let number = self.number(c);
         let endpoint_index = self.plan.endpoint_of(number);
         let g = usize::from(self.conns[c].group);
@@ -317,13 +270,14 @@ impl Shard {
             .iter()
             .map(|(name, value)| (name.clone(), self.fill(c, value)))
             .collect();
-        let key = match &self.conns[c].opening {
-            Some(opening) => opening.key.as_str(),
-            None => "",
+        let Some(opening) = &mut self.conns[c].opening else {
+            return;
         };
+        opening.stage = Stage::Upgrade;
+        let key = opening.key.clone();
         let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
-        handshake::request(
+        let made = handshake::request(
             &handshake::Request {
                 host: &endpoint.host,
                 port: endpoint.port,
@@ -331,11 +285,17 @@ impl Shard {
                 path: &path,
                 headers: &headers,
                 subprotocols: &self.plan.target().subprotocols,
-                key,
+                key: &key,
             },
             &mut request,
-        )?;
-        Ok(request)
+        );
+        if let Err(e) = made {
+            // A captured value or a CSV cell that cannot stand in a header.
+            self.recorder.sample("handshake", e.to_string().as_bytes());
+            let now = self.now();
+            return self.lost(c, Cause::Failed(Failure::Handshake), now);
+        }
+        self.queue_bytes(c, &request);
     }
 
     /// Bytes of the answer to the upgrade, perhaps with the first frames behind it.

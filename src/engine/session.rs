@@ -169,7 +169,6 @@ impl Session {
         if !self.flush(socket)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let bytes = &bytes[..bytes.len().min(RECORD)];
         let wire = self.wire.clone();
         let mut wire = wire.0.borrow_mut();
         // What waits to be read stands first, as rustls may have places in it; whole records of it are opened now.
@@ -185,7 +184,11 @@ impl Session {
         }
         let (held, out) = wire.split_at_mut(filled);
         // One record, with room for what is around it.
-        let bytes = &bytes[..bytes.len().min(out.len().saturating_sub(OVERHEAD))];
+        let most = out.len().saturating_sub(OVERHEAD).min(RECORD);
+        if most == 0 {
+            return Err(too_long());
+        }
+        let bytes = &bytes[..bytes.len().min(most)];
         let sealed = match self.tls.process_tls_records(held).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => match traffic.encrypt(bytes, out) {
                 Ok(sealed) => sealed,
@@ -326,8 +329,12 @@ impl Session {
 fn room(wire: &mut [u8], filled: usize) -> io::Result<&mut [u8]> {
     match wire.get_mut(filled..) {
         Some(room) if !room.is_empty() => Ok(room),
-        _ => Err(invalid("a TLS handshake message is larger than 40 KiB")),
+        _ => Err(too_long()),
     }
+}
+
+fn too_long() -> io::Error {
+    invalid("a TLS handshake message is larger than 40 KiB")
 }
 
 /// Appends what rustls encodes, which says how much room it wants.

@@ -8,7 +8,7 @@ use crate::metrics::{Counter, Timer};
 use crate::plan::{self, Builtin, Part, Plan, Purpose};
 use crate::protocol::{MIN_PAYLOAD, STAMP_LEN, Stamp, escape};
 use crate::transport::ws;
-use mio::{Interest, Token};
+use mio::Interest;
 
 /// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
@@ -394,7 +394,7 @@ impl Shard {
     /// Has the kernel tell when the socket takes bytes again, which it does at once if it does by now.
     fn watch_writes(&mut self, c: usize) {
         let conn = &mut self.conns[c];
-        let token = Token(c | (conn.generation as usize) << 32);
+        let token = conn.token(c);
         let Some(stream) = &mut conn.stream else {
             return;
         };

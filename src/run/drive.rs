@@ -376,12 +376,19 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
         let Some(start) = self.start else { return };
         let now = Instant::now();
         // Whoever was held up itself has not heard yet what was said meanwhile, and waits for the next second.
-        let late = now.saturating_duration_since(self.looked) > HELD_UP;
+        if now.saturating_duration_since(self.looked) <= HELD_UP {
+            self.name_the_silent(start, now);
+        }
         self.looked = now;
+        self.progress.second(
+            self.plan,
+            now.saturating_duration_since(start),
+            &self.totals,
+        );
+    }
+
+    fn name_the_silent(&mut self, start: Instant, now: Instant) {
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            if late {
-                break;
-            }
             let unheard = now.saturating_duration_since(shard.heard.max(start));
             if shard.reached < Step::Finished && !shard.silent && unheard > SILENCE {
                 shard.silent = true;
@@ -395,11 +402,6 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
                 shard.fate.gaps.push(words);
             }
         }
-        self.progress.second(
-            self.plan,
-            now.saturating_duration_since(start),
-            &self.totals,
-        );
     }
 }
 

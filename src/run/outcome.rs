@@ -40,9 +40,8 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let totals = &course.totals;
     let phases = phases(plan, course);
     let mut against = facts.against;
-    // Trouble that nobody had proves nothing about how it is borne.
     against.extend(unfinished(&phases));
-    // Where nothing ever opened there is a better reason than that.
+    // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
     if course.totals.count(Counter::Opened, None, None) > 0 {
         against.extend(untouched(&phases));
     }
@@ -441,5 +440,60 @@ fn moment(plan: &Plan, second: &Second) -> crate::report::Second {
         lag_max: lag.map(|q| ms(q.max)),
         cpu: second.cpu,
         rss: second.rss,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Gauges, Recorder};
+
+    #[test]
+    fn cuts_that_did_not_get_to_all_count_against_the_run() {
+        let fault = |label: &str, end: Option<f64>| FaultReport {
+            label: label.into(),
+            start: 1.0,
+            end: 2.0,
+            actual_start: Some(1.0),
+            actual_end: end,
+            touched: 3,
+        };
+        let phase = |completed, faults| PhaseReport {
+            name: "storm".into(),
+            start: 0.0,
+            end: 3.0,
+            completed,
+            faults,
+        };
+        let half = || vec![fault("all", Some(2.0)), fault("half", None)];
+        let told = unfinished(&[phase(true, half())]);
+        let [one] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert!(one.contains("`half` in storm"), "{one}");
+        // An interrupted phase had no time for more.
+        assert!(unfinished(&[phase(false, half())]).is_empty());
+    }
+
+    #[test]
+    fn openings_that_began_late_are_told() {
+        let late = |micros: i64| {
+            let mut recorder = Recorder::new(0, 1, 1);
+            for _ in 0..100 {
+                recorder.time(Timer::OpenLag, 0, 0, micros * 1_000);
+            }
+            let gauges = Gauges {
+                open: vec![0],
+                ..Gauges::default()
+            };
+            let mut totals = Totals::new(1, 1, 1);
+            let snapshot = recorder.snapshot(1_000_000_000, gauges, true);
+            totals.absorb(snapshot).expect("the first");
+            totals.finish();
+            late_openings(&totals)
+        };
+        assert_eq!(late(990_000), None);
+        let told = late(2_500_000).expect("late");
+        assert!(told.contains("p99 2.5 s"), "{told}");
     }
 }

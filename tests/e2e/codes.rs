@@ -115,9 +115,12 @@ fn an_unreachable_target_is_109() {
         .and_then(|a| a.as_socket())
         .expect("an address")
         .port();
-    let done =
-        Lab::new(&scenario("'lost == 0'")).run(&["--target", &format!("ws://127.0.0.1:{port}/")]);
+    let fault = "phases[0].faults=[{ burst: { clients: publishers, rate: 2x } }]";
+    let target = format!("ws://127.0.0.1:{port}/");
+    let done = Lab::new(&scenario("'lost == 0'")).run(&["--target", &target, "--set", fault]);
     let summary = done.expect(109).summary();
+    // The reason is that nobody was there, not that a fault found nobody.
+    assert!(!summary.reasons().contains("touched no connection"));
     assert_eq!(summary.at("/failures/refused"), 3);
     assert_eq!(summary.count("opened"), 0);
     assert_ne!(summary.text("/gates/0/status"), "passed");

@@ -118,6 +118,33 @@ fn a_blocked_write_parks_its_connection_and_not_the_shard() {
     );
 }
 
+/// Takes three seconds: one in which the kernel's buffers fill, and the others to show that all of it leaves.
+#[test]
+fn what_was_blocked_leaves_when_the_target_reads_again() {
+    let address = server(|mut stream| {
+        accept(&mut stream);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            if opcode == 8 {
+                let _ = stream.write_all(&frame(8, &payload));
+                return;
+            }
+        }
+    });
+    // 12 MiB in that second, more than the buffers of both ends hold.
+    let text = format!(
+        "name: test\ntarget: {{ url: \"ws://{address}/\", max_queue: 64MiB }}\nclients:\n  some:\n    count: 1\n    protocol: raw\n    \
+         publish: {{ size: 60KiB, rate: 300/s, in: [only] }}\n\
+         phases:\n  - {{ name: open, for: 300ms }}\n  - {{ name: only, for: 2s }}\ngenerator: {{ drain: 5s }}\n"
+    );
+    let totals = run(&text);
+    let blocked = totals.timeline().iter().any(|second| second.blocked > 0);
+    assert!(blocked, "the target's pause was no pause");
+    assert_eq!(totals.count(Counter::Sent, None, None), 600);
+    assert_eq!(totals.count(Counter::Dropped, None, None), 0);
+    assert!(failures(&totals).is_empty(), "{:?}", failures(&totals));
+}
+
 #[test]
 fn steps_capture_what_later_steps_send() {
     let address = server(|mut stream| {

@@ -63,23 +63,11 @@ fn burst(
     );
     let start = phase.start + burst.after.map_or(Duration::ZERO, |d| d.0);
     let end = burst.r#for.map_or(phase.end, |d| start + d.0);
-    let length = (phase.end - phase.start).as_secs_f64();
     if start >= phase.end {
-        let message = format!(
-            "the burst begins after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
-        problems.add(
-            Problem::error(format!("{path}.after"), message)
-                .help("begin it sooner, or make the phase longer"),
-        );
+        problems.add(beyond("burst begins", format!("{path}.after"), phase).help(SOONER));
     } else if end > phase.end {
-        let message = format!(
-            "the burst ends after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
         problems.add(
-            Problem::error(format!("{path}.for"), message)
+            beyond("burst ends", format!("{path}.for"), phase)
                 .help("leave `for` out to end with the phase"),
         );
     } else {
@@ -211,31 +199,29 @@ fn span(
 ) -> Option<(Duration, Duration)> {
     let start = phase.start + cut.after.map_or(Duration::ZERO, |d| d.0);
     let end = start + cut.over.map_or(Duration::ZERO, |d| d.0);
-    let length = (phase.end - phase.start).as_secs_f64();
     if start >= phase.end {
-        let message = format!(
-            "the drop begins after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
-        problems.add(
-            Problem::error(format!("{path}.after"), message)
-                .help("begin it sooner, or make the phase longer"),
-        );
+        problems.add(beyond("drop begins", format!("{path}.after"), phase).help(SOONER));
         return None;
     }
     if end > phase.end {
-        let message = format!(
-            "the drop ends after phase `{}` is over ({length:.1} s)",
-            phase.name
-        );
         let rest = crate::scenario::units::Duration(phase.end - start);
         problems.add(
-            Problem::error(format!("{path}.over"), message)
+            beyond("drop ends", format!("{path}.over"), phase)
                 .help(format!("there are {rest} left in the phase")),
         );
         return None;
     }
     Some((start, end))
+}
+
+const SOONER: &str = "begin it sooner, or make the phase longer";
+
+/// What begins or ends when its phase is over.
+fn beyond(what: &str, path: String, phase: &Phase) -> Problem {
+    let length = (phase.end - phase.start).as_secs_f64();
+    let name = &phase.name;
+    let message = format!("the {what} after phase `{name}` is over ({length:.1} s)");
+    Problem::error(path, message)
 }
 
 /// How many of the group's connections.

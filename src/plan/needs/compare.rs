@@ -32,20 +32,15 @@ pub(super) fn shortages(
     needs: &Needs,
     plan: &Plan,
     embedded: Option<GatewayShape>,
-    machine: &Machine,
 ) -> Vec<Shortage> {
+    let machine = &needs.machine;
+    let sockets = needs.connections + vanished(plan, 1);
     let mut list = List {
         machine,
         found: Vec::new(),
     };
-    descriptors(needs, plan, embedded, &mut list);
-    let nodes = embedded.map_or(0, |gateway| u64::from(gateway.nodes));
-    // Alone, the gateway has a thread a core and two beside; each of several nodes has two, and so has its supervisor.
-    let gateway = match nodes {
-        0 => 0,
-        1 => u64::from(needs.cores) + 2,
-        several => 2 * several + 2,
-    };
+    descriptors(needs, sockets, embedded, &mut list);
+    let gateway = embedded.map_or(0, |gateway| gateway.tasks(needs.cores));
     let tasks = u64::from(needs.shards) * TASKS_PER_SHARD + gateway + SPARE_PROCESSES;
     list.fatal(
         "processes and threads that may still be started",
@@ -66,12 +61,11 @@ pub(super) fn shortages(
         command,
     );
     // A connection to this machine is one to the firewall, though it has two ends.
-    let tracked = needs.connections + vanished(plan, 1);
-    let command = list.sysctl("net.netfilter.nf_conntrack_max", tracked + tracked / 10);
+    let command = list.sysctl("net.netfilter.nf_conntrack_max", sockets + sockets / 10);
     list.distorting(
         "connections the firewall keeps track of",
         machine.tracked,
-        tracked,
+        sockets,
         command,
     );
     list.fatal(
@@ -83,12 +77,12 @@ pub(super) fn shortages(
     list.found
 }
 
-fn descriptors(needs: &Needs, plan: &Plan, embedded: Option<GatewayShape>, list: &mut List<'_>) {
+/// Of so many connections, those that a fault leaves open included.
+fn descriptors(needs: &Needs, sockets: u64, embedded: Option<GatewayShape>, list: &mut List<'_>) {
     let machine = list.machine;
     let shard = needs.descriptors_per_shard;
     let command = list.ulimit(shard, "more `generator.shards`");
     list.fatal("descriptors per shard", machine.descriptors, shard, command);
-    let sockets = needs.connections + vanished(plan, 1);
     let node = embedded.map_or(0, |gateway| gateway.descriptors(sockets));
     let several = embedded.is_some_and(|gateway| gateway.nodes > 1);
     let enough = GatewayShape::enough(sockets, embedded, machine.descriptors);

@@ -33,6 +33,15 @@ impl GatewayShape {
         self.share(connections) + SPARE_DESCRIPTORS
     }
 
+    /// Processes and threads: alone it has a thread a core and two beside; each of several nodes has two, and so has
+    /// their supervisor.
+    pub(super) fn tasks(self, cores: u32) -> u64 {
+        match self.nodes {
+            0 | 1 => u64::from(cores) + 2,
+            several => 2 * u64::from(several) + 2,
+        }
+    }
+
     /// Bytes of all nodes, with the kernel's part.
     pub(super) fn memory(self, connections: u64, secure: bool) -> u64 {
         let each = PER_CONNECTION + if secure { PER_SECURE } else { 0 };
