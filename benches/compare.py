@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import others
-from processes import ROOT, Run, Server, floor_client, spread
+from processes import ROOT, Run, Server, aligned, floor_client, spread
 
 # The floors under the medians: what was measured while others compiled on the same two cores (lowest of three rounds), less a
 # tenth to a quarter. Issue 3 wants more; whoever makes squall faster should raise them.
@@ -70,11 +70,7 @@ class Table:
         return text if wanted is None else f"{text}; wanted {sign} {wanted:g}: {'yes' if holds(wanted) else 'no'}"
 
     def lines(self):
-        head = ["", "squall", "floor", "squall / floor", "limit"]
-        rows = [head, ["---"] * 5, *self.rows]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        for row in rows:
-            yield "| " + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)) + " |"
+        yield from aligned([["", "squall", "floor", "squall / floor", "limit"], *self.rows])
         yield from ([""] + [f"{note}  " for note in self.notes] if self.notes else [])
 
 

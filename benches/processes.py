@@ -5,6 +5,7 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -183,6 +184,30 @@ class Run:
 
     def timer(self, name, stat, phase):
         return self.summary["timers_by_phase"][phase].get(name, {}).get(stat, float("nan"))
+
+
+def report_of(squall, scenario, sets, out, limit):
+    """Runs a scenario of squall's own, target included: its exit code, and its summary from the folder `out`."""
+    command = [squall, "run", scenario, "--quiet", "--out", out]
+    command += [word for setting in sets for word in ("--set", setting)]
+    before = set(Path(out).glob("*/summary.json"))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        code = process.wait(limit)
+    finally:
+        end(process)
+    new = set(Path(out).glob("*/summary.json")) - before
+    if not new:
+        sys.exit(f"squall run {scenario} reported nothing, exit {code}")
+    return code, json.loads(new.pop().read_text())
+
+
+def aligned(rows):
+    """Lines of a Markdown table; the first row is its head."""
+    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "| " + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)) + " |"
 
 
 def spread(values, form="{:,.0f}"):

@@ -1,14 +1,14 @@
 """Runs scenarios/soak.yaml and fits a line through the memory of squall's processes; started by ci/soak."""
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).parent))
+from processes import ROOT, report_of
+
 # Bytes by which memory may grow for each connection that came and went: half of the least that is kept for one, a timer's 16.
 MOST = 8
 
@@ -26,16 +26,12 @@ def main():
     parser.add_argument("--minutes", type=int, default=10)
     parser.add_argument("--keep", type=Path, help="keep the run's report in this folder")
     options = parser.parse_args()
+    shorter = [] if options.minutes == 10 else [f"phases[1].for={options.minutes}m", "phases[1].faults=[]"]
     with tempfile.TemporaryDirectory() as scratch:
         out = options.keep or scratch
-        command = [options.squall, "run", ROOT / "scenarios/soak.yaml", "--quiet", "--out", out]
-        if options.minutes != 10:
-            command += ["--set", f"phases[1].for={options.minutes}m", "--set", "phases[1].faults=[]"]
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60 * options.minutes + 120).returncode
-        summaries = sorted(Path(out).glob("soak-*/summary.json"))
-        if code != 0 or not summaries:
-            sys.exit(f"the run itself did not pass: exit {code}")
-        summary = json.loads(summaries[-1].read_text())
+        code, summary = report_of(options.squall, ROOT / "scenarios/soak.yaml", shorter, out, 60 * options.minutes + 120)
+    if code != 0:
+        sys.exit(f"the run itself did not pass: exit {code}")
     churn = next(phase for phase in summary["phases"] if phase["name"] == "churn")
     # Not the first two minutes, or fifth, in which everything that is kept for next time is used for the first.
     begin = churn["start"] + min(120, 0.2 * (churn["end"] - churn["start"]))

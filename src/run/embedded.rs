@@ -18,9 +18,10 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long the gateway may take to listen: longer than it waits for its nodes itself (15 s, and 50 ms for each of at
-/// most 1,024), so that it can say which of them did not.
-const START: Duration = Duration::from_secs(75);
+/// How long the gateway may take to listen, and what each of its nodes adds: more than it waits for them itself, so that
+/// it can say that not all of them did.
+const START: Duration = Duration::from_secs(20);
+const START_OF_EACH: Duration = Duration::from_millis(50);
 /// How long the gateway may take to end once it was asked to, beyond its own drain.
 const END: Duration = Duration::from_secs(5);
 /// Bytes that it may say: its addresses, and which nodes ended.
@@ -90,10 +91,11 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .map_err(EmbeddedError::Os)?;
+        let nodes = embedded.nodes.unwrap_or(1);
         let order = json!({
             "config": config(embedded),
             "self_signed": embedded.tls,
-            "nodes": embedded.nodes.unwrap_or(1),
+            "nodes": nodes,
             "one_port": embedded.one_port,
         });
         let mut line = String::new();
@@ -112,7 +114,8 @@ impl Gateway {
             }
         };
         // One that takes in nothing is as silent as one that says nothing.
-        let _ = timeout(START, conversation).await;
+        let patience = START + START_OF_EACH * u32::from(nodes);
+        let _ = timeout(patience, conversation).await;
         match serde_json::from_str::<Answer>(&line) {
             Ok(Answer { listen, pids, ca }) if !listen.is_empty() => {
                 // Read on, so that it never blocks on a full pipe.

@@ -331,15 +331,39 @@ fn shortages_name_what_helps() {
         processes: 39,
         ..machine
     };
-    assert_eq!(
-        one(short(LOCAL, 1_000, "{ shards: 2 }", &tasks), "ulimit -u"),
+    let watched = Machine {
+        watches: 1_399,
+        ..machine
+    };
+    let tracked = Machine {
+        tracked: 999,
+        ..machine
+    };
+    for (less, command, expected) in [
         (
-            "processes and threads that may still be started",
-            39,
-            40,
-            true
-        )
-    );
+            tasks,
+            "ulimit -u 40",
+            (
+                "processes and threads that may still be started",
+                39,
+                40,
+                true,
+            ),
+        ),
+        (
+            watched,
+            "sysctl -w fs.epoll.max_user_watches=1540",
+            ("descriptors watched by epoll", 1_399, 1_400, true),
+        ),
+        (
+            tracked,
+            "sysctl -w net.netfilter.nf_conntrack_max=1100",
+            ("connections the firewall keeps track of", 999, 1_000, false),
+        ),
+    ] {
+        let found = short(LOCAL, 1_000, "{ shards: 2 }", &less);
+        assert_eq!(one(found, command), expected);
+    }
     assert_eq!(short(LOCAL, 1_000, "{ shards: 1 }", &tasks), []);
     // Four cores and two beside, for the gateway alone; two for each of several, and their supervisor's.
     for (nodes, needs) in [(1, 36 + 6), (3, 36 + 8)] {
@@ -348,28 +372,6 @@ fn shortages_name_what_helps() {
         let found: Vec<u64> = found.iter().map(|short| short.2).collect();
         assert_eq!(found, [needs]);
     }
-    let watched = Machine {
-        watches: 1_199,
-        ..machine
-    };
-    assert_eq!(
-        one(
-            short(LOCAL, 1_000, "{ shards: 1 }", &watched),
-            "sysctl -w fs.epoll.max_user_watches=1320"
-        ),
-        ("descriptors watched by epoll", 1_199, 1_200, true)
-    );
-    let tracked = Machine {
-        tracked: 999,
-        ..machine
-    };
-    assert_eq!(
-        one(
-            short(LOCAL, 1_000, "{ shards: 1 }", &tracked),
-            "sysctl -w net.netfilter.nf_conntrack_max=1100"
-        ),
-        ("connections the firewall keeps track of", 999, 1_000, false)
-    );
     // What could not be read is not held against the plan.
     assert_eq!(
         short(REMOTE, 100_000, "{ shards: 1 }", &Machine::default())
