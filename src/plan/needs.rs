@@ -11,7 +11,7 @@ pub use compare::Shortage;
 pub use describe::describe;
 pub(super) use gateway::GatewayShape;
 
-use super::fault::{Action, How};
+use super::fault::{Action, Effect, How};
 use super::types::{Group, Opening, Plan};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -172,10 +172,10 @@ pub(super) fn aliases(plan: &Plan) -> Vec<IpAddr> {
 /// Sockets that vanished connections leave open, beside those that take their place: the most that one of so many
 /// shards may have, as the seed may choose all victims among its connections.
 fn vanished(plan: &Plan, shards: u64) -> u64 {
-    let cuts = plan.faults().filter_map(|fault| match fault.action {
-        Action::Cut(cut) if cut.how == How::Vanish => {
-            let own = u64::from(plan.groups()[fault.group as usize].count).div_ceil(shards);
-            Some(own.min(cut.victims.into()))
+    let cuts = plan.faults().filter_map(|fault| match &fault.action {
+        Action::Hit(hit) if hit.effect == Effect::Cut(How::Vanish) => {
+            let own = u64::from(plan.groups()[hit.group as usize].count).div_ceil(shards);
+            Some(own.min(hit.victims.into()))
         }
         _ => None,
     });

@@ -4,7 +4,7 @@
 //! rely on: indices in range, rates finite, phases contiguous from 0, templates compiled. All times
 //! are counted from the run's start.
 
-use super::fault::Action;
+use super::fault::PlannedFault;
 use crate::protocol::ProtocolConfig;
 use crate::transport::TargetConfig;
 use serde::{Deserialize, Serialize};
@@ -149,21 +149,6 @@ pub struct Phase {
     pub end: Duration,
     /// Faults in it, for the report's timeline.
     pub faults: Vec<PlannedFault>,
-}
-
-/// A fault as planned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlannedFault {
-    /// In words: `publishers at 10x`.
-    pub label: String,
-    /// Start, from the run's start.
-    pub start: Duration,
-    /// End, from the run's start.
-    pub end: Duration,
-    /// Index of the group it touches.
-    pub group: u32,
-    /// What it does.
-    pub action: Action,
 }
 
 /// Connections alike in what they do.

@@ -1,18 +1,19 @@
 //! The one value of a run that all reports are rendered from: what was planned, what was measured, and
 //! how it is judged.
 
+mod fault;
+
 use super::drive::Course;
 use super::verdict::exit;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
-use crate::plan::{Action, Plan, PlannedFault};
+use crate::plan::Plan;
 use crate::report::{
-    CloseReport, CostReport, CostSample, FaultReport, GateReport, GateStatus, GroupReport,
-    Histograms, OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport,
-    Validity, ValidityState,
+    CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
+    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport, Validity,
+    ValidityState,
 };
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What is known of a run beside what it measured.
 pub struct Facts<'a> {
@@ -40,10 +41,10 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let totals = &course.totals;
     let phases = phases(plan, course);
     let mut against = facts.against;
-    against.extend(unfinished(&phases));
+    against.extend(fault::unfinished(&phases));
     // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
     if course.totals.count(Counter::Opened, None, None) > 0 {
-        against.extend(untouched(&phases));
+        against.extend(fault::untouched(&phases));
     }
     let validity = validity(plan, course, against);
     let gates: Vec<GateReport> = gates
@@ -231,85 +232,8 @@ fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
                 .faults
                 .iter()
                 .zip(numbers.by_ref())
-                .map(|(fault, number)| self::fault(fault, number, course))
+                .map(|(fault, number)| fault::report(fault, number, course))
                 .collect(),
-        })
-        .collect()
-}
-
-fn fault(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
-    match fault.action {
-        Action::Burst => scheduled(fault, course),
-        Action::Cut(cut) => {
-            let did = course.totals.fault(number);
-            let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
-            FaultReport {
-                label: fault.label.clone(),
-                start: fault.start.as_secs_f64(),
-                end: fault.end.as_secs_f64(),
-                actual_start: did.map(|did| seconds(did.first_ns)),
-                // One that did not get to all of its connections did not end.
-                actual_end: did
-                    .filter(|did| did.due >= u64::from(cut.victims))
-                    .map(|did| seconds(did.last_ns)),
-                touched: did.map_or(0, |did| did.touched),
-            }
-        }
-    }
-}
-
-/// A fault that is a part of the schedules happened when its time came, to those of its group that were there.
-fn scheduled(fault: &PlannedFault, course: &Course) -> FaultReport {
-    let until = course.reached;
-    let within = |second: &&Second| {
-        let start = Duration::from_secs(second.index.into());
-        start < fault.end.min(until) && start + Duration::from_secs(1) > fault.start
-    };
-    let open = |second: &Second| second.open.get(fault.group as usize).copied().unwrap_or(0);
-    FaultReport {
-        label: fault.label.clone(),
-        start: fault.start.as_secs_f64(),
-        end: fault.end.as_secs_f64(),
-        actual_start: (fault.start < until).then_some(fault.start.as_secs_f64()),
-        actual_end: (fault.start < until).then_some(fault.end.min(until).as_secs_f64()),
-        touched: course
-            .totals
-            .timeline()
-            .iter()
-            .filter(within)
-            .map(open)
-            .max()
-            .unwrap_or(0),
-    }
-}
-
-/// Cuts that did not get to all they were to cut, though their phase ran to its end: the shards had no time for them.
-fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
-    let completed = phases.iter().filter(|phase| phase.completed);
-    let faults = completed.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
-    faults
-        .filter(|(_, f)| f.actual_start.is_some() && f.actual_end.is_none())
-        .map(|(phase, fault)| {
-            format!(
-                "generator-limited: the fault `{}` in {} did not get to all of its connections: use more shards or machines",
-                fault.label, phase.name
-            )
-        })
-        .collect()
-}
-
-/// Faults that came and found nobody.
-fn untouched(phases: &[PhaseReport]) -> Vec<String> {
-    let faults = phases
-        .iter()
-        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
-    faults
-        .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
-        .map(|(phase, fault)| {
-            format!(
-                "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
-                fault.label, phase.name
-            )
         })
         .collect()
 }
@@ -447,33 +371,6 @@ fn moment(plan: &Plan, second: &Second) -> crate::report::Second {
 mod tests {
     use super::*;
     use crate::metrics::{Gauges, Recorder};
-
-    #[test]
-    fn cuts_that_did_not_get_to_all_count_against_the_run() {
-        let fault = |label: &str, end: Option<f64>| FaultReport {
-            label: label.into(),
-            start: 1.0,
-            end: 2.0,
-            actual_start: Some(1.0),
-            actual_end: end,
-            touched: 3,
-        };
-        let phase = |completed, faults| PhaseReport {
-            name: "storm".into(),
-            start: 0.0,
-            end: 3.0,
-            completed,
-            faults,
-        };
-        let half = || vec![fault("all", Some(2.0)), fault("half", None)];
-        let told = unfinished(&[phase(true, half())]);
-        let [one] = told.as_slice() else {
-            panic!("{told:?}");
-        };
-        assert!(one.contains("`half` in storm"), "{one}");
-        // An interrupted phase had no time for more.
-        assert!(unfinished(&[phase(false, half())]).is_empty());
-    }
 
     #[test]
     fn openings_that_began_late_are_told() {

@@ -5,7 +5,11 @@
 //! and only a document that passed is deserialised into them. They carry no positions; later stages
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
-use super::units::{ByteSize, Count, Duration, Factor, Rate, Share};
+mod fault;
+
+pub use fault::{Burst, Cut, Fault, How};
+
+use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -656,71 +660,6 @@ pub struct Stage {
     pub to: Count,
     /// Length of the stage.
     pub over: Duration,
-}
-
-/// Trouble on purpose. Exactly one key is given.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
-    /// A group publishes and asks at a multiple of its rate.
-    Burst(Burst),
-    /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
-    Drop(Cut),
-}
-
-/// A multiple of a group's rates for a time.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Burst {
-    /// The group.
-    pub clients: String,
-    /// The multiple, such as `10x`.
-    pub rate: Factor,
-    /// Start, counted from the phase's. Default 0s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Duration>,
-    /// Length. Default: to the end of the phase.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub r#for: Option<Duration>,
-}
-
-/// Connections of a group that are cut from the client's side. Either `share` or `count` is given.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cut {
-    /// The group.
-    pub clients: String,
-    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub share: Option<Share>,
-    /// How many of its connections; which ones is chosen by the seed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<Count>,
-    /// In which way.
-    pub how: How,
-    /// Code of the Close frame, with `how: close`. Default 1001 (going away).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<u16>,
-    /// Start, counted from the phase's. Default 0s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Duration>,
-    /// Time over which they are evenly spread. Default: all at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over: Option<Duration>,
-}
-
-/// In which way a connection is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// By a Close frame and its handshake.
-    Close,
-    /// By the end of TCP (FIN), without a Close frame.
-    Fin,
-    /// By a reset of TCP (RST).
-    Reset,
-    /// Without a word: nothing is read or written any more, and the socket stays open to the end of the run (half-open).
-    Vanish,
 }
 
 /// How the generator is run, and when it is too loaded to be believed.

@@ -1528,7 +1528,7 @@ fn whoever_cannot_come_back_is_warned_of() {
 
 #[test]
 fn drops_are_planned_in_number_way_and_time() {
-    use crate::plan::fault::{Action, Cut, How};
+    use crate::plan::fault::{Action, Effect, Hit, How, PlannedFault};
     let ms = Duration::from_millis;
     for (body, label, victims, how, start, end) in [
         (
@@ -1582,8 +1582,12 @@ fn drops_are_planned_in_number_way_and_time() {
             label: label.into(),
             start: ms(start),
             end: ms(end),
-            group: 0,
-            action: Action::Cut(Cut { victims, how }),
+            action: Action::Hit(Hit {
+                group: 0,
+                victims,
+                over: ms(end - start),
+                effect: Effect::Cut(how),
+            }),
         };
         assert_eq!(compiled.plan.phases()[1].faults, [planned], "{body}");
     }
@@ -1617,16 +1621,17 @@ fn bursts_fold_into_the_profile_and_stay_in_the_timeline() {
         expected(100.0)
     );
     assert_eq!(plan.groups()[1].request[0].profile.segments, expected(10.0));
-    let faults: Vec<(&str, Duration, Duration, u32)> = plan.phases()[1]
+    let burst = crate::plan::fault::Action::Burst { group: 1 };
+    let faults: Vec<_> = plan.phases()[1]
         .faults
         .iter()
-        .map(|f| (f.label.as_str(), f.start, f.end, f.group))
+        .map(|f| (f.label.as_str(), f.start, f.end, &f.action))
         .collect();
     assert_eq!(
         faults,
         [
-            ("pub at 3x", s(16), s(20), 1),
-            ("pub at 2x", s(11), s(15), 1)
+            ("pub at 3x", s(16), s(20), &burst),
+            ("pub at 2x", s(11), s(15), &burst)
         ]
     );
     assert_eq!(

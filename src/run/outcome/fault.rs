@@ -1,0 +1,117 @@
+//! What became of each fault: when it really was, whom it touched, and what of that makes the run worth nothing.
+
+use super::super::drive::Course;
+use crate::metrics::Second;
+use crate::plan::{Action, PlannedFault};
+use crate::report::{FaultReport, PhaseReport};
+use std::time::Duration;
+
+/// A fault as it was.
+pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
+    match &fault.action {
+        Action::Burst { group } => scheduled(fault, *group, course),
+        Action::Hit(hit) => {
+            let did = course.totals.fault(number);
+            let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
+            FaultReport {
+                label: fault.label.clone(),
+                start: fault.start.as_secs_f64(),
+                end: fault.end.as_secs_f64(),
+                actual_start: did.map(|did| seconds(did.first_ns)),
+                // One that did not get to all of its connections did not end.
+                actual_end: did
+                    .filter(|did| did.due >= u64::from(hit.victims))
+                    .map(|did| seconds(did.last_ns)),
+                touched: did.map_or(0, |did| did.touched),
+            }
+        }
+    }
+}
+
+/// A fault that is a part of the schedules happened when its time came, to those of its group that were there.
+fn scheduled(fault: &PlannedFault, group: u32, course: &Course) -> FaultReport {
+    let until = course.reached;
+    let within = |second: &&Second| {
+        let start = Duration::from_secs(second.index.into());
+        start < fault.end.min(until) && start + Duration::from_secs(1) > fault.start
+    };
+    let open = |second: &Second| second.open.get(group as usize).copied().unwrap_or(0);
+    FaultReport {
+        label: fault.label.clone(),
+        start: fault.start.as_secs_f64(),
+        end: fault.end.as_secs_f64(),
+        actual_start: (fault.start < until).then_some(fault.start.as_secs_f64()),
+        actual_end: (fault.start < until).then_some(fault.end.min(until).as_secs_f64()),
+        touched: course
+            .totals
+            .timeline()
+            .iter()
+            .filter(within)
+            .map(open)
+            .max()
+            .unwrap_or(0),
+    }
+}
+
+/// Cuts that did not get to all they were to cut, though their phase ran to its end: the shards had no time for them.
+pub(super) fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
+    let completed = phases.iter().filter(|phase| phase.completed);
+    let faults = completed.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    faults
+        .filter(|(_, f)| f.actual_start.is_some() && f.actual_end.is_none())
+        .map(|(phase, fault)| {
+            format!(
+                "generator-limited: the fault `{}` in {} did not get to all of its connections: use more shards or machines",
+                fault.label, phase.name
+            )
+        })
+        .collect()
+}
+
+/// Faults that came and found nobody.
+pub(super) fn untouched(phases: &[PhaseReport]) -> Vec<String> {
+    let faults = phases
+        .iter()
+        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    faults
+        .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
+        .map(|(phase, fault)| {
+            format!(
+                "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
+                fault.label, phase.name
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_that_did_not_get_to_all_count_against_the_run() {
+        let fault = |label: &str, end: Option<f64>| FaultReport {
+            label: label.into(),
+            start: 1.0,
+            end: 2.0,
+            actual_start: Some(1.0),
+            actual_end: end,
+            touched: 3,
+        };
+        let phase = |completed, faults| PhaseReport {
+            name: "storm".into(),
+            start: 0.0,
+            end: 3.0,
+            completed,
+            faults,
+        };
+        let half = || vec![fault("all", Some(2.0)), fault("half", None)];
+        let told = unfinished(&[phase(true, half())]);
+        let [one] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert!(one.contains("`half` in storm"), "{one}");
+        // An interrupted phase had no time for more.
+        assert!(unfinished(&[phase(false, half())]).is_empty());
+    }
+}
