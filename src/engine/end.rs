@@ -107,6 +107,9 @@ impl Shard {
             && !cut_off
         {
             self.recorder.fail(failure, phase, g);
+            if state == State::Opening {
+                self.recorder.step(now).failed += 1;
+            }
             if let (Failure::Os, Cause::Socket(e)) = (failure, &cause) {
                 self.recorder.sample("os", e.to_string().as_bytes());
             }
@@ -160,9 +163,19 @@ impl Shard {
             return;
         }
         if was_ready && conn.lost_ns == 0 {
-            conn.lost_ns = now;
+            self.goes_away(c, now);
         }
         self.back_off(c, now);
+    }
+
+    /// A ready connection is gone from here on; whoever has a policy is to come back.
+    pub(super) fn goes_away(&mut self, c: usize, now: u64) {
+        let conn = &mut self.conns[c];
+        conn.lost_ns = now.max(1);
+        let group = &self.plan.groups()[usize::from(conn.group)];
+        if group.reconnect.is_some() {
+            self.recorder.step(now).lost += 1;
+        }
     }
 
     fn back_off(&mut self, c: usize, now: u64) {

@@ -43,6 +43,7 @@ impl Shard {
         }));
         self.opening += 1;
         self.recorder.count(Counter::Attempts, phase, g, 1);
+        self.recorder.step(now).attempts += 1;
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
@@ -519,7 +520,10 @@ impl Shard {
             now as i64 - opening.scheduled_ns as i64,
         );
         self.recorder.count(Counter::Opened, phase, g, 1);
+        let step = self.recorder.step(now);
+        step.opened += 1;
         if conn.lost_ns > 0 {
+            step.back += 1;
             self.recorder.count(Counter::Reconnected, phase, g, 1);
             self.recorder
                 .time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);

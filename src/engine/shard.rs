@@ -449,6 +449,9 @@ impl Shard {
                     let phase = plan.phase_at(due.at_ns);
                     recorder.count(Counter::Attempts, phase, g, 1);
                     recorder.fail(Failure::Timeout, phase, g);
+                    let step = recorder.step(now);
+                    step.attempts += 1;
+                    step.failed += 1;
                     let why =
                         b"due, and not begun when the run was over: this machine was too slow";
                     recorder.sample("timeout", why);

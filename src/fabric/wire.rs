@@ -204,7 +204,7 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Step,
         Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
@@ -243,6 +243,11 @@ mod tests {
                     clean: false,
                 },
                 count: 4,
+            }],
+            steps: vec![Step {
+                index: 9,
+                attempts: u32::MAX,
+                ..Step::default()
             }],
             faults: vec![FaultDelta {
                 fault: 1,

@@ -1,5 +1,7 @@
 //! Judging a gate on what was measured. Every doubt is decided against passing.
 
+mod storm;
+
 use super::grammar::{Gate, Measure, Name, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
@@ -40,6 +42,8 @@ pub struct Phase {
     pub name: String,
     /// Whether the run reached its end.
     pub completed: bool,
+    /// When it began, seconds from the run's start.
+    pub start: f64,
     /// How long it lasted.
     pub seconds: f64,
 }
@@ -127,6 +131,9 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
             rate(gate, totals, scope, count, seconds)
         }
         Measure::Share(count) => share(gate, totals, scope, count),
+        Measure::Peak(of) => storm::peak(gate, totals, looked_at, of),
+        Measure::Restored(part) => storm::restored(gate, totals, looked_at, part),
+        Measure::Amplification => storm::amplification(gate, totals, scope),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
-//! measure  = timer stat | count [ "rate" | "share" ]
+//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
+//!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
 //! value    = time | number | bytes | number "/s" | number "%"    by the measure
 //! phase    = name                                                letters, digits, "-", "_", "."
 //! group    = name
@@ -46,13 +47,48 @@ pub(super) enum Measure {
     Count(Count),
     Rate(Count),
     Share(Count),
+    /// The most per second, in a step of 100 ms.
+    Peak(Peak),
+    /// From the first loss to so many millionths of the lost connections being back.
+    Restored(u32),
+    /// Attempts for each connection that came back.
+    Amplification,
+}
+
+/// What has a peak: what is counted in steps of 100 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peak {
+    Attempts,
+    Opened,
+    Reconnected,
+}
+
+impl Peak {
+    pub fn name(self) -> &'static str {
+        match self {
+            Peak::Attempts => "attempts",
+            Peak::Opened => "opened",
+            Peak::Reconnected => "reconnected",
+        }
+    }
+
+    fn of(count: Count) -> Option<Peak> {
+        match count {
+            Count::Counter(Counter::Attempts) => Some(Peak::Attempts),
+            Count::Counter(Counter::Opened) => Some(Peak::Opened),
+            Count::Counter(Counter::Reconnected) => Some(Peak::Reconnected),
+            _ => None,
+        }
+    }
 }
 
 impl Measure {
     /// The unit of its limit.
     pub fn unit(self) -> Unit {
         match self {
-            Measure::Timer(..) => Unit::Time,
+            Measure::Timer(..) | Measure::Restored(_) => Unit::Time,
+            Measure::Peak(_) => Unit::Rate,
+            Measure::Amplification => Unit::Number,
             Measure::Count(count) if count.bytes() => Unit::Bytes,
             Measure::Count(_) => Unit::Number,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
@@ -215,6 +251,13 @@ pub fn parse(text: &str) -> Result<Gate, GateError> {
             column: name.column,
         });
     }
+    if let (Measure::Peak(_) | Measure::Restored(_), Some(group)) = (measure, &group) {
+        return Err(GateError {
+            column: group.column,
+            message: "steps of 100 ms are counted of all client groups together".to_owned(),
+            suggestion: None,
+        });
+    }
     Ok(Gate {
         text: text.trim().to_owned(),
         measure,
@@ -232,6 +275,11 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
     if let Some(timer) = Timer::parse(word.text) {
         return Ok(Measure::Timer(timer, stat(words, timer)?));
     }
+    match word.text {
+        "amplification" => return Ok(Measure::Amplification),
+        "restored" => return restored(words),
+        _ => {}
+    }
     let count = match word.text {
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
@@ -242,7 +290,14 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
             None => {
                 let known = Timer::ALL.iter().map(|t| t.name());
                 let known = known.chain(Counter::ALL.iter().map(|c| c.name()));
-                let known = known.chain(["failed", "status", "close", "closed_by_target"]);
+                let known = known.chain([
+                    "failed",
+                    "status",
+                    "close",
+                    "closed_by_target",
+                    "restored",
+                    "amplification",
+                ]);
                 return Err(
                     word.error(format!("there is no metric `{name}`"), nearest(name, known))
                 );
@@ -251,13 +306,25 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
     };
     let Some(form) = words
         .peek()
-        .filter(|word| matches!(word.text, "rate" | "share"))
+        .filter(|word| matches!(word.text, "rate" | "share" | "peak"))
     else {
         return Ok(Measure::Count(count));
     };
     words.take();
     if form.text == "rate" {
         return Ok(Measure::Rate(count));
+    }
+    if form.text == "peak" {
+        return match Peak::of(count) {
+            Some(peak) => Ok(Measure::Peak(peak)),
+            None => Err(form.error(
+                format!(
+                    "`{}` has no peak; attempts, opened and reconnected have",
+                    count.name()
+                ),
+                None,
+            )),
+        };
     }
     if count.whole().is_empty() {
         return Err(form.error(
@@ -291,6 +358,25 @@ fn stat(words: &mut Words<'_>, timer: Timer) -> Result<Stat, GateError> {
     }
 }
 
+fn restored(words: &mut Words<'_>) -> Result<Measure, GateError> {
+    let expected = "p50, p99 … after `restored`";
+    let Some(word) = words.take_word() else {
+        return Err(words.missing(expected.to_owned()));
+    };
+    match word.text.strip_prefix('p').and_then(part) {
+        Some(part) => Ok(Measure::Restored(part)),
+        None => Err(word.error(format!("expected {expected}, not `{}`", word.text), None)),
+    }
+}
+
+/// Like [`millionths`], with 100 too: everybody is back.
+fn part(percent: &str) -> Option<u32> {
+    match percent {
+        "100" => Some(1_000_000),
+        _ => millionths(percent),
+    }
+}
+
 /// A percent with up to four decimals as millionths; `None` unless between 0 and 100, both excluded.
 fn millionths(percent: &str) -> Option<u32> {
     let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
@@ -308,7 +394,7 @@ fn millionths(percent: &str) -> Option<u32> {
 fn failure(words: &mut Words<'_>) -> Result<Option<Failure>, GateError> {
     let Some(word) = words
         .peek()
-        .filter(|w| !w.is_operator() && !matches!(w.text, "rate" | "share"))
+        .filter(|w| !w.is_operator() && !matches!(w.text, "rate" | "share" | "peak"))
     else {
         return Ok(None);
     };
@@ -359,9 +445,18 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
             suggestion.map(str::to_owned),
         ));
     };
-    if op == Op::Equal && matches!(measure, Measure::Timer(..) | Measure::Rate(_)) {
+    if op == Op::Equal
+        && matches!(
+            measure,
+            Measure::Timer(..)
+                | Measure::Rate(_)
+                | Measure::Peak(_)
+                | Measure::Restored(_)
+                | Measure::Amplification
+        )
+    {
         return Err(word.error(
-            "a time or a rate is never exactly equal to a limit".to_owned(),
+            "a time, a rate or a ratio is never exactly equal to a limit".to_owned(),
             Some("<=".to_owned()),
         ));
     }

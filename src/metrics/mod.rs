@@ -8,10 +8,12 @@ mod delivery;
 mod fate;
 mod gaps;
 mod histogram;
+mod moments;
 mod names;
 mod recorder;
 mod shard;
 mod snapshot;
+mod storm;
 mod timeline;
 mod totals;
 mod validity;
@@ -20,6 +22,7 @@ pub use clean::clean;
 pub use delivery::Delivery;
 pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
+pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
@@ -27,6 +30,7 @@ pub use snapshot::{
     CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
     TimerDelta,
 };
+pub use storm::{Capacity, Storm};
 pub use timeline::{Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

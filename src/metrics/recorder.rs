@@ -5,6 +5,7 @@
 
 use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
+use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
 use super::snapshot::{
     CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
@@ -30,6 +31,7 @@ pub struct Recorder {
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    moments: Moments,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -54,6 +56,7 @@ impl Recorder {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            moments: Moments::default(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -124,6 +127,11 @@ impl Recorder {
             .or_insert(one);
     }
 
+    /// The step of 100 ms that this moment lies in, nanoseconds from the run's start, to add to.
+    pub fn step(&mut self, now_ns: u64) -> &mut Step {
+        self.moments.at(now_ns)
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -186,6 +194,7 @@ impl Recorder {
                 .into_iter()
                 .map(|(fault, did)| FaultDelta { fault, did })
                 .collect(),
+            steps: self.moments.take(),
             timers,
             gauges,
             samples: std::mem::take(&mut self.samples)

@@ -1,6 +1,7 @@
 //! All shards' snapshots put together: sums, merged histograms, the timeline, and the facts that validity is judged by.
 
 use super::histogram::{self, Quantiles};
+use super::moments::Steps;
 use super::names::{Counter, Failure, Timer};
 use super::shard::ShardTotals;
 use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
@@ -71,6 +72,7 @@ pub struct Totals {
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    steps: Steps,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -94,6 +96,7 @@ impl Totals {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            steps: Steps::default(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -166,6 +169,7 @@ impl Totals {
                 .and_modify(|tally| *tally = tally.and(delta.did))
                 .or_insert(delta.did);
         }
+        self.steps.add(&snapshot.steps);
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
             .entry(second)
@@ -268,6 +272,11 @@ impl Totals {
     /// What the run's fault with this number did to connections; `None` before it did anything.
     pub fn fault(&self, number: usize) -> Option<FaultTally> {
         self.faults.get(&u16::try_from(number).ok()?).copied()
+    }
+
+    /// Openings and losses in steps of 100 ms.
+    pub fn steps(&self) -> &Steps {
+        &self.steps
     }
 
     /// The shards' own sums, by index.

@@ -35,6 +35,18 @@ pub enum Action {
     Hit(Hit),
 }
 
+impl Action {
+    /// Whether it takes connections away, so that there is something to come back from.
+    pub fn cuts(&self) -> bool {
+        match self {
+            Action::Burst { .. } => false,
+            Action::Hit(hit) => match hit.effect {
+                Effect::Cut(_) => true,
+            },
+        }
+    }
+}
+
 /// What is done to some of a group's connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {

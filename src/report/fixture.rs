@@ -150,6 +150,40 @@ fn made() -> Bundle {
     }
 }
 
+/// 6,063 that were cut at 115 s and came back over 40 s, hard at first.
+fn a_storm() -> StormReport {
+    let curve = (0..400).map(|i| {
+        let back = 6_063.0 * ((-f64::from(i) / 40.0).exp() - (-f64::from(i + 1) / 40.0).exp());
+        StormStep {
+            at: 115.0 + f64::from(i + 1) / 10.0,
+            attempts: (back * 1.1) as u64,
+            lost: if i == 0 { 6_063 } else { 0 },
+            back: back as u64,
+            failed: (back * 0.1) as u64,
+        }
+    });
+    StormReport {
+        cause: "30% of subscribers reset".into(),
+        phase: "storm".into(),
+        start: 115.0,
+        end: 155.0,
+        lost: 6_063,
+        back: 6_063,
+        attempts: 6_670,
+        peak: 2_100,
+        peak_at: Some(115.1),
+        capacity: Some(2_958),
+        capacity_reached: true,
+        amplification: Some(1.1),
+        restored_50: Some(1.9),
+        restored_90: Some(6.2),
+        restored_99: Some(17.8),
+        restored_100: Some(39.5),
+        failures: map(&[("timeout", 48)]),
+        curve: curve.collect(),
+    }
+}
+
 fn a_second(
     at: usize,
     phase: usize,
@@ -375,6 +409,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
             ),
         ],
         phases: phases.to_vec(),
+        storms: vec![a_storm()],
         groups: vec![
             GroupReport {
                 name: "subscribers".into(),
@@ -499,6 +534,13 @@ pub(super) fn hostile() -> Bundle {
         for fault in &mut phase.faults {
             fault.label.push_str(&evil);
         }
+    }
+    for storm in &mut outcome.storms {
+        storm.cause.push_str(&evil);
+        storm.phase = rename(&storm.phase);
+        // A peak of a step that lies nowhere, and more back than were lost.
+        (storm.peak_at, storm.end, storm.back) = (Some(-1e300), 1e300, u64::MAX);
+        storm.failures.insert(HOSTILE.into(), 7);
     }
     fn keys<V: Clone>(map: &mut BTreeMap<String, V>, rename: impl Fn(&str) -> String) {
         *map = map

@@ -41,6 +41,10 @@ pub struct Outcome {
     pub gates: Vec<GateReport>,
     /// Phases in order; the `phase` keys of `counts` and `timers` are their names.
     pub phases: Vec<PhaseReport>,
+    /// Reconnect storms in time: one for each fault that takes connections away; without such a fault one for all that
+    /// was lost.
+    #[serde(default)]
+    pub storms: Vec<StormReport>,
     /// Client groups in order.
     pub groups: Vec<GroupReport>,
     /// Totals by metric name over the whole run and all groups.
@@ -154,6 +158,62 @@ pub struct FaultReport {
     pub actual_end: Option<f64>,
     /// Connections touched.
     pub touched: u64,
+}
+
+/// A reconnect storm: connections that were lost, and came back or did not. Counted in steps of 100 ms, over all groups.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StormReport {
+    /// What took the connections away, in words.
+    pub cause: String,
+    /// The phase it began in.
+    pub phase: String,
+    /// Beginning of the step in which the first connection was lost, seconds from the run's start.
+    pub start: f64,
+    /// When nothing was going on any more, the next storm began or the run was over.
+    pub end: f64,
+    /// Connections lost in it that were to come back.
+    pub lost: u64,
+    /// Of these, back by its end; the others never came.
+    pub back: u64,
+    /// Connections started in it.
+    pub attempts: u64,
+    /// Attempts of its busiest step, per second.
+    pub peak: u64,
+    /// Beginning of that step; none where nothing was tried.
+    pub peak_at: Option<f64>,
+    /// Most openings that the target completed within a second before the storm.
+    pub capacity: Option<u64>,
+    /// Whether more were waiting all through that second; if not, the target may take more.
+    pub capacity_reached: bool,
+    /// Attempts for each connection that came back.
+    pub amplification: Option<f64>,
+    /// Seconds from the start until half of the lost were back; none: never.
+    pub restored_50: Option<f64>,
+    /// The same for 90 %.
+    pub restored_90: Option<f64>,
+    /// For 99 %.
+    pub restored_99: Option<f64>,
+    /// For all of them.
+    pub restored_100: Option<f64>,
+    /// Failures in its seconds, by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Its course.
+    pub curve: Vec<StormStep>,
+}
+
+/// A step of a storm's course.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StormStep {
+    /// Its end, seconds from the run's start. It begins where the one before it ended, the first with the storm.
+    pub at: f64,
+    /// Connections started.
+    pub attempts: u64,
+    /// Connections lost.
+    pub lost: u64,
+    /// Connections that came back.
+    pub back: u64,
+    /// Openings that failed.
+    pub failed: u64,
 }
 
 /// A client group in a line.

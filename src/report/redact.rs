@@ -100,6 +100,7 @@ impl Redactor {
             validity,
             gates,
             phases,
+            storms,
             groups,
             counts: _,
             counts_by_phase,
@@ -126,6 +127,9 @@ impl Redactor {
         for phase in phases {
             texts.push(&mut phase.name);
             texts.extend(phase.faults.iter_mut().map(|fault| &mut fault.label));
+        }
+        for storm in storms {
+            texts.extend([&mut storm.cause, &mut storm.phase]);
         }
         texts.extend(groups.iter_mut().map(|group| &mut group.name));
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));

@@ -1,6 +1,10 @@
 //! The story in lines, told in the same order on the terminal and at the head of the HTML and Markdown reports.
 //! Texts here are as they came: whoever shows them escapes them.
 
+mod trouble;
+
+pub(super) use trouble::storm;
+
 use super::number::{self, count, millis, millis_row, percent};
 use super::{GateStatus, Outcome, TimerReport, ValidityState};
 use std::collections::BTreeMap;
@@ -62,7 +66,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
-    lines.extend(faults(outcome));
+    lines.extend(trouble::lines(outcome));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
     lines
@@ -252,63 +256,6 @@ fn requests(outcome: &Outcome) -> Option<Line> {
             [sent, format!("timed out {}", count(n("request_timeouts")))],
         )
     })
-}
-
-/// A line for each phase in which something was broken or connections came back.
-fn faults(outcome: &Outcome) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for (index, phase) in outcome.phases.iter().enumerate() {
-        let counts = outcome.counts_by_phase.get(&phase.name);
-        let n = |name: &str| {
-            counts
-                .and_then(|counts| counts.get(name))
-                .copied()
-                .unwrap_or(0)
-        };
-        let mut parts = Vec::new();
-        for fault in &phase.faults {
-            let touched = match (fault.actual_start, fault.touched) {
-                (None, _) => "never started".into(),
-                (_, 0) => "touched nobody".into(),
-                (_, n) => format!("touched {}", count(n)),
-            };
-            parts.push(format!("{}: {touched}", fault.label));
-        }
-        if n("reconnected") + n("gave_up") > 0 {
-            parts.push(format!("{} reconnected", count(n("reconnected"))));
-            let back = outcome
-                .timers_by_phase
-                .get(&phase.name)
-                .and_then(|timers| timers.get("reconnect"));
-            if let Some(back) = back.filter(|timer| timer.count > 0) {
-                let (values, unit) = millis_row(&[back.p50, back.p90, back.p99]);
-                parts.push(format!(
-                    "50/90/99 % of them back after {} {unit}",
-                    values.join("/")
-                ));
-            }
-        }
-        if n("gave_up") > 0 {
-            parts.push(format!("{} never came back", count(n("gave_up"))));
-        }
-        if n("reconnected") + n("gave_up") > 0 {
-            parts.extend(storm(outcome, index));
-        }
-        if !parts.is_empty() {
-            lines.push(Line {
-                of_phase: true,
-                ..line(&phase.name, parts)
-            });
-        }
-    }
-    lines
-}
-
-/// How hard the target was knocked at in the worst second of a phase.
-fn storm(outcome: &Outcome, phase: usize) -> Option<String> {
-    let seconds = outcome.timeline.iter().filter(|s| s.phase == phase);
-    let peak = seconds.map(|second| second.attempts).max()?;
-    (peak > 0).then(|| format!("peak {} attempts/s", count(peak)))
 }
 
 fn generator(outcome: &Outcome) -> Line {

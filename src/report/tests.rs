@@ -92,7 +92,7 @@ fn html_lets_nothing_out() {
         assert!(!svg.contains("=\"#"), "{svg:.300}");
         well_formed(&format!("<svg {svg}</svg>"));
     }
-    assert_eq!(html.matches("<svg ").count(), 16);
+    assert_eq!(html.matches("<svg ").count(), 20);
 }
 
 /// Tags are balanced and attributes quoted: a small check of what XML demands.
@@ -221,7 +221,7 @@ fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
         "latency",
         "delivery",
         "storm",
-        "peak 1,035 attempts/s",
+        "peak 2,100 attempts/s",
         "generator",
         "report.html",
         "exit 99",

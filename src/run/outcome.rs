@@ -2,6 +2,7 @@
 //! how it is judged.
 
 mod fault;
+mod storm;
 
 use super::drive::Course;
 use super::verdict::exit;
@@ -14,6 +15,7 @@ use crate::report::{
     ValidityState,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is known of a run beside what it measured.
 pub struct Facts<'a> {
@@ -47,6 +49,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         against.extend(fault::untouched(&phases));
     }
     let validity = validity(plan, course, against);
+    let storms = storm::storms(plan, &phases, course);
     let gates: Vec<GateReport> = gates
         .iter()
         .map(|gate| judge(gate, totals, &phases, plan, validity.state))
@@ -74,6 +77,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         validity,
         gates,
         phases,
+        storms,
         groups: plan
             .groups()
             .iter()
@@ -196,6 +200,7 @@ fn judge(
         .map(|p| gate::Phase {
             name: p.name.clone(),
             completed: p.completed,
+            start: p.start,
             seconds: p.end - p.start,
         })
         .collect();
@@ -298,6 +303,11 @@ fn named(failures: BTreeMap<metrics::Failure, u64>) -> BTreeMap<String, u64> {
         .into_iter()
         .map(|(kind, count)| (kind.name().to_owned(), count))
         .collect()
+}
+
+/// Nanoseconds to seconds.
+fn seconds_of(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
 }
 
 /// Microseconds to milliseconds.

@@ -1,7 +1,7 @@
 //! A shard without fabric, and a server of a few scripted bytes.
 
 use squall::engine::{self, Control, Report, Spec};
-use squall::metrics::{Counter, Failure, Totals};
+use squall::metrics::{Counter, Failure, Step, Totals};
 use squall::plan::{self, Machine};
 use squall::scenario::{self, Options};
 use std::collections::BTreeMap;
@@ -73,6 +73,12 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
             + count(Counter::RequestsDropped)
             + count(Counter::RequestsCancelled)
     );
+    // Nor may the steps of 100 ms tell another story than the counters.
+    let steps = totals.steps().between(0, u64::MAX);
+    let sum = |of: fn(&Step) -> u32| steps.iter().map(|step| u64::from(of(step))).sum::<u64>();
+    assert_eq!(sum(|step| step.attempts), count(Counter::Attempts));
+    assert_eq!(sum(|step| step.opened), count(Counter::Opened));
+    assert_eq!(sum(|step| step.back), count(Counter::Reconnected));
     assert_eq!(
         count(Counter::Requests),
         count(Counter::Replies) + count(Counter::RequestTimeouts)

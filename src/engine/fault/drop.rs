@@ -22,8 +22,8 @@ impl Shard {
             return false;
         }
         // Away from here on, also while a close handshake is still under way.
-        conn.lost_ns = now.max(1);
         conn.intent = Intent::Cut;
+        self.goes_away(c, now);
         if let How::Close(code) = how {
             self.close(c, code, Intent::Cut, now);
             return true;

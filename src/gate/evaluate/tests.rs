@@ -4,15 +4,16 @@ use crate::metrics::{CloseKey, Gauges, Recorder};
 
 /// Three phases of 10, 20 and 10 s; groups subs and pubs.
 fn phases() -> Vec<Phase> {
-    let phase = |name: &str, seconds| Phase {
+    let phase = |name: &str, start, seconds| Phase {
         name: name.to_owned(),
         completed: true,
+        start,
         seconds,
     };
     vec![
-        phase("ramp", 10.0),
-        phase("steady", 20.0),
-        phase("end", 10.0),
+        phase("ramp", 0.0, 10.0),
+        phase("steady", 10.0, 20.0),
+        phase("end", 30.0, 10.0),
     ]
 }
 
@@ -328,6 +329,7 @@ fn rates_are_over_the_phases_length() {
         let phases = [Phase {
             name: "x".to_owned(),
             completed: true,
+            start: 0.0,
             seconds,
         }];
         let judgement = evaluate(&gate, &full, &phases, &groups());
@@ -336,6 +338,7 @@ fn rates_are_over_the_phases_length() {
     let phases = [Phase {
         name: "x".to_owned(),
         completed: true,
+        start: 0.0,
         seconds: f64::MIN_POSITIVE / 1e10,
     }];
     let judgement = evaluate(
@@ -550,4 +553,64 @@ fn every_listed_metric_can_be_judged() {
             has_no_evidence(&format!("{name} share <= 5%"), &empty, "not exercised");
         }
     }
+}
+
+/// A storm in `steady`: 100 lost at 12.0 s; 60 back by 13.0 s, 99 by 20.0 s, and the last only in the phase after.
+fn stormy() -> Totals {
+    totals(|r| {
+        let s = 1_000_000_000;
+        r.step(s).attempts = 200;
+        r.step(12 * s).lost = 100;
+        for (at, attempts, back) in [(12_950, 80, 60), (19_900, 45, 39), (31_000, 1, 1)] {
+            let step = r.step(at * 1_000_000);
+            (step.attempts, step.back, step.opened) = (attempts, back, back);
+        }
+        r.count(Counter::Attempts, 1, 0, 125);
+        r.count(Counter::Reconnected, 1, 0, 99);
+    })
+}
+
+#[test]
+fn a_peak_is_that_of_the_busiest_step_of_the_phase() {
+    let storm = stormy();
+    passes("attempts peak <= 800/s in steady", &storm, "800.0/s");
+    fails("attempts peak < 800/s in steady", &storm, "800.0/s");
+    passes("attempts peak >= 2k/s", &storm, "2000.0/s");
+    passes("reconnected peak < 601/s in steady", &storm, "600.0/s");
+    passes("opened peak < 11/s in end", &storm, "10.0/s");
+    let judgement = judge("opened peak < 1/s in ramp", &storm);
+    assert_eq!(judgement.status, Status::NoEvidence, "{judgement:?}");
+}
+
+#[test]
+fn restored_is_when_so_many_were_back_and_not_reached_is_a_failure() {
+    let storm = stormy();
+    passes("restored p50 <= 1s in steady", &storm, "1.000 s");
+    fails("restored p60 < 1s in steady", &storm, "1.000 s");
+    passes("restored p99 < 8.1s in steady", &storm, "8.000 s");
+    fails("restored p100 < 1h in steady", &storm, "not reached");
+    let late = judge("restored p100 < 1h in steady", &storm);
+    assert!(late.note.contains("1 of 100"), "{late:?}");
+    // Over the whole run it was.
+    passes("restored p100 < 20s", &storm, "19.100 s");
+    for gate in ["restored p50 < 1h in ramp", "restored p50 < 1h in end"] {
+        assert_eq!(judge(gate, &storm).status, Status::NoEvidence, "{gate}");
+    }
+}
+
+#[test]
+fn amplification_is_attempts_for_each_that_came_back() {
+    let storm = stormy();
+    passes(
+        "amplification < 1.27 in steady",
+        &storm,
+        "1.263 (125 for 99)",
+    );
+    fails(
+        "amplification < 1.26 in steady of subs",
+        &storm,
+        "1.263 (125 for 99)",
+    );
+    let judgement = judge("amplification < 9 in end", &storm);
+    assert_eq!(judgement.status, Status::NoEvidence, "{judgement:?}");
 }

@@ -72,31 +72,38 @@ pub(super) fn log_millis(least: f64, most: f64) -> Axis {
 
 /// Seconds of a run, about eight ticks.
 pub(super) fn time(length: f64) -> Axis {
-    let length = if length.is_finite() && length > 0.0 {
-        length
-    } else {
-        1.0
+    stretch(0.0, length)
+}
+
+/// Seconds of a part of a run, as the run counts them.
+pub(super) fn stretch(from: f64, to: f64) -> Axis {
+    let from = if from.is_finite() { from.max(0.0) } else { 0.0 };
+    let length = match to - from {
+        length if length.is_finite() && length > 0.0 => length,
+        _ => 1.0,
     };
+    let to = from + length;
     let steps = [
-        1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
-        14400.0,
+        0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
+        3600.0, 7200.0, 14400.0,
     ];
     let step = steps
         .into_iter()
         .find(|step| length / step <= 9.0)
         .unwrap_or(length / 8.0);
-    let ticks = (0..=(length / step) as u32).map(|n| f64::from(n) * step);
+    let first = (from / step).ceil();
+    let ticks = (0..=((to - first * step) / step) as u32).map(|n| (first + f64::from(n)) * step);
     let label = |s: f64| {
         let whole = s.round() as u64;
-        match length {
-            l if l <= 90.0 => format!("{whole} s"),
+        match to {
+            l if l <= 90.0 => format!("{} s", number::plain(s)),
             l if l < 7200.0 => format!("{}:{:02}", whole / 60, whole % 60),
             _ => format!("{}:{:02} h", whole / 3600, whole % 3600 / 60),
         }
     };
     Axis {
-        from: 0.0,
-        to: length,
+        from,
+        to,
         ticks: ticks.map(|s| (s, label(s))).collect(),
     }
 }
@@ -168,6 +175,11 @@ mod tests {
         );
         assert_eq!(labels(&time(60.0)).len(), 7);
         assert_eq!(
+            labels(&stretch(8.3, 10.4)),
+            ["8.5 s", "9 s", "9.5 s", "10 s"]
+        );
+        assert_eq!(labels(&stretch(115.0, 155.0))[..2], ["1:55", "2:00"]);
+        assert_eq!(
             labels(&time(260.0)),
             [
                 "0:00", "0:30", "1:00", "1:30", "2:00", "2:30", "3:00", "3:30", "4:00"
@@ -186,6 +198,8 @@ mod tests {
             log_millis(f64::NAN, f64::INFINITY),
             time(f64::NAN),
             time(0.0),
+            stretch(f64::NAN, f64::INFINITY),
+            stretch(5.0, 2.0),
         ] {
             assert!(axis.from.is_finite() && axis.to.is_finite() && axis.to > axis.from);
         }

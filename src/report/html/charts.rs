@@ -31,6 +31,7 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
     }
+    charts.extend(super::storm::plots(outcome).into_iter().map(narrow));
     // Two in a row: one that would stand alone takes the row.
     let narrow = charts.iter().filter(|chart| !chart.wide).count();
     if let Some(last) = charts.last_mut().filter(|_| narrow % 2 == 1) {

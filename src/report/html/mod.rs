@@ -7,6 +7,7 @@ mod page;
 mod palette;
 mod plot;
 mod reduce;
+mod storm;
 mod tables;
 
 use super::{Histograms, Outcome};

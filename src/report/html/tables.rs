@@ -19,6 +19,7 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
         .collect();
     html! {
         (phase_table(outcome))
+        (super::storm::table(outcome))
         h2 { "Times" }
         (times(&outcome.timers))
         (times_by("phase", &phases, &outcome.timers_by_phase))

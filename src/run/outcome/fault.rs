@@ -1,6 +1,7 @@
 //! What became of each fault: when it really was, whom it touched, and what of that makes the run worth nothing.
 
 use super::super::drive::Course;
+use super::seconds_of;
 use crate::metrics::Second;
 use crate::plan::{Action, PlannedFault};
 use crate::report::{FaultReport, PhaseReport};
@@ -12,16 +13,15 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
         Action::Burst { group } => scheduled(fault, *group, course),
         Action::Hit(hit) => {
             let did = course.totals.fault(number);
-            let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
             FaultReport {
                 label: fault.label.clone(),
                 start: fault.start.as_secs_f64(),
                 end: fault.end.as_secs_f64(),
-                actual_start: did.map(|did| seconds(did.first_ns)),
+                actual_start: did.map(|did| seconds_of(did.first_ns)),
                 // One that did not get to all of its connections did not end.
                 actual_end: did
                     .filter(|did| did.due >= u64::from(hit.victims))
-                    .map(|did| seconds(did.last_ns)),
+                    .map(|did| seconds_of(did.last_ns)),
                 touched: did.map_or(0, |did| did.touched),
             }
         }

@@ -1,0 +1,84 @@
+//! Gates on a reconnect storm: how hard the target was knocked at, and how soon everybody was back.
+
+use super::super::grammar::{Gate, Peak};
+use super::super::value::{Unit, thousands};
+use super::{Judgement, Phase, Scope, Status, judged, none};
+use crate::metrics::{Counter, STEP_NS, Step, Storm, Totals};
+
+/// From the beginning of the first phase to the end of the last, nanoseconds from the run's start. Phases are contiguous.
+fn span(phases: &[Phase]) -> (u64, u64) {
+    let ns = |seconds: f64| (seconds * 1e9).round() as u64;
+    let start = phases.first().map_or(0, |phase| ns(phase.start));
+    let end = phases
+        .last()
+        .map_or(0, |phase| ns(phase.start + phase.seconds));
+    (start, end)
+}
+
+/// The busiest step, per second.
+pub(super) fn peak(gate: &Gate, totals: &Totals, phases: &[Phase], of: Peak) -> Judgement {
+    let (from, to) = span(phases);
+    if totals.steps().full() {
+        return none("the run had more steps of 100 ms than are kept".to_owned());
+    }
+    let steps = totals.steps().between(from, to);
+    let count = |step: &Step| match of {
+        Peak::Attempts => step.attempts,
+        Peak::Opened => step.opened,
+        Peak::Reconnected => step.back,
+    };
+    let most = steps.iter().map(count).max().unwrap_or(0);
+    if most == 0 {
+        return none(format!("not exercised: {} was 0", of.name()));
+    }
+    let value = (u64::from(most) * (1_000_000_000 / STEP_NS)) as f64;
+    judged(gate, value, Unit::Rate.write(value), String::new())
+}
+
+/// From the first loss in the phase to so many of them being back before its end: who comes back later did not in time.
+pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32) -> Judgement {
+    let (from, to) = span(phases);
+    if totals.steps().full() {
+        return none("the run had more steps of 100 ms than are kept".to_owned());
+    }
+    let Some(storm) = Storm::read(totals.steps(), from, to) else {
+        return none("no connection was lost that is to come back".to_owned());
+    };
+    let never = storm.lost - storm.back;
+    let note = match never {
+        0 => String::new(),
+        _ => format!(
+            "{} of {} were not back by then",
+            thousands(never as f64),
+            thousands(storm.lost as f64)
+        ),
+    };
+    let Some(steps) = storm.restored(totals.steps(), part) else {
+        return Judgement {
+            status: Status::Failed,
+            actual: "not reached".to_owned(),
+            value: None,
+            note,
+        };
+    };
+    let ms = u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64;
+    judged(gate, ms, Unit::Time.write(ms), note)
+}
+
+/// Attempts for each connection that came back.
+pub(super) fn amplification(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
+    let (attempts, back) = (
+        scope.count(totals, Counter::Attempts),
+        scope.count(totals, Counter::Reconnected),
+    );
+    if back == 0 {
+        return none("not exercised: reconnected was 0".to_owned());
+    }
+    let value = attempts as f64 / back as f64;
+    let actual = format!(
+        "{value:.3} ({} for {})",
+        thousands(attempts as f64),
+        thousands(back as f64)
+    );
+    judged(gate, value, actual, String::new())
+}

@@ -1,0 +1,135 @@
+//! Reconnect storms as they were: one for each fault that takes connections away, or one for losses that nobody planned.
+
+use super::super::drive::Course;
+use super::{named, seconds_of};
+use crate::metrics::{Failure, STEP_NS, Steps, Storm};
+use crate::plan::Plan;
+use crate::report::{FaultReport, PhaseReport, StormReport, StormStep};
+use std::collections::BTreeMap;
+
+/// Steps of a report's curve at most: longer storms have longer steps.
+const CURVE: u32 = 600;
+
+/// All of them, in time.
+pub(super) fn storms(plan: &Plan, phases: &[PhaseReport], course: &Course) -> Vec<StormReport> {
+    let steps = course.totals.steps();
+    if steps.full() {
+        return Vec::new();
+    }
+    let ns = |seconds: f64| (seconds * 1e9) as u64;
+    let mut causes: Vec<(u64, String)> = cutting(plan, phases)
+        .filter_map(|fault| Some((ns(fault.actual_start?), fault.label.clone())))
+        .collect();
+    causes.sort();
+    if causes.is_empty() {
+        causes.push((0, "connections were lost".to_owned()));
+    }
+    let ends = causes.iter().skip(1).map(|(start, _)| *start);
+    let ends: Vec<u64> = ends.chain([u64::MAX]).collect();
+    let storm = |((start, cause), end): (&(u64, String), &u64)| {
+        let storm = Storm::read(steps, *start, *end)?;
+        Some(report(cause, &storm, steps, plan, course))
+    };
+    causes.iter().zip(&ends).filter_map(storm).collect()
+}
+
+/// The faults that take connections away.
+fn cutting<'a>(plan: &'a Plan, phases: &'a [PhaseReport]) -> impl Iterator<Item = &'a FaultReport> {
+    let reports = phases.iter().flat_map(|phase| &phase.faults);
+    let both = plan.faults().zip(reports);
+    both.filter(|(planned, _)| planned.action.cuts())
+        .map(|(_, report)| report)
+}
+
+fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Course) -> StormReport {
+    let at = |index: u32| seconds_of(u64::from(index) * STEP_NS);
+    let restored = |millionths| storm.restored(steps, millionths).map(at);
+    let (start, end) = (at(storm.first), at(storm.end));
+    let mut failures: BTreeMap<Failure, u64> = BTreeMap::new();
+    let seconds = course.totals.timeline().iter();
+    for second in seconds.filter(|s| f64::from(s.index) < end && f64::from(s.index) + 1.0 > start) {
+        for (kind, n) in &second.failures {
+            *failures.entry(*kind).or_default() += n;
+        }
+    }
+    let phase = plan.phase_at(u64::from(storm.first) * STEP_NS);
+    StormReport {
+        cause: cause.to_owned(),
+        phase: plan
+            .phases()
+            .get(phase)
+            .map_or_else(String::new, |p| p.name.clone()),
+        start,
+        end,
+        lost: storm.lost,
+        back: storm.back,
+        attempts: storm.attempts,
+        peak: storm.peak.map_or(0, |(most, _)| per_second(most)),
+        peak_at: storm.peak.map(|(_, index)| at(index)),
+        capacity: storm.capacity.map(|capacity| capacity.per_second),
+        capacity_reached: storm.capacity.is_some_and(|capacity| capacity.reached),
+        amplification: storm.amplification(),
+        restored_50: restored(500_000),
+        restored_90: restored(900_000),
+        restored_99: restored(990_000),
+        restored_100: restored(1_000_000),
+        failures: named(failures),
+        curve: curve(storm, steps),
+    }
+}
+
+/// Of a step's count, per second.
+fn per_second(count: u32) -> u64 {
+    u64::from(count) * (1_000_000_000 / STEP_NS)
+}
+
+/// The storm's course, gaps filled with nothing, in steps of 100 ms or as many times that as it takes.
+fn curve(storm: &Storm, steps: &Steps) -> Vec<StormStep> {
+    let length = storm.end - storm.first;
+    let wide = length.div_ceil(CURVE).max(1);
+    let mut curve: Vec<StormStep> = (0..length.div_ceil(wide))
+        .map(|i| StormStep {
+            at: seconds_of(u64::from(storm.first + (i + 1) * wide) * STEP_NS),
+            ..StormStep::default()
+        })
+        .collect();
+    for step in storm.steps(steps) {
+        if let Some(into) = curve.get_mut(((step.index - storm.first) / wide) as usize) {
+            into.attempts += u64::from(step.attempts);
+            into.lost += u64::from(step.lost);
+            into.back += u64::from(step.back);
+            into.failed += u64::from(step.failed);
+        }
+    }
+    curve
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Step;
+
+    fn long(length: u32) -> (Storm, Steps) {
+        let step = |index: u32| Step {
+            index,
+            attempts: 1,
+            lost: u32::from(index == 5),
+            ..Step::default()
+        };
+        let steps = Steps::from((5..5 + length).map(step).collect::<Vec<_>>());
+        (Storm::read(&steps, 0, u64::MAX).expect("a loss"), steps)
+    }
+
+    #[test]
+    fn a_long_storm_has_longer_steps_and_loses_nothing() {
+        for (length, expected) in [(1, 1), (600, 600), (601, 301), (1_500, 500)] {
+            let (storm, steps) = long(length);
+            let curve = curve(&storm, &steps);
+            assert_eq!(curve.len(), expected, "{length}");
+            let sum: u64 = curve.iter().map(|step| step.attempts).sum();
+            assert_eq!(sum, u64::from(length));
+            let ends: Vec<f64> = curve.iter().map(|step| step.at).collect();
+            assert!(ends.is_sorted() && ends[0] > 0.5, "{ends:?}");
+        }
+    }
+}
