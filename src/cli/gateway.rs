@@ -56,6 +56,9 @@ pub(super) struct Gateway {
     /// Messages accepted from one client per second
     #[arg(long, value_name = "PER_SECOND")]
     rate_limit: Option<f64>,
+    /// Upgrades accepted per second and node; the others are refused with 503
+    #[arg(long, value_name = "PER_SECOND")]
+    accept_rate: Option<f64>,
     /// File with accepted bearer tokens, one a line
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
@@ -197,6 +200,7 @@ impl Gateway {
         set(&mut config.max_message, self.max_message);
         config.origins.extend(self.origins);
         config.rate_limit = self.rate_limit.or(config.rate_limit);
+        config.accept_rate = self.accept_rate.or(config.accept_rate);
         let knobs = &mut config.misbehave;
         let time = |time: Option<crate::scenario::units::Duration>, old: Option<Duration>| {
             time.map(|t| t.0).or(old)

@@ -209,13 +209,13 @@ impl Shard {
     }
 
     /// The backoff is over. After the schedules nothing opens any more: what is under way then is waited for.
-    pub(super) fn backoff_over(&mut self, c: usize, now: u64) {
+    pub(super) fn backoff_over(&mut self, c: usize, due: u64, now: u64) {
         if self.conns[c].state != State::Waiting {
             return;
         }
         if self.stretch == Stretch::Running && !self.stopped {
             self.waiting -= 1;
-            self.open(c, now, now);
+            self.open(c, due, now);
         } else {
             self.give_up_waiting(c);
         }

@@ -25,6 +25,8 @@ use std::time::Duration;
 pub(super) const EVENTS_PER_TURN: usize = 32;
 /// Sends in one turn, for the same reason; they cost less than an event each.
 const SENDS_PER_TURN: usize = 256;
+/// Timers in one turn; one that opens a connection counts for several.
+const TIMERS_PER_TURN: usize = 64;
 /// Openings in one turn.
 const OPENINGS_PER_TURN: usize = 16;
 /// Timers of one moment that there is room for without allocating.
@@ -81,7 +83,9 @@ pub struct Shard {
     events: Events,
     pub(super) alarm: Alarm,
     pub(super) wheel: Wheel,
-    fired: Vec<Timer>,
+    /// Timers that are due, with the moment they became so: a storm's worth of them is worked off a few a turn.
+    fired: VecDeque<(Timer, u64)>,
+    firing: Vec<Timer>,
     pub(super) recorder: Recorder,
     pub(super) delivery: Delivery,
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
@@ -193,7 +197,8 @@ impl Shard {
             events: Events::with_capacity(EVENTS_PER_TURN),
             alarm,
             wheel: Wheel::new(),
-            fired: Vec::new(),
+            fired: VecDeque::new(),
+            firing: Vec::new(),
             tls,
             wire: Wire::new(),
             scratch: vec![0; SCRATCH],
@@ -283,7 +288,7 @@ impl Shard {
             self.look_ns = u64::MAX;
         }
         more |= self.read_again(now);
-        self.fire_timers(now);
+        more |= self.fire_timers(now);
         self.expire_requests(now);
         if self.stretch == Stretch::Running {
             if !self.stopped {
@@ -352,27 +357,39 @@ impl Shard {
         !self.again.is_empty()
     }
 
-    fn fire_timers(&mut self, now: u64) {
-        let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.fire(now, &mut fired);
-        for timer in fired.drain(..) {
+    /// Does what timers are due for, oldest first. True when there are more.
+    fn fire_timers(&mut self, now: u64) -> bool {
+        self.wheel.fire(now, &mut self.firing);
+        self.fired
+            .extend(self.firing.drain(..).map(|timer| (timer, now)));
+        let mut left = TIMERS_PER_TURN;
+        while left > 0 {
+            let Some((timer, since)) = self.fired.pop_front() else {
+                // After a storm's worth of timers at one moment only a usual one's room is kept.
+                self.fired.shrink_to(FIRED_KEPT);
+                self.firing.shrink_to(FIRED_KEPT);
+                return false;
+            };
             let c = timer.conn as usize;
-            if self.conns[c].generation == timer.generation {
-                self.timer(c, timer.due, now);
+            if self.conns[c].generation != timer.generation {
+                continue;
             }
+            left = left.saturating_sub(match timer.due {
+                Due::Reconnect => TIMERS_PER_TURN / OPENINGS_PER_TURN,
+                _ => 1,
+            });
+            self.timer(c, timer.due, since, now);
         }
-        // After a storm's worth of timers at one moment only a usual one's room is kept.
-        fired.shrink_to(FIRED_KEPT);
-        self.fired = fired;
+        true
     }
 
-    fn timer(&mut self, c: usize, due: Due, now: u64) {
+    fn timer(&mut self, c: usize, due: Due, since: u64, now: u64) {
         match due {
             Due::OpenTimeout => self.open_timeout(c, now),
             Due::Step => self.step_timer(c, now),
             Due::Ping => self.ping(c, now),
             Due::PongCheck => self.pong_check(c, now),
-            Due::Reconnect => self.backoff_over(c, now),
+            Due::Reconnect => self.backoff_over(c, since, self.now()),
             Due::Lifetime => self.lifetime_over(c, now),
             Due::CloseTimeout => self.close_timeout(c, now),
         }

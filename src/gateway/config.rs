@@ -32,6 +32,9 @@ pub struct Config {
     /// Messages accepted from one client per second (token bucket that holds one second's worth, at
     /// least one message); beyond it the client is closed with 1008. `None`: unlimited.
     pub rate_limit: Option<f64>,
+    /// Upgrades accepted per second (token bucket that holds one second's worth, at least one); those beyond it are
+    /// refused with 503. Of each node where there are several. `None`: unlimited.
+    pub accept_rate: Option<f64>,
     /// Bearer tokens accepted, in `Authorization: Bearer …` or in the query as `token=…`; empty: no
     /// authentication.
     pub tokens: Vec<String>,
@@ -66,6 +69,7 @@ impl Default for Config {
             when_full: WhenFull::DropNewest,
             max_message: 1 << 20,
             rate_limit: None,
+            accept_rate: None,
             tokens: Vec::new(),
             origins: Vec::new(),
             ping: None,
@@ -96,6 +100,12 @@ impl Config {
             .is_some_and(|rate| !(rate.is_finite() && rate > 0.0))
         {
             return bad("rate_limit must be a positive number of messages per second");
+        }
+        if self
+            .accept_rate
+            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0))
+        {
+            return bad("accept_rate must be a positive number of upgrades per second");
         }
         if self
             .ping
@@ -297,11 +307,12 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 9] = [
+        let table: [(Spoil, &str); 10] = [
             (|c| c.queue = 0, "queue"),
             (|c| c.max_message = 0, "max_message"),
             (|c| c.rate_limit = Some(f64::NAN), "rate_limit"),
             (|c| c.rate_limit = Some(0.0), "rate_limit"),
+            (|c| c.accept_rate = Some(f64::INFINITY), "accept_rate"),
             (|c| c.misbehave.drop_every = Some(0), "every"),
             (|c| c.misbehave.refuse_status = Some(101), "refuse_status"),
             (|c| c.misbehave.close_code = Some(999), "close_code"),

@@ -157,6 +157,10 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
     {
         return Err(Page::new(403, "", "this origin is not allowed\n"));
     }
+    if !hub.has_room_for_one_more() {
+        let wait = "Retry-After: 1\r\n";
+        return Err(Page::new(503, wait, "too many upgrades at once\n"));
+    }
     if hub.refuses_on_purpose() {
         let status = config.misbehave.refuse_status.unwrap_or(503);
         return Err(Page::new(status, "", "refused on purpose\n"));

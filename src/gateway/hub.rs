@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Config;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
+use super::limits::Bucket;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
 
@@ -34,6 +35,8 @@ pub(super) struct Hub {
     /// Rung for each client that leaves while the gateway drains.
     pub left: Notify,
     upgrades: AtomicU64,
+    /// What is left of the upgrades of this second, where they are limited.
+    accepting: Option<Mutex<Bucket>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +60,9 @@ impl Hub {
             .stall_after
             .zip(knobs.stall_for)
             .map(|(after, length)| (now + after, now + after + length));
+        let accepting = |rate| Mutex::new(Bucket::new(rate, now));
         Hub {
+            accepting: config.accept_rate.map(accepting),
             config,
             counters: Counters::default(),
             stall,
@@ -90,6 +95,15 @@ impl Hub {
             (clients.open() as u64, clients.draining)
         };
         self.counters.stats(open, draining)
+    }
+
+    /// Whether an upgrade may be accepted now, which then counts.
+    pub(super) fn has_room_for_one_more(&self) -> bool {
+        let Some(bucket) = &self.accepting else {
+            return true;
+        };
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.take(Instant::now())
     }
 
     /// Whether the next upgrade is one of those refused on purpose.

@@ -1,4 +1,4 @@
-//! How much one client may send.
+//! How much one client may send, and how many may be let in.
 
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a token for a message, if there is one.
+    /// Takes a token for one message or upgrade, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let gained = now.duration_since(self.filled).as_secs_f64() * self.per_second;
         self.tokens = (self.tokens + gained).min(self.per_second.max(1.0));

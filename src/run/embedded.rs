@@ -242,6 +242,7 @@ fn config(embedded: &Embedded) -> Value {
     set("when_full", embedded.when_full.map(|w| json!(w)));
     set("max_message", embedded.max_message.map(|b| b.0.into()));
     set("rate_limit", embedded.rate_limit.map(|r| r.0.into()));
+    set("accept_rate", embedded.accept_rate.map(|r| r.0.into()));
     set(
         "ping",
         embedded
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn the_gateway_understands_every_knob() {
         let config = understood(
-            "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, tokens: [abc], origins: [o],
+            "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
                close_after: 8s, close_code: 1006, mute: true } }",
@@ -300,6 +301,7 @@ mod tests {
             (9, WhenFull::Disconnect, 2048)
         );
         assert_eq!(config.rate_limit, Some(0.5));
+        assert_eq!(config.accept_rate, Some(500.0));
         assert_eq!(
             (config.tokens, config.origins),
             (vec!["abc".to_owned()], vec!["o".to_owned()])

@@ -161,6 +161,9 @@ pub struct Embedded {
     /// Messages accepted from one client per second; beyond it the client is closed with 1008.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<Rate>,
+    /// Upgrades that each node accepts per second; those beyond it are refused with 503. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_rate: Option<Rate>,
     /// Bearer tokens accepted (header `Authorization` or query `token`); none given: no auth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<String>,

@@ -229,3 +229,21 @@ async fn a_client_may_have_1024_subscriptions() {
         (&json!("too_many_subscriptions"), &json!(5))
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upgrades_beyond_the_rate_are_refused_with_503_and_nothing_else_is() {
+    // A bucket of one that refills in a quarter of an hour.
+    let gateway = Gateway::start(Config {
+        accept_rate: Some(0.001),
+        ..brief()
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        assert_eq!(gateway.status("/ws", &[]).await, 503);
+    }
+    send_text(&mut client, "still here").await;
+    assert_eq!(next(&mut client).await, Message::text("still here"));
+    let stats = gateway.stop().await;
+    assert_eq!(stats.refused_by_status, [(503, 2)].into());
+}

@@ -386,6 +386,11 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
         format!("{path}.rate_limit"),
         "a rate",
     );
+    problems.zero(
+        embedded.accept_rate.is_some_and(|r| r.0 <= 0.0),
+        format!("{path}.accept_rate"),
+        "a rate",
+    );
     if let Some(ping) = &embedded.ping {
         problems.zero(
             ping.every.0.is_zero(),

@@ -51,8 +51,8 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "echo-latency",
             "million",
             "quickstart",
-            "reconnect-storm",
-            "soak"
+            "soak",
+            "storm"
         ]
     );
 }
