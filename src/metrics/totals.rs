@@ -3,7 +3,9 @@
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::shard::ShardTotals;
-use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
+use super::snapshot::{
+    CloseKey, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+};
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +73,7 @@ pub struct Totals {
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -94,6 +97,7 @@ impl Totals {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            fault_ends: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -165,6 +169,9 @@ impl Totals {
                 .entry(delta.fault)
                 .and_modify(|tally| *tally = tally.and(delta.did))
                 .or_insert(delta.did);
+            for end in &delta.ends {
+                *self.fault_ends.entry((delta.fault, end.key)).or_default() += end.count;
+            }
         }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
@@ -268,6 +275,14 @@ impl Totals {
     /// What the run's fault with this number did to connections; `None` before it did anything.
     pub fn fault(&self, number: usize) -> Option<FaultTally> {
         self.faults.get(&u16::try_from(number).ok()?).copied()
+    }
+
+    /// How the target ended connections under the run's fault with this number.
+    pub fn fault_ends(&self, number: usize) -> BTreeMap<FaultEndKey, u64> {
+        let ends = self.fault_ends.iter();
+        ends.filter(|((fault, _), _)| usize::from(*fault) == number)
+            .map(|((_, key), count)| (*key, *count))
+            .collect()
     }
 
     /// The shards' own sums, by index.

@@ -2,7 +2,7 @@
 //! Texts here are as they came: whoever shows them escapes them.
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{GateStatus, Outcome, TimerReport, ValidityState};
+use super::{FaultReport, GateStatus, Outcome, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
@@ -254,6 +254,20 @@ fn requests(outcome: &Outcome) -> Option<Line> {
     })
 }
 
+/// What stands out of how the target fared under a fault.
+fn effects(fault: &FaultReport) -> String {
+    let effects = &fault.effects;
+    let ended: u64 = effects.ended.iter().map(|end| end.count).sum();
+    let mut text = String::new();
+    if ended > 0 {
+        text += &format!(", the target ended {}", count(ended));
+    }
+    if effects.receive_buffer > 0 {
+        text += &format!(", receive buffer {} B", count(effects.receive_buffer));
+    }
+    text
+}
+
 /// A line for each phase in which something was broken or connections came back.
 fn faults(outcome: &Outcome) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -270,7 +284,7 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
             let touched = match (fault.actual_start, fault.touched) {
                 (None, _) => "never started".into(),
                 (_, 0) => "touched nobody".into(),
-                (_, n) => format!("touched {}", count(n)),
+                (_, n) => format!("touched {}{}", count(n), effects(fault)),
             };
             parts.push(format!("{}: {touched}", fault.label));
         }
