@@ -27,8 +27,8 @@ pub use names::{Counter, Failure, Timer};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
-    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
-    TimerDelta,
+    CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
 pub use timeline::{Interval, Second};

@@ -28,9 +28,23 @@ fn fault(fault: &FaultReport) -> String {
     let touched = match (fault.actual_start, fault.touched) {
         (None, _) => "never started".into(),
         (_, 0) => "touched nobody".into(),
-        (_, n) => format!("touched {}", count(n)),
+        (_, n) => format!("touched {}{}", count(n), effects(fault)),
     };
     format!("{}: {touched}", fault.label)
+}
+
+/// What stands out of how the target fared under a fault.
+fn effects(fault: &FaultReport) -> String {
+    let effects = &fault.effects;
+    let ended: u64 = effects.ended.iter().map(|end| end.count).sum();
+    let mut text = String::new();
+    if ended > 0 {
+        text += &format!(", the target ended {}", count(ended));
+    }
+    if effects.receive_buffer > 0 {
+        text += &format!(", receive buffer {} B", count(effects.receive_buffer));
+    }
+    text
 }
 
 /// Of several in one phase the one that knocked hardest.
