@@ -7,7 +7,8 @@ use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
 use super::wheel::Due;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
-use crate::plan::{self, CLOSES_PER_SECOND, Purpose};
+use crate::plan::{self, CLOSES_PER_SECOND, Comeback, OnClose, Purpose};
+use crate::transport::Pick;
 use crate::transport::socket::{self, SocketFailure};
 use crate::transport::ws::Opcode;
 use std::io;
@@ -111,6 +112,8 @@ impl Shard {
                 self.recorder.sample("os", e.to_string().as_bytes());
             }
         }
+        // What the close says, if it is one that the rules are for: our own codes are no word of the target's.
+        let mut told = None;
         if established {
             let by_target = match intent {
                 Intent::None => !matches!(
@@ -120,6 +123,7 @@ impl Shard {
                 Intent::Churn | Intent::Cut | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
+            told = (intent == Intent::None).then_some(code);
             self.recorder.close(
                 CloseKey {
                     code,
@@ -147,6 +151,7 @@ impl Shard {
         if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);
             self.recorder.count(Counter::Churned, phase, g, 1);
+            self.forget_answer(c);
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.
@@ -162,10 +167,11 @@ impl Shard {
         if was_ready && conn.lost_ns == 0 {
             conn.lost_ns = now;
         }
-        self.back_off(c, now);
+        self.come_back(c, told, was_ready, now);
     }
 
-    fn back_off(&mut self, c: usize, now: u64) {
+    /// Has a connection come back that was lost, or did not open, as its group has it and its close code says.
+    fn come_back(&mut self, c: usize, told: Option<u16>, was_ready: bool, now: u64) {
         let number = self.number(c);
         let seed = self.plan.seed();
         let conn = &mut self.conns[c];
@@ -173,10 +179,15 @@ impl Shard {
         let Some(reconnect) = &self.plan.groups()[g].reconnect else {
             return;
         };
-        if reconnect
-            .attempts
-            .is_some_and(|most| u32::from(conn.attempt) >= most)
-        {
+        let rule = told.map(|code| plan::on_close(&reconnect.codes, code));
+        // Whoever is sent on from one address to the next does not begin anew at each of them: once around, and
+        // it waits.
+        if was_ready && rule != Some(OnClose::Elsewhere) {
+            conn.attempt = 0;
+            conn.backoff_ms = 0;
+        }
+        let attempt = u32::from(conn.attempt);
+        if !was_ready && reconnect.attempts.is_some_and(|most| attempt >= most) {
             self.recorder.count(Counter::GaveUp, self.phase, g, 1);
             return;
         }
@@ -187,7 +198,17 @@ impl Shard {
         ];
         let mut rng = plan::rng(seed, Purpose::Backoff, &key);
         let previous = Duration::from_millis(u64::from(conn.backoff_ms));
-        let wait = plan::backoff(reconnect, u32::from(conn.attempt), previous, &mut rng);
+        let target = self.plan.target();
+        let others = attempt + 1 < target.endpoints.len() as u32;
+        let rule = rule.unwrap_or(OnClose::BackOff);
+        let comeback = plan::comeback(reconnect, rule, attempt, previous, others, &mut rng);
+        let Comeback::After { wait, elsewhere } = comeback else {
+            self.recorder.count(Counter::Stopped, self.phase, g, 1);
+            return;
+        };
+        if elsewhere || target.pick == Pick::Failover {
+            conn.endpoint = self.plan.endpoint_after(conn.endpoint);
+        }
         conn.attempt = conn.attempt.saturating_add(1);
         conn.backoff_ms = wait.as_millis() as u32;
         conn.state = State::Waiting;

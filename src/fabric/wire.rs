@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-        Tagged, Timer, TimerDelta,
+        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, NodeName, SNAPSHOT_VERSION,
+        Sample, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -243,6 +243,18 @@ mod tests {
                     clean: false,
                 },
                 count: 4,
+            }],
+            endpoints: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: 3,
+                count: 5,
+            }],
+            nodes: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: NodeName::Named("a".into()),
+                count: 5,
             }],
             faults: vec![FaultDelta {
                 fault: 1,

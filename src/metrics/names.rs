@@ -70,6 +70,12 @@ names! {
         Reconnected = "reconnected",
         /// Connections that gave up reconnecting, or were still away when the run ended.
         GaveUp = "gave_up",
+        /// Lost connections that a rule for their close code kept from coming back.
+        Stopped = "stopped",
+        /// Reconnected on another node of the target than before, as it tells them.
+        Moved = "moved",
+        /// Reconnected on the same node of the target as before.
+        Stayed = "stayed",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.

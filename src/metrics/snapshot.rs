@@ -1,10 +1,11 @@
 //! What a shard reports each second: deltas since its last snapshot, in a versioned wire form.
 
 use super::names::{Counter, Failure, Timer};
+use super::nodes::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 2;
+pub const SNAPSHOT_VERSION: u16 = 3;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,10 @@ pub struct Snapshot {
     pub statuses: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
+    /// Connections that became ready, by the index of the target's address.
+    pub endpoints: Vec<Tagged<u16>>,
+    /// Connections that became ready, by the node that serves them: of groups whose target tells it.
+    pub nodes: Vec<Tagged<NodeName>>,
     /// What faults did to connections, by their number in the run; only those that did something.
     pub faults: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.

@@ -7,8 +7,10 @@ use std::time::Duration;
 /// per connection before it dials; `url`s here are already split.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetConfig {
-    /// Addresses, used in turn by connection number. Never empty.
+    /// Addresses. Never empty.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them a connection dials.
+    pub pick: Pick,
     /// WebSocket subprotocols offered.
     pub subprotocols: Vec<String>,
     /// For `wss`.
@@ -23,6 +25,16 @@ pub struct TargetConfig {
     pub max_header: usize,
     /// Bytes queued for a connection before sends on it are dropped.
     pub max_queue: usize,
+}
+
+/// Which of the target's addresses a connection dials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pick {
+    /// Its own, in turn by connection number.
+    #[default]
+    Spread,
+    /// The first, and the next one after each failed opening or loss.
+    Failover,
 }
 
 /// One address of the target.
