@@ -6,6 +6,7 @@ mod drive;
 mod embedded;
 pub mod machine;
 mod outcome;
+mod places;
 mod progress;
 mod signals;
 mod verdict;
@@ -262,19 +263,7 @@ async fn shards(
 fn described(plan: &Plan, embedded: bool) -> String {
     const SHOWN: usize = 3;
     let endpoints = &plan.target().endpoints;
-    let mut words: Vec<String> = endpoints
-        .iter()
-        .take(SHOWN)
-        .map(|e| {
-            let scheme = if e.tls { "wss" } else { "ws" };
-            let host = if e.host.contains(':') {
-                format!("[{}]", e.host)
-            } else {
-                e.host.clone()
-            };
-            format!("{scheme}://{host}:{}", e.port)
-        })
-        .collect();
+    let mut words: Vec<String> = endpoints.iter().take(SHOWN).map(places::address).collect();
     if endpoints.len() > SHOWN {
         words.push(format!("{} more", endpoints.len() - SHOWN));
     }
