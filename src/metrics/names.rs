@@ -168,7 +168,8 @@ names! {
         Subprotocol = "subprotocol",
         /// The upgrade response was larger than accepted.
         HeaderTooLarge = "header_too_large",
-        /// An `on_open` step's expectation or a subscription was not met in time, or the target closed before.
+        /// An `on_open` step's expectation or a subscription was not met in time, a header to be captured was not in the
+        /// answer, or the target closed before.
         Step = "step",
         /// Connection reset (RST).
         Reset = "reset",

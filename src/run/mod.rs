@@ -263,7 +263,11 @@ async fn shards(
 fn described(plan: &Plan, embedded: bool) -> String {
     const SHOWN: usize = 3;
     let endpoints = &plan.target().endpoints;
-    let mut words: Vec<String> = endpoints.iter().take(SHOWN).map(places::address).collect();
+    let mut words: Vec<String> = endpoints
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
     if endpoints.len() > SHOWN {
         words.push(format!("{} more", endpoints.len() - SHOWN));
     }

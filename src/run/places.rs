@@ -3,19 +3,7 @@
 use crate::metrics::{NodeName, Totals};
 use crate::plan::Plan;
 use crate::report::{NodesReport, PlaceReport};
-use crate::transport::Endpoint;
 use std::collections::BTreeMap;
-
-/// An address in words; the rest of a URL may hold secrets.
-pub(super) fn address(endpoint: &Endpoint) -> String {
-    let scheme = if endpoint.tls { "wss" } else { "ws" };
-    let host = if endpoint.host.contains(':') {
-        format!("[{}]", endpoint.host)
-    } else {
-        endpoint.host.clone()
-    };
-    format!("{scheme}://{host}:{}", endpoint.port)
-}
 
 /// Openings by address, of all there are.
 pub(super) fn endpoints(plan: &Plan, totals: &Totals) -> Vec<PlaceReport> {
@@ -26,7 +14,7 @@ pub(super) fn endpoints(plan: &Plan, totals: &Totals) -> Vec<PlaceReport> {
         .map(|(index, endpoint)| {
             // There are no more than two bytes can tell.
             let key = index as u16;
-            place(address(endpoint), &key, all.get(&key).copied(), &phases)
+            place(endpoint.to_string(), &key, all.get(&key).copied(), &phases)
         })
         .collect()
 }

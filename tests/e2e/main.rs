@@ -12,5 +12,6 @@ mod gates;
 mod harness;
 mod honest;
 mod nodes;
+mod places;
 mod untrusted;
 mod verbs;
