@@ -55,7 +55,10 @@ const FILES: &[(&str, &[&str])] = &[("fabric/worker.rs", &["engine"])];
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[
-    ("transport", &["Endpoint", "TargetConfig", "TlsConfig"]),
+    (
+        "transport",
+        &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],
+    ),
     (
         "protocol",
         &["Condition", "MIN_PAYLOAD", "Mapping", "ProtocolConfig"],

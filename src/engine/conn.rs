@@ -6,6 +6,7 @@
 use super::outbox::Outbox;
 use super::stream::Stream;
 use super::tail::Topics;
+use crate::metrics::Node;
 use crate::protocol::Envelope;
 use crate::transport::ws;
 use mio::Token;
@@ -45,10 +46,12 @@ pub struct Conn {
     pub intent: Intent,
     /// Code of the peer's Close frame, 0 before one came.
     pub peer_code: u16,
-    /// Failed attempts in a row.
+    /// Attempts in a row since it was last lost.
     pub attempt: u16,
     /// Times it was opened, for churn's draw.
     pub life: u16,
+    /// Index of the target's address that it dials.
+    pub endpoint: u16,
     /// Last sign of life, milliseconds from the run's start.
     pub heard_ms: u32,
     /// Last backoff, milliseconds.
@@ -83,7 +86,7 @@ pub struct Conn {
 
 impl Conn {
     /// One that is not due yet.
-    pub fn idle(group: u16, index: u32) -> Self {
+    pub fn idle(group: u16, index: u32, endpoint: u16) -> Self {
         Conn {
             stream: None,
             generation: 0,
@@ -94,6 +97,7 @@ impl Conn {
             peer_code: 0,
             attempt: 0,
             life: 0,
+            endpoint,
             heard_ms: 0,
             backoff_ms: 0,
             was_ready: false,
@@ -164,6 +168,8 @@ pub struct Opening {
     pub address: Option<IpAddr>,
     /// Response so far.
     pub response: Vec<u8>,
+    /// The node that its headers tell.
+    pub node: Node,
 }
 
 /// What a connection that does things needs for them.

@@ -7,7 +7,8 @@ use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
 use super::wheel::Due;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
-use crate::plan::{self, CLOSES_PER_SECOND, Purpose};
+use crate::plan::{self, CLOSES_PER_SECOND, Comeback, OnClose, Purpose};
+use crate::transport::Pick;
 use crate::transport::socket::{self, SocketFailure};
 use crate::transport::ws::Opcode;
 use std::io;
@@ -115,6 +116,8 @@ impl Shard {
             }
         }
         let mut ended_with = None;
+        // What the close says, if it is one that the rules are for: our own codes are no word of the target's.
+        let mut told = None;
         if established {
             let by_target = match intent {
                 Intent::None => !matches!(
@@ -125,6 +128,7 @@ impl Shard {
             };
             let code = if shaken { peer_code } else { 1006 };
             ended_with = by_target.then_some(code);
+            told = (intent == Intent::None).then_some(code);
             self.recorder.close(
                 CloseKey {
                     code,
@@ -155,6 +159,7 @@ impl Shard {
         if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);
             self.recorder.count(Counter::Churned, phase, g, 1);
+            self.forget_answer(c);
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.
@@ -170,7 +175,7 @@ impl Shard {
         if was_ready && conn.lost_ns == 0 {
             self.goes_away(c, now);
         }
-        self.back_off(c, now);
+        self.come_back(c, told, was_ready, now);
     }
 
     /// A ready connection is gone from here on; whoever has a policy is to come back.
@@ -183,7 +188,8 @@ impl Shard {
         }
     }
 
-    fn back_off(&mut self, c: usize, now: u64) {
+    /// Has a connection come back that was lost, or did not open, as its group has it and its close code says.
+    fn come_back(&mut self, c: usize, told: Option<u16>, was_ready: bool, now: u64) {
         let number = self.number(c);
         let seed = self.plan.seed();
         let conn = &mut self.conns[c];
@@ -191,10 +197,15 @@ impl Shard {
         let Some(reconnect) = &self.plan.groups()[g].reconnect else {
             return;
         };
-        if reconnect
-            .attempts
-            .is_some_and(|most| u32::from(conn.attempt) >= most)
-        {
+        let rule = told.map(|code| plan::on_close(&reconnect.codes, code));
+        // Whoever is sent on from one address to the next does not begin anew at each of them: once around, and
+        // it waits.
+        if was_ready && rule != Some(OnClose::Elsewhere) {
+            conn.attempt = 0;
+            conn.backoff_ms = 0;
+        }
+        let attempt = u32::from(conn.attempt);
+        if !was_ready && reconnect.attempts.is_some_and(|most| attempt >= most) {
             self.recorder.count(Counter::GaveUp, self.phase, g, 1);
             return;
         }
@@ -205,7 +216,17 @@ impl Shard {
         ];
         let mut rng = plan::rng(seed, Purpose::Backoff, &key);
         let previous = Duration::from_millis(u64::from(conn.backoff_ms));
-        let wait = plan::backoff(reconnect, u32::from(conn.attempt), previous, &mut rng);
+        let target = self.plan.target();
+        let others = attempt + 1 < target.endpoints.len() as u32;
+        let rule = rule.unwrap_or(OnClose::BackOff);
+        let comeback = plan::comeback(reconnect, rule, attempt, previous, others, &mut rng);
+        let Comeback::After { wait, elsewhere } = comeback else {
+            self.recorder.count(Counter::Stopped, self.phase, g, 1);
+            return;
+        };
+        if elsewhere || target.pick == Pick::Failover {
+            conn.endpoint = self.plan.endpoint_after(conn.endpoint);
+        }
         conn.attempt = conn.attempt.saturating_add(1);
         conn.backoff_ms = wait.as_millis() as u32;
         conn.state = State::Waiting;

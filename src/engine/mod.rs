@@ -5,6 +5,7 @@
 //! timer per message and no buffer per idle connection; the measurements that led here are in
 //! `ARCHITECTURE.md`. The engine sees a [`Plan`], never YAML, files or pipes.
 
+mod answer;
 mod clock;
 mod conn;
 mod dns;

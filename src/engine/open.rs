@@ -1,6 +1,7 @@
 //! Opening: name, TCP, TLS, upgrade, `on_open` steps, subscriptions, ready. Each step is timed; each way
 //! it can fail has a kind of its own.
 
+use super::answer::Heard;
 use super::conn::{Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
@@ -9,7 +10,7 @@ use super::shard::Shard;
 use super::stream::Stream;
 use super::tail::Topics;
 use super::wheel::Due;
-use crate::metrics::{Counter, Failure, Timer};
+use crate::metrics::{Counter, Failure, Node, Timer};
 use crate::plan::{self, Matcher, Part, Purpose, Step};
 use crate::protocol::{Incoming, pointer};
 use crate::transport::handshake::{self, HandshakeError};
@@ -40,6 +41,7 @@ impl Shard {
             key: handshake::key(self.masks.nonce()),
             address: None,
             response: Vec::new(),
+            node: Node::UNTOLD,
         }));
         self.opening += 1;
         self.recorder.count(Counter::Attempts, phase, g, 1);
@@ -48,7 +50,7 @@ impl Shard {
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
-        let endpoint = self.plan.endpoint_of(self.number(c));
+        let endpoint = usize::from(self.conns[c].endpoint);
         if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
             self.connect(c, address, now);
         }
@@ -74,7 +76,7 @@ impl Shard {
                 self.lost(c, Cause::Failed(Failure::Dns), now);
                 continue;
             }
-            let endpoint = self.plan.endpoint_of(self.number(c));
+            let endpoint = usize::from(self.conns[c].endpoint);
             match self.resolver.address(endpoint, c as u32, generation) {
                 Some(address) => self.connect(c, address, now),
                 None => continue,
@@ -83,7 +85,7 @@ impl Shard {
     }
 
     fn endpoint(&self, c: usize) -> &Endpoint {
-        &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))]
+        &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)]
     }
 
     fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
@@ -138,7 +140,7 @@ impl Shard {
             socket::classify(&error),
             SocketFailure::Refused | SocketFailure::Unreachable
         );
-        let endpoint = self.plan.endpoint_of(self.number(c));
+        let endpoint = usize::from(self.conns[c].endpoint);
         let conn = &mut self.conns[c];
         let tried = conn.opening.as_ref().and_then(|opening| opening.address);
         if let Some(ip) = tried.filter(|_| nobody)
@@ -263,19 +265,19 @@ impl Shard {
     }
 
     fn send_upgrade(&mut self, c: usize) {
-        let number = self.number(c);
-        let endpoint_index = self.plan.endpoint_of(number);
+        let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
         let upgrade = self.plan.upgrade(g);
         let path = plan::render(upgrade.path(endpoint_index), |part| match part {
             Part::Text(text) => text.clone().into(),
             other => plan::percent_encode(&self.value(c, other)).into(),
         });
-        let headers: Vec<(String, String)> = upgrade
+        let mut headers: Vec<(String, String)> = upgrade
             .headers
             .iter()
             .map(|(name, value)| (name.clone(), self.fill(c, value)))
             .collect();
+        self.send_cookies(c, &mut headers);
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
@@ -316,7 +318,11 @@ impl Shard {
             subprotocols: &target.subprotocols,
             max_header: target.max_header,
         };
-        let parsed = handshake::response(&opening.response, &expected);
+        let group = &self.plan.groups()[usize::from(self.conns[c].group)];
+        let mut heard = Heard::default();
+        let parsed = handshake::response_heard(&opening.response, &expected, |name, value| {
+            heard.take(group, name, value);
+        });
         let response = std::mem::take(&mut opening.response);
         self.conns[c].opening = Some(opening);
         match parsed {
@@ -328,6 +334,9 @@ impl Shard {
             Ok(Some(accepted)) => {
                 self.step_done(c, Timer::Upgrade, now);
                 let generation = self.conns[c].generation;
+                if !self.keep_heard(c, heard, now) {
+                    return;
+                }
                 self.run_steps(c, 0, now);
                 let behind = &response[accepted.used..];
                 if !behind.is_empty() && self.conns[c].generation == generation {
@@ -527,7 +536,8 @@ impl Shard {
         self.recorder.count(Counter::Opened, phase, g, 1);
         let step = self.recorder.step(now);
         step.opened += 1;
-        if conn.lost_ns > 0 {
+        let back = conn.lost_ns > 0;
+        if back {
             step.back += 1;
             self.recorder.count(Counter::Reconnected, phase, g, 1);
             self.recorder
@@ -537,11 +547,10 @@ impl Shard {
         conn.state = State::Ready;
         conn.was_ready = true;
         conn.first_ready_ns = conn.first_ready_ns.min(now);
-        conn.attempt = 0;
-        conn.backoff_ms = 0;
         conn.ping_ns = 0;
         self.groups[g].open += 1;
         let (index, life) = (conn.index, u32::from(conn.life));
+        self.placed(c, opening.node, back);
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
         let heartbeat = group.heartbeat;

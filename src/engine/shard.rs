@@ -1,6 +1,7 @@
 //! One shard: its connections, its clock and its loop's turns. The parts of a connection's life stand in
 //! files of their own (`open`, `inbound`, `traffic`, `end`, `tail`), all as methods of [`Shard`].
 
+use super::answer::Kept;
 use super::clock::{self, Alarm};
 use super::conn::Conn;
 use super::dns::Resolver;
@@ -12,7 +13,7 @@ use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::heap::Tide;
-use crate::metrics::{Counter, Delivery, Failure, Gauges, Recorder, Snapshot};
+use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
 use crate::plan::{self, Openings, Plan, Schedule};
 use crate::protocol::{Codec, escape};
 use mio::{Events, Poll, Token};
@@ -55,6 +56,10 @@ pub(super) struct Group {
     pub deadlines: Vec<VecDeque<(u64, u32, u32, u64)>>,
     /// Ready connections.
     pub open: u32,
+    /// Where each of its connections was ready last; empty where the target does not tell.
+    pub nodes: Vec<Node>,
+    /// Cookies of each of its connections; empty where none are kept.
+    pub cookies: Vec<Option<Box<Kept>>>,
 }
 
 /// How far the run is.
@@ -154,7 +159,15 @@ impl Shard {
         for (g, group) in plan.groups().iter().enumerate() {
             let own = (0..group.count).filter(|i| Plan::shard_of(group.first + i, shards) == shard);
             let base = conns.len();
-            conns.extend(own.map(|index| Conn::idle(g as u16, index)));
+            conns.extend(own.map(|index| {
+                let endpoint = plan.endpoint_of(group.first + index) as u16;
+                Conn::idle(g as u16, index, endpoint)
+            }));
+            // What only groups have that ask for it.
+            let each = |wanted: bool| if wanted { conns.len() - base } else { 0 };
+            let nodes = vec![Node::UNTOLD; each(group.node.is_some())];
+            let mut cookies = Vec::new();
+            cookies.resize_with(each(group.keep_cookies), || None);
             let first = conns.get(base).map_or(0, |c: &Conn| c.index);
             let schedule = |profile, which: usize| {
                 Schedule::new(profile, group, which as u32, plan.seed(), shard, shards)
@@ -180,6 +193,8 @@ impl Shard {
                     .collect(),
                 deadlines: group.request.iter().map(|_| VecDeque::new()).collect(),
                 open: 0,
+                nodes,
+                cookies,
             });
         }
         conns.shrink_to_fit();

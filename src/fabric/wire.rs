@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::metrics::{
         CloseKey, Counter, Failure, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
-        SNAPSHOT_VERSION, Sample, Step, Tagged, Timer, TimerDelta,
+        NodeName, SNAPSHOT_VERSION, Sample, Step, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -248,6 +248,18 @@ mod tests {
                 index: 9,
                 attempts: u32::MAX,
                 ..Step::default()
+            }],
+            endpoints: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: 3,
+                count: 5,
+            }],
+            nodes: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: NodeName::Named("a".into()),
+                count: 5,
             }],
             faults: vec![FaultDelta {
                 fault: 1,

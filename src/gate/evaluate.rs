@@ -229,8 +229,11 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
     let never = match timer {
         Timer::Latency | Timer::Service => scope.count(totals, Counter::Lost),
         Timer::Rtt | Timer::RttService => scope.count(totals, Counter::RequestTimeouts),
-        // Who was lost in a phase gives up in it or later.
-        Timer::Reconnect => scope.count_from_here(totals, Counter::GaveUp),
+        // Who was lost in a phase gives up in it or later. Who was told to stop is away all the same.
+        Timer::Reconnect => {
+            scope.count_from_here(totals, Counter::GaveUp)
+                + scope.count_from_here(totals, Counter::Stopped)
+        }
         Timer::Open => Failure::ALL
             .iter()
             .filter(|kind| opening(**kind))

@@ -46,7 +46,7 @@ pub fn metrics() -> Vec<Metric> {
         .collect()
 }
 
-/// `reconnected + gave_up`
+/// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {
     counters
         .iter()
@@ -146,7 +146,8 @@ impl Count {
             Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
             Count::Counter(counter) => match counter {
                 C::Opened => &[C::Attempts],
-                C::Reconnected | C::GaveUp => &[C::Reconnected, C::GaveUp],
+                C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
+                C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Churned => &[C::Opened],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed => &[C::Expected],
@@ -202,6 +203,9 @@ impl Count {
                 C::Opened
                 | C::Reconnected
                 | C::GaveUp
+                | C::Stopped
+                | C::Moved
+                | C::Stayed
                 | C::Sent
                 | C::Dropped
                 | C::Cancelled
@@ -297,6 +301,11 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::GaveUp => {
             "Connections that gave up reconnecting, or were still away when the run ended"
         }
+        Counter::Stopped => {
+            "Lost connections that a rule for their close code kept from coming back"
+        }
+        Counter::Moved => "Reconnected on another node of the target than before, as it tells them",
+        Counter::Stayed => "Reconnected on the same node of the target as before",
         Counter::Cut => "Connections cut on purpose by a fault",
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",

@@ -17,6 +17,8 @@ use super::GatewayError;
 pub struct Config {
     /// Address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Which of several nodes this is, from 0: told with every upgrade.
+    pub node: u16,
     /// Share the port with other gateways that say so too; the kernel spreads connections over them.
     pub reuse_port: bool,
     /// Connections the kernel may hold before they are accepted; it caps this at `net.core.somaxconn`.
@@ -62,6 +64,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            node: 0,
             reuse_port: false,
             backlog: 8192,
             tls: None,

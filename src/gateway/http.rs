@@ -138,7 +138,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
         _ if path.starts_with("/ws/") => {}
         _ => return Err(Page::new(404, "", "WebSocket is spoken at /ws\n")),
     }
-    let upgrade = upgrade(request)?;
+    let upgrade = upgrade(request, hub.config.node)?;
     if hub.draining() {
         return Err(draining());
     }
@@ -169,7 +169,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
 }
 
 /// The head of the 101, if the request is a proper upgrade (RFC 6455, section 4.2.1).
-fn upgrade(request: &httparse::Request<'_, '_>) -> Result<String, Page> {
+fn upgrade(request: &httparse::Request<'_, '_>, node: u16) -> Result<String, Page> {
     let needs = |what: &'static str| Page::new(400, "", what);
     if !tokens(request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket")) {
         return Err(Page::new(
@@ -199,7 +199,7 @@ fn upgrade(request: &httparse::Request<'_, '_>) -> Result<String, Page> {
         return Err(needs("Sec-WebSocket-Key must be 16 bytes in base64\n"));
     }
     let mut head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\nX-Squall-Node: {node}\r\n",
         derive_accept_key(key.as_bytes())
     );
     // The dialect has no name that a client could ask for, so whatever it likes best is right.

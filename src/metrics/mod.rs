@@ -10,6 +10,7 @@ mod gaps;
 mod histogram;
 mod moments;
 mod names;
+mod nodes;
 mod recorder;
 mod shard;
 mod snapshot;
@@ -24,6 +25,7 @@ pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
+pub use nodes::{Node, NodeName};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{

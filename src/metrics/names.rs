@@ -72,6 +72,12 @@ names! {
         Reconnected = "reconnected",
         /// Connections that gave up reconnecting, or were still away when the run ended.
         GaveUp = "gave_up",
+        /// Lost connections that a rule for their close code kept from coming back.
+        Stopped = "stopped",
+        /// Reconnected on another node of the target than before, as it tells them.
+        Moved = "moved",
+        /// Reconnected on the same node of the target as before.
+        Stayed = "stayed",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.
@@ -164,7 +170,8 @@ names! {
         Subprotocol = "subprotocol",
         /// The upgrade response was larger than accepted.
         HeaderTooLarge = "header_too_large",
-        /// An `on_open` step's expectation or a subscription was not met in time, or the target closed before.
+        /// An `on_open` step's expectation or a subscription was not met in time, a header to be captured was not in the
+        /// answer, or the target closed before.
         Step = "step",
         /// Connection reset (RST).
         Reset = "reset",

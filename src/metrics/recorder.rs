@@ -7,6 +7,7 @@ use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
+use super::nodes::{Names, Node};
 use super::snapshot::{
     CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
     Snapshot, Tagged, TimerDelta,
@@ -30,6 +31,9 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
+    endpoints: BTreeMap<(u8, u16, u16), u64>,
+    nodes: BTreeMap<(u8, u16, Node), u64>,
+    names: Names,
     faults: BTreeMap<u16, (FaultTally, BTreeMap<FaultEndKey, u64>)>,
     moments: Moments,
     timers: Vec<Option<Histogram<u32>>>,
@@ -55,6 +59,9 @@ impl Recorder {
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            names: Names::default(),
             faults: BTreeMap::new(),
             moments: Moments::default(),
             timers,
@@ -116,6 +123,23 @@ impl Recorder {
     pub fn close(&mut self, close: CloseKey, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), close);
         *self.closes.entry(key).or_default() += 1;
+    }
+
+    /// Counts a connection that became ready at the target's address with this index.
+    pub fn endpoint(&mut self, endpoint: u16, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), endpoint);
+        *self.endpoints.entry(key).or_default() += 1;
+    }
+
+    /// The number of the node that calls itself so.
+    pub fn node(&mut self, told: &[u8]) -> Node {
+        self.names.number(told)
+    }
+
+    /// Counts a connection that became ready at this node.
+    pub fn served_by(&mut self, node: Node, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), node);
+        *self.nodes.entry(key).or_default() += 1;
     }
 
     /// Counts a connection whose turn it was in the run's fault with this number.
@@ -198,6 +222,16 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             closes: drain(&mut self.closes),
+            endpoints: drain(&mut self.endpoints),
+            nodes: drain(&mut self.nodes)
+                .into_iter()
+                .map(|tagged| Tagged {
+                    phase: tagged.phase,
+                    group: tagged.group,
+                    key: self.names.name(tagged.key),
+                    count: tagged.count,
+                })
+                .collect(),
             faults: std::mem::take(&mut self.faults)
                 .into_iter()
                 .map(|(fault, (did, ends))| FaultDelta {

@@ -2,6 +2,7 @@
 
 use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
+use super::nodes::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
@@ -28,6 +29,10 @@ pub struct Snapshot {
     pub statuses: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
+    /// Connections that became ready, by the index of the target's address.
+    pub endpoints: Vec<Tagged<u16>>,
+    /// Connections that became ready, by the node that serves them: of groups whose target tells it.
+    pub nodes: Vec<Tagged<NodeName>>,
     /// What faults did to connections, by their number in the run; only those that did something.
     pub faults: Vec<FaultDelta>,
     /// Openings and losses in steps of 100 ms; only those in which something happened.

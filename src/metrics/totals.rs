@@ -3,6 +3,7 @@
 use super::histogram::{self, Quantiles};
 use super::moments::Steps;
 use super::names::{Counter, Failure, Timer};
+use super::nodes::{NODES, NodeName};
 use super::shard::ShardTotals;
 use super::snapshot::{
     CloseKey, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
@@ -73,6 +74,10 @@ pub struct Totals {
     failures: BTreeMap<(Failure, u8, u16), u64>,
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
+    endpoints: BTreeMap<(u16, u8, u16), u64>,
+    nodes: BTreeMap<(NodeName, u8, u16), u64>,
+    /// The names in `nodes`.
+    names: BTreeSet<String>,
     faults: BTreeMap<u16, FaultTally>,
     steps: Steps,
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
@@ -98,6 +103,9 @@ impl Totals {
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            names: BTreeSet::new(),
             faults: BTreeMap::new(),
             steps: Steps::default(),
             fault_ends: BTreeMap::new(),
@@ -138,6 +146,8 @@ impl Totals {
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
             && fits(&snapshot.closes, known)
+            && fits(&snapshot.endpoints, known)
+            && fits(&snapshot.nodes, known)
             && snapshot.faults.iter().all(|delta| delta.did.makes_sense()))
         {
             return Err(malformed);
@@ -182,6 +192,8 @@ impl Totals {
             .entry(second)
             .or_default()
             .add(&snapshot, &merged, interval.cpu);
+        add(&mut self.endpoints, &snapshot.endpoints);
+        self.meet(snapshot.nodes);
         self.keep(snapshot.samples);
         self.complete();
         Ok(())
@@ -276,6 +288,16 @@ impl Totals {
         by_key(&self.closes, phase, group)
     }
 
+    /// Connections that became ready by the index of the target's address.
+    pub fn endpoints(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
+        by_key(&self.endpoints, phase, group)
+    }
+
+    /// Connections that became ready by the node that serves them: of groups whose target tells it.
+    pub fn nodes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<NodeName, u64> {
+        by_key(&self.nodes, phase, group)
+    }
+
     /// What the run's fault with this number did to connections; `None` before it did anything.
     pub fn fault(&self, number: usize) -> Option<FaultTally> {
         self.faults.get(&u16::try_from(number).ok()?).copied()
@@ -327,6 +349,28 @@ impl Totals {
             }
             let second = first.remove().finish(index, &mut self.states);
             self.timeline.push(second);
+        }
+    }
+
+    /// Adds openings by node. Shards may have met different ones: only so many are told apart here too.
+    fn meet(&mut self, nodes: Vec<Tagged<NodeName>>) {
+        for Tagged {
+            phase,
+            group,
+            mut key,
+            count,
+        } in nodes
+        {
+            if let NodeName::Named(name) = &key
+                && !self.names.contains(name)
+            {
+                if self.names.len() < NODES {
+                    self.names.insert(name.clone());
+                } else {
+                    key = NodeName::Beyond;
+                }
+            }
+            *self.nodes.entry((key, phase, group)).or_default() += count;
         }
     }
 
@@ -384,7 +428,7 @@ fn sum<K: Copy>(
         .sum()
 }
 
-fn by_key<K: Copy + Ord>(
+fn by_key<K: Clone + Ord>(
     of: &BTreeMap<(K, u8, u16), u64>,
     phase: Option<usize>,
     group: Option<usize>,
@@ -392,7 +436,7 @@ fn by_key<K: Copy + Ord>(
     let mut out = BTreeMap::new();
     for ((key, p, g), count) in of {
         if within(*p, *g, phase, group) {
-            *out.entry(*key).or_default() += count;
+            *out.entry(key.clone()).or_default() += count;
         }
     }
     out

@@ -3,6 +3,7 @@
 //! The scenario was already checked against its schema; here is what no schema can say: names that must
 //! exist, rates that must fit into their time, parts that exclude each other, limits of the machine.
 
+mod answer;
 mod fault;
 mod generator;
 mod group;
@@ -10,6 +11,7 @@ mod message;
 mod names;
 mod profile;
 mod protocol;
+mod reconnect;
 mod steps;
 mod target;
 mod text;
@@ -21,7 +23,7 @@ mod vars;
 use super::needs::{Machine, Needs};
 use super::types::Plan;
 use crate::gate::{self, Gate};
-use crate::scenario::model::OneOrMany;
+use crate::scenario::model::{Moves, OneOrMany};
 use crate::scenario::{Files, Level, Problem, Scenario};
 use std::collections::HashSet;
 
@@ -92,7 +94,7 @@ pub fn compile(
     })
 }
 
-/// Parses the gates and checks the names in them.
+/// Parses the gates and checks the names in them; and adds those that groups imply whose connections must not move.
 fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
     let phases: Vec<&str> = scenario.phases.iter().map(|p| p.name.as_str()).collect();
     let groups: Vec<&str> = scenario.clients.keys().map(String::as_str).collect();
@@ -118,6 +120,15 @@ fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
                 });
             }
         }
+    }
+    let strict = scenario.clients.iter().filter(|(_, group)| {
+        let moves = group.node.as_ref().map(|node| node.moves);
+        moves == Some(Moves::Forbidden)
+    });
+    for (name, _) in strict {
+        let text = format!("moved == 0 of {name}");
+        let implied = gate::parse(&text).ok();
+        gates.extend(implied.filter(|gate| gates.iter().all(|g: &Gate| g.text() != gate.text())));
     }
     gates
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows the configuration types of the parts it composes, and nothing of how they do their work.
 
+mod backoff;
 mod compile;
 mod fault;
 mod needs;
@@ -10,10 +11,11 @@ mod seeded;
 mod template;
 mod types;
 
+pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{Action, Effect, Hit, How, PlannedFault, Reading, Slow, Victim, Victims};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
-pub use seeded::{Purpose, Stream, backoff, lifetime, payload_size, rng, var_value};
+pub use seeded::{Purpose, Stream, lifetime, payload_size, rng, var_value};
 pub use template::{percent_encode, render, value_of};
 pub use types::*;

@@ -13,6 +13,7 @@ pub(super) use gateway::GatewayShape;
 
 use super::fault::{Action, Effect, How};
 use super::types::{Group, Opening, Plan};
+use crate::transport::Pick;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The machine, as far as it limits a run.
@@ -184,7 +185,12 @@ fn vanished(plan: &Plan, shards: u64) -> u64 {
 
 /// Connections to the address that has the most.
 fn per_endpoint(plan: &Plan) -> u64 {
-    (plan.connections() + vanished(plan, 1)).div_ceil(plan.target().endpoints.len().max(1) as u64)
+    let addresses = match plan.target().pick {
+        Pick::Spread => plan.target().endpoints.len().max(1) as u64,
+        // All at the first one, or all at the one that has taken over.
+        Pick::Failover => 1,
+    };
+    (plan.connections() + vanished(plan, 1)).div_ceil(addresses)
 }
 
 /// Most connections per second that a group's curve opens, jumps left out.

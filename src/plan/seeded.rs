@@ -1,7 +1,7 @@
 //! Everything random, derived from the plan's seed: the same seed gives the same plan on any number
 //! of shards, because each draw is keyed by what it is for and never by who makes it.
 
-use super::types::{Backoff, Group, Lifetime, Reconnect, Size, VarSource};
+use super::types::{Group, Lifetime, Size, VarSource};
 use crate::protocol::MIN_PAYLOAD;
 use rand::{Rng, RngExt, TryRng};
 use std::convert::Infallible;
@@ -143,31 +143,8 @@ pub fn payload_size(size: Size, rng: &mut Stream) -> usize {
     }) as usize
 }
 
-/// Wait before reconnect attempt `attempt` (from 0), given the wait before the attempt that failed (zero
-/// at first). Formulas at [`Backoff`].
-pub fn backoff(
-    reconnect: &Reconnect,
-    attempt: u32,
-    previous: Duration,
-    rng: &mut Stream,
-) -> Duration {
-    let ceiling = 2u32
-        .checked_pow(attempt)
-        .and_then(|n| reconnect.base.checked_mul(n));
-    let b = ceiling.map_or(reconnect.cap, |b| b.min(reconnect.cap));
-    match reconnect.backoff {
-        Backoff::NoJitter => b,
-        Backoff::FullJitter => between(Duration::ZERO, b, rng),
-        Backoff::EqualJitter => b / 2 + between(Duration::ZERO, b / 2, rng),
-        Backoff::Decorrelated => {
-            let high = previous.max(reconnect.base).saturating_mul(3);
-            between(reconnect.base, high, rng).min(reconnect.cap)
-        }
-    }
-}
-
 /// Uniform in [low, high), whichever way round they come.
-fn between(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
+pub(super) fn between(low: Duration, high: Duration, rng: &mut impl Rng) -> Duration {
     let (low, high) = (low.as_nanos() as u64, high.as_nanos() as u64);
     if high <= low {
         Duration::from_nanos(low)

@@ -6,7 +6,7 @@
 
 use super::fault::PlannedFault;
 use crate::protocol::ProtocolConfig;
-use crate::transport::TargetConfig;
+use crate::transport::{Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -104,16 +104,30 @@ impl Plan {
     pub fn streams(&self) -> u32 {
         self.connections() as u32 * self.stride
     }
-    /// Index of the address a connection dials. Of as many connections in a row as there are addresses, each
+    /// Index of the address a connection dials first. Where connections are spread: of as many connections in a row as there are addresses, each
     /// address gets one; the order changes from row to row, so that a shard, which has every n-th connection,
     /// meets all of them too.
     pub fn endpoint_of(&self, connection: u32) -> usize {
+        if self.target.pick == Pick::Failover {
+            return 0;
+        }
         let endpoints = self.target.endpoints.len().max(1);
         let (row, place) = (
             connection as usize / endpoints,
             connection as usize % endpoints,
         );
         (place + turned(row as u32) as usize) % endpoints
+    }
+
+    /// Index of the address that a connection dials after one that did not take it, or lost it: the next in the list, and
+    /// the first after the last.
+    pub fn endpoint_after(&self, endpoint: u16) -> u16 {
+        let next = usize::from(endpoint) + 1;
+        if next < self.target.endpoints.len() {
+            next as u16
+        } else {
+            0
+        }
     }
 
     /// The local address a connection is made from: in turn among those to one endpoint, so that
@@ -168,6 +182,12 @@ pub struct Group {
     pub upgrade: Upgrade,
     /// What is spoken.
     pub protocol: ProtocolConfig,
+    /// (header of the upgrade's answer in lower case, slot of the variable that gets its value).
+    pub capture_headers: Vec<(String, u32)>,
+    /// Whether the cookies that answers to upgrades set are sent when a connection comes back.
+    pub keep_cookies: bool,
+    /// What tells the node that serves a connection.
+    pub node: Option<NodeSource>,
     /// Done on each new connection before it subscribes.
     pub on_open: Vec<Step>,
     /// Topics each connection subscribes to.
@@ -275,8 +295,17 @@ pub enum VarSource {
     Int(i64, i64),
     /// That many random hexadecimal digits, seeded.
     Hex(u32),
-    /// Set by an `expect` step's capture; empty before.
+    /// Set by a header of the upgrade's answer or an `expect` step's capture; empty before.
     Captured,
+}
+
+/// What tells the node of the target that serves a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeSource {
+    /// A header of the upgrade's answer, in lower case.
+    Header(String),
+    /// The captured variable in this slot.
+    Var(u32),
 }
 
 /// One thing a new connection does.
@@ -408,9 +437,9 @@ pub struct Heartbeat {
 }
 
 /// What a lost connection does.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reconnect {
-    /// Jitter.
+    /// How long it waits.
     pub backoff: Backoff,
     /// First backoff.
     pub base: Duration,
@@ -418,12 +447,20 @@ pub struct Reconnect {
     pub cap: Duration,
     /// In a row before giving up; `None`: no limit.
     pub attempts: Option<u32>,
+    /// What close codes lead to; the first that has the code decides, see [`on_close`](super::on_close).
+    pub codes: Vec<CodeRule>,
 }
 
-/// Jitter on the exponential backoff b = min(cap, base·2ⁿ).
-/// Formulas: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+/// The wait before reconnect attempt n (from 0), with b = min(cap, base·2ⁿ).
+///
+/// Jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. The clients' policies are those of
+/// their sources, without their rounding to whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backoff {
+    /// 0
+    None,
+    /// base
+    Constant,
     /// b
     NoJitter,
     /// uniform [0, b]
@@ -432,6 +469,43 @@ pub enum Backoff {
     EqualJitter,
     /// min(cap, uniform [base, 3·previous])
     Decorrelated,
+    /// uniform [0, b]. RFC 6455, section 7.2.3: a random first delay, for which it calls 0 to 5 s reasonable, then
+    /// truncated binary exponential backoff, whose draw in IEEE 802.3 is uniform from 0 to the doubled range.
+    Rfc6455,
+    /// A table of steps, the same for everyone: `reconnectAfterMs` in phoenixframework/phoenix,
+    /// `assets/js/phoenix/socket.js`.
+    Phoenix,
+    /// min(cap, base·2ⁿ·(1 ± r/2)), where r is uniform [0, 1) and its first decimal says which: minus if it is even.
+    /// `duration` in socketio/socket.io, `packages/socket.io-client/lib/contrib/backo2.ts`, with `manager.ts`'s defaults.
+    SocketIo,
+    /// min(cap, base + uniform [0, b]): `backoff` in centrifugal/centrifuge-js, `src/utils.ts`.
+    Centrifuge,
+}
+
+/// What the close codes from one to another lead to, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRule {
+    /// First code.
+    pub from: u16,
+    /// Last code.
+    pub to: u16,
+    /// What they lead to.
+    pub then: OnClose,
+}
+
+/// What a close code leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnClose {
+    /// The connection does not come back.
+    Stop,
+    /// It comes back at once.
+    Now,
+    /// It comes back after the policy's wait.
+    BackOff,
+    /// It comes back after a wait evenly drawn between the two.
+    Within(Duration, Duration),
+    /// It goes to another address at once; where there is none, it waits as the policy does after many attempts.
+    Elsewhere,
 }
 
 /// How long a connection stays before it is closed and replaced.

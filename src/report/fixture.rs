@@ -420,6 +420,26 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
                 count: 50,
             },
         ],
+        endpoints: vec![PlaceReport {
+            name: "wss://rt.example.com:443".into(),
+            opened: 26_063,
+            opened_by_phase: map(&[("ramp", 20_000), ("storm", 6_063)]),
+        }],
+        nodes: NodesReport {
+            told: [
+                ("gw-1", 9_210, 2_543),
+                ("gw-2", 8_830, 2_163),
+                ("gw-3", 8_020, 1_354),
+            ]
+            .map(|(name, opened, storm)| PlaceReport {
+                name: name.into(),
+                opened,
+                opened_by_phase: map(&[("ramp", opened - storm), ("storm", storm)]),
+            })
+            .into(),
+            untold: 3,
+            beyond: 0,
+        },
         counts: map(&counts),
         counts_by_phase: by_phase,
         counts_by_group: BTreeMap::from([
@@ -571,6 +591,10 @@ pub(super) fn hostile() -> Bundle {
         &mut outcome.verdict,
     ] {
         text.push_str(HOSTILE);
+    }
+    for place in outcome.endpoints.iter_mut().chain(&mut outcome.nodes.told) {
+        place.name.push_str(&evil);
+        keys(&mut place.opened_by_phase, rename);
     }
     outcome.failures.insert(HOSTILE.into(), 7);
     outcome.counts.insert(HOSTILE.into(), 7);

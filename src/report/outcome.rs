@@ -59,6 +59,12 @@ pub struct Outcome {
     pub statuses: BTreeMap<u16, u64>,
     /// Ended connections.
     pub closes: Vec<CloseReport>,
+    /// Connections that became ready, by address of the target: all addresses there are.
+    #[serde(default)]
+    pub endpoints: Vec<PlaceReport>,
+    /// Connections that became ready, by node of the target: in groups that say how it tells them.
+    #[serde(default)]
+    pub nodes: NodesReport,
     /// Timers over the whole run and all groups, by name; only those with values.
     pub timers: BTreeMap<String, TimerReport>,
     /// The same by phase name, then timer name.
@@ -265,6 +271,28 @@ pub struct CloseReport {
     pub clean: bool,
     /// How many.
     pub count: u64,
+}
+
+/// Connections that became ready at one place of the target, reconnects included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlaceReport {
+    /// `ws://host:port` of an address; of a node what the target calls it.
+    pub name: String,
+    /// How many.
+    pub opened: u64,
+    /// The same by phase name; only those in which there were any.
+    pub opened_by_phase: BTreeMap<String, u64>,
+}
+
+/// Connections that became ready, by node of the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodesReport {
+    /// Nodes by name.
+    pub told: Vec<PlaceReport>,
+    /// Connections whose node the target did not tell.
+    pub untold: u64,
+    /// Connections at nodes beyond the 1,024 that are told apart.
+    pub beyond: u64,
 }
 
 /// A timer's distribution, in milliseconds.

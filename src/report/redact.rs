@@ -108,6 +108,8 @@ impl Redactor {
             failures: _,
             statuses: _,
             closes: _,
+            endpoints,
+            nodes,
             timers: _,
             timers_by_phase,
             timers_by_group,
@@ -140,6 +142,10 @@ impl Redactor {
         }
         for (_, text) in samples {
             *text = self.cut(self.text(text));
+        }
+        for place in endpoints.iter_mut().chain(&mut nodes.told) {
+            place.name = self.cut(self.text(&place.name));
+            self.keys(&mut place.opened_by_phase);
         }
         self.keys(counts_by_phase);
         self.keys(counts_by_group);

@@ -6,11 +6,14 @@ mod trouble;
 pub(super) use trouble::storm;
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{GateStatus, Outcome, TimerReport, ValidityState};
+use super::{GateStatus, Outcome, PlaceReport, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
 const ENOUGH: u64 = 10_000;
+
+/// So many addresses or nodes are named in a line.
+const PLACES: usize = 6;
 
 /// A line: what it is about, and its parts, each a thought of its own.
 #[derive(Debug, PartialEq)]
@@ -62,6 +65,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     let mut lines = vec![connections(outcome)];
     lines.extend(refusal(outcome));
     lines.extend(handshake(outcome));
+    lines.extend(spread(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(delivery(outcome));
@@ -195,6 +199,53 @@ fn handshake(outcome: &Outcome) -> Option<Line> {
         }
     }
     (!parts.is_empty()).then(|| line("handshake", parts))
+}
+
+/// Over which addresses and nodes connections are spread, where there are several or nodes are told.
+fn spread(outcome: &Outcome) -> Option<Line> {
+    let mut parts = Vec::new();
+    if outcome.endpoints.len() > 1 {
+        parts.push(places(&outcome.endpoints, "address", "addresses"));
+    }
+    let nodes = &outcome.nodes;
+    if !nodes.told.is_empty() {
+        parts.push(places(&nodes.told, "node", "nodes"));
+    }
+    if nodes.beyond > 0 {
+        parts.push(format!("{} at still other nodes", count(nodes.beyond)));
+    }
+    if nodes.untold > 0 {
+        parts.push(format!("node not told {}", count(nodes.untold)));
+    }
+    let (moved, stayed) = (total(outcome, "moved"), total(outcome, "stayed"));
+    if moved + stayed > 0 {
+        let back = count(moved + stayed);
+        parts.push(format!(
+            "{} of {back} came back on another node",
+            count(moved)
+        ));
+    }
+    (!parts.is_empty()).then(|| line("spread", parts))
+}
+
+/// `3 nodes: a 10  b 10  c 7, max ÷ mean 1.11`; without their names where there are many.
+fn places(places: &[PlaceReport], one: &str, several: &str) -> String {
+    let all: u64 = places.iter().map(|place| place.opened).sum();
+    let most = places.iter().map(|place| place.opened).max().unwrap_or(0);
+    let n = places.len();
+    let mut text = format!("{n} {}", if n == 1 { one } else { several });
+    if n <= PLACES {
+        let named: Vec<String> = places
+            .iter()
+            .map(|place| format!("{} {}", place.name, count(place.opened)))
+            .collect();
+        text = format!("{text}: {}", named.join("  "));
+    }
+    if n > 1 && all > 0 {
+        let ratio = most as f64 * n as f64 / all as f64;
+        text = format!("{text}, max ÷ mean {ratio:.2}");
+    }
+    text
 }
 
 fn latency(outcome: &Outcome, name: &str, service: &str) -> Option<Line> {

@@ -1,6 +1,7 @@
 //! Every format, rendered from a friendly and from a hostile run.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// All files of a report of the hostile run, by name.
@@ -420,4 +421,42 @@ fn memory_is_that_of_connections_at_rest_and_the_most_at_any_time() {
     let text = summary(&outcome, plain);
     let line = text.lines().find(|line| line.starts_with("memory"));
     assert_eq!(line, Some("memory      at most 2.6 GiB"));
+}
+
+#[test]
+fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
+    let mut outcome = fixture::bundle().outcome;
+    let plain = Look {
+        colour: false,
+        width: 200,
+    };
+    let spread = |outcome: &Outcome| {
+        let text = summary(outcome, plain);
+        let line = text.lines().find(|line| line.starts_with("spread"));
+        line.map(str::to_owned)
+    };
+    let expected = "spread      3 nodes: gw-1 9,210  gw-2 8,830  gw-3 8,020, max ÷ mean 1.06 · node not told 3";
+    assert_eq!(spread(&outcome).as_deref(), Some(expected));
+    let place = |n: usize| PlaceReport {
+        name: format!("ws://gw-{n}"),
+        opened: n as u64,
+        opened_by_phase: BTreeMap::new(),
+    };
+    outcome.nodes = NodesReport {
+        told: (0..7).map(place).collect(),
+        untold: 0,
+        beyond: 2,
+    };
+    outcome.endpoints = (2..4).map(place).collect();
+    outcome.counts.insert("moved".into(), 1);
+    outcome.counts.insert("stayed".into(), 9);
+    let expected = "spread      2 addresses: ws://gw-2 2  ws://gw-3 3, max ÷ mean 1.20 · 7 nodes, max ÷ mean 2.00 · \
+                    2 at still other nodes · 1 of 10 came back on another node";
+    assert_eq!(spread(&outcome).as_deref(), Some(expected));
+    // One address, and a target that tells no nodes: nothing to say.
+    outcome.nodes = NodesReport::default();
+    outcome.endpoints.pop();
+    outcome.counts.insert("moved".into(), 0);
+    outcome.counts.insert("stayed".into(), 0);
+    assert_eq!(spread(&outcome), None);
 }

@@ -6,6 +6,7 @@ mod drive;
 mod embedded;
 pub mod machine;
 mod outcome;
+mod places;
 mod progress;
 mod signals;
 mod verdict;
@@ -265,15 +266,7 @@ fn described(plan: &Plan, embedded: bool) -> String {
     let mut words: Vec<String> = endpoints
         .iter()
         .take(SHOWN)
-        .map(|e| {
-            let scheme = if e.tls { "wss" } else { "ws" };
-            let host = if e.host.contains(':') {
-                format!("[{}]", e.host)
-            } else {
-                e.host.clone()
-            };
-            format!("{scheme}://{host}:{}", e.port)
-        })
+        .map(ToString::to_string)
         .collect();
     if endpoints.len() > SHOWN {
         words.push(format!("{} more", endpoints.len() - SHOWN));

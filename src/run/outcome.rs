@@ -5,6 +5,7 @@ mod fault;
 mod storm;
 
 use super::drive::Course;
+use super::places;
 use super::verdict::exit;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
@@ -101,6 +102,8 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
                 count,
             })
             .collect(),
+        endpoints: places::endpoints(plan, totals),
+        nodes: places::nodes(plan, totals),
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),

@@ -92,6 +92,9 @@ pub struct Target {
     /// Cookies sent with the upgrade. Values are templated.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub cookies: Table<String>,
+    /// Which of several addresses a connection dials. Default spread.
+    #[serde(default)]
+    pub pick: Pick,
     /// WebSocket subprotocols offered, most wanted first; the target must pick one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subprotocols: Vec<String>,
@@ -113,6 +116,17 @@ pub struct Target {
     /// Bytes queued for one connection before further sends on it are dropped. Default 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<ByteSize>,
+}
+
+/// Which of the target's addresses a connection dials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pick {
+    /// Each its own, in turn; it comes back to the same one.
+    #[default]
+    Spread,
+    /// All the first one, and the next after each failed opening or loss; after the last the first again.
+    Failover,
 }
 
 /// TLS settings for `wss://`.
@@ -257,6 +271,15 @@ pub struct ClientGroup {
     /// What is spoken over the connection. Default json.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Variables to set from headers of the upgrade's answer; an opening whose answer lacks one fails.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub capture_headers: Table<String>,
+    /// Cookies that the upgrade's answer sets are sent when the connection comes back, as a browser does it.
+    #[serde(default)]
+    pub keep_cookies: bool,
+    /// How the target tells which of its nodes serves a connection. Default: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeSource>,
     /// Done in order on each new connection, before it subscribes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_open: Vec<Step>,
@@ -278,6 +301,32 @@ pub struct ClientGroup {
     /// How long a connection stays before it is closed and replaced by a new one (churn). Default forever.
     #[serde(default)]
     pub lifetime: Lifetime,
+}
+
+/// How a target tells which of its nodes serves a connection. Either `header` or `var` is given.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSource {
+    /// Header of the upgrade's answer that names the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Variable, captured before, that names the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub var: Option<String>,
+    /// Whether a connection may come back on another node; `forbidden` adds the gate `moved == 0` of the group. Default allowed.
+    #[serde(default)]
+    pub moves: Moves,
+}
+
+/// Whether a connection may come back on another node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Moves {
+    /// It may; moves are counted.
+    #[default]
+    Allowed,
+    /// It must not (sticky routing): the run fails if one did.
+    Forbidden,
 }
 
 /// Where a variable's values come from.
@@ -596,24 +645,31 @@ pub struct Heartbeat {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reconnect {
-    /// Jitter on the exponential backoff. Default full_jitter.
+    /// How long it waits before each attempt. Default full_jitter.
     #[serde(default)]
     pub backoff: Backoff,
-    /// First backoff. Default 500ms.
+    /// First backoff. Default 500ms, or what the policy is known for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Duration>,
-    /// Largest backoff. Default 30s.
+    /// Largest backoff. Default 30s, or what the policy is known for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap: Option<Duration>,
     /// Attempts in a row before giving up. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
+    /// What a loss with this close code, or one of a range such as `4000-4499`, leads to. Default: 1012 and 1013 as registered, back_off for every other.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub codes: Table<OnClose>,
 }
 
-/// Backoff before attempt n (from 0), with b = min(cap, base·2ⁿ).
+/// Wait before attempt n (from 0), with b = min(cap, base·2ⁿ).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backoff {
+    /// Nothing: at once, every time.
+    None,
+    /// Always base.
+    Constant,
     /// Exactly b.
     NoJitter,
     /// Uniform in [0, b].
@@ -623,6 +679,30 @@ pub enum Backoff {
     EqualJitter,
     /// min(cap, uniform in [base, 3·previous]).
     Decorrelated,
+    /// RFC 6455, section 7.2.3: uniform in [0, b] with a base of 5 s.
+    Rfc6455,
+    /// phoenix.js: 10, 50, 100, 150, 200, 250, 500, 1000, 2000 ms, then 5 s each.
+    Phoenix,
+    /// socket.io-client: base·2ⁿ give or take up to half of it, at most cap; 1 s and 5 s.
+    SocketIo,
+    /// centrifuge-js: base plus uniform in [0, b], at most cap; 500 ms and 20 s.
+    Centrifuge,
+}
+
+/// What a close code leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OnClose {
+    /// It does not come back.
+    Stop,
+    /// It comes back at once.
+    Now,
+    /// It comes back after the policy's wait.
+    BackOff,
+    /// It comes back after a wait evenly drawn between the two.
+    Within([Duration; 2]),
+    /// It goes to another address of the target at once; where there is none, it waits as after many attempts.
+    Elsewhere,
 }
 
 /// A named stretch of the run; every metric is tagged with it.

@@ -1,14 +1,17 @@
 //! Where and how to connect: the transport's part of the plan.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// The target as every connection sees it. Texts may hold `{placeholders}`, which the engine fills
 /// per connection before it dials; `url`s here are already split.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetConfig {
-    /// Addresses, used in turn by connection number. Never empty.
+    /// Addresses. Never empty.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them a connection dials.
+    pub pick: Pick,
     /// WebSocket subprotocols offered.
     pub subprotocols: Vec<String>,
     /// For `wss`.
@@ -25,6 +28,16 @@ pub struct TargetConfig {
     pub max_queue: usize,
 }
 
+/// Which of the target's addresses a connection dials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pick {
+    /// Its own, in turn by connection number.
+    #[default]
+    Spread,
+    /// The first, and the next one after each failed opening or loss.
+    Failover,
+}
+
 /// One address of the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -34,6 +47,18 @@ pub struct Endpoint {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    /// As a URL without path and query, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// TLS settings; file contents, not paths, so that a plan needs no files. PEM.

@@ -210,20 +210,34 @@ pub fn request(request: &Request, out: &mut Vec<u8>) -> Result<(), RequestError>
     Ok(())
 }
 
+/// Reads a response as [`response_heard`] does, whatever else its headers say.
+///
+/// # Errors
+/// Why this is no upgrade.
+pub fn response(bytes: &[u8], expected: &Expected) -> Result<Option<Accepted>, HandshakeError> {
+    response_heard(bytes, expected, |_, _| {})
+}
+
 /// Reads the response at the start of `bytes`; `None`: it is not complete yet.
 ///
-/// Asking again with each byte that arrives costs a search for the header's end, no more.
+/// Asking again with each byte that arrives costs a search for the header's end, no more. Each header of an upgrade that
+/// was granted is given to `heard`, by name and value: names are tokens, values free of line ends and of control characters
+/// but tabs, and both are the target's.
 ///
 /// # Errors
 /// Why this is no upgrade. Interim responses (RFC 9110 §15.2) are passed over.
-pub fn response(bytes: &[u8], expected: &Expected) -> Result<Option<Accepted>, HandshakeError> {
+pub fn response_heard(
+    bytes: &[u8],
+    expected: &Expected,
+    mut heard: impl FnMut(&str, &[u8]),
+) -> Result<Option<Accepted>, HandshakeError> {
     let mut start = 0;
     loop {
         let rest = &bytes[start..];
         let Some(len) = header_len(rest, expected.max_header.saturating_sub(start))? else {
             return Ok(None);
         };
-        match one_response(&rest[..len], &rest[len..], expected)? {
+        match one_response(&rest[..len], &rest[len..], expected, &mut heard)? {
             Some(subprotocol) => {
                 return Ok(Some(Accepted {
                     used: start + len,
@@ -268,6 +282,7 @@ fn one_response(
     header: &[u8],
     body: &[u8],
     expected: &Expected,
+    heard: &mut impl FnMut(&str, &[u8]),
 ) -> Result<Option<Option<usize>>, HandshakeError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -282,7 +297,13 @@ fn one_response(
     }
     let code = response.code.unwrap_or_default();
     match code {
-        101 => accepted(response.headers, expected).map(Some),
+        101 => {
+            let subprotocol = accepted(response.headers, expected)?;
+            for header in response.headers.iter() {
+                heard(header.name, header.value.trim_ascii());
+            }
+            Ok(Some(subprotocol))
+        }
         100..=199 => Ok(None),
         _ => Err(HandshakeError::Status {
             code,

@@ -4,9 +4,10 @@
 //! hostile: bounded before it is kept, checked before it is believed.
 
 mod config;
+pub mod cookies;
 pub mod handshake;
 pub mod socket;
 pub mod tls;
 pub mod ws;
 
-pub use config::{Endpoint, TargetConfig, TlsConfig};
+pub use config::{Endpoint, Pick, TargetConfig, TlsConfig};

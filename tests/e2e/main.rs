@@ -13,5 +13,6 @@ mod harness;
 mod honest;
 mod lasting;
 mod nodes;
+mod places;
 mod untrusted;
 mod verbs;

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
 #![allow(clippy::disallowed_methods)] // waiting for processes polls
 
+mod answers;
 mod bench;
+mod comeback;
 mod endings;
 mod faults;
 mod openings;

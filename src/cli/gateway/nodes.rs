@@ -108,6 +108,7 @@ fn orders(config: &Config, nodes: u16, shared: Option<SocketAddr>) -> Result<Vec
     (0..nodes)
         .map(|node| {
             let mut config = config.clone();
+            config.node = node;
             match shared {
                 Some(address) => {
                     config.listen = address;
@@ -185,6 +186,7 @@ mod tests {
         let shared = shared.map(|shared| shared.parse().expect("an address"));
         let orders = orders(&config, nodes, shared)?;
         assert!(orders.iter().all(|o| o.reuse_port == shared.is_some()));
+        assert!(orders.iter().map(|o| o.node).eq(0..nodes));
         Ok(orders.iter().map(|o| o.listen.port()).collect())
     }
 

@@ -160,6 +160,9 @@ fn a_count_means_something_once_its_cause_happened() {
         ("closed_by_target", C::Opened, true),
         ("reconnected", C::GaveUp, false),
         ("gave_up", C::Reconnected, false),
+        ("stopped", C::GaveUp, false),
+        ("moved", C::Stayed, false),
+        ("stayed", C::Moved, false),
         ("churned", C::Opened, true),
         ("cut", C::Opened, true),
         ("sent", C::Offered, false),
@@ -285,6 +288,9 @@ fn shares_are_of_the_whole() {
         ("request_timeouts", &[C::Requests]),
         ("reconnected", &[C::GaveUp]),
         ("gave_up", &[C::Reconnected]),
+        ("stopped", &[C::Reconnected]),
+        ("moved", &[C::Stayed]),
+        ("stayed", &[C::Moved]),
     ];
     for (name, whole) in table {
         let full = totals(|r| whole.iter().for_each(|c| r.count(*c, 0, 0, 40)));
@@ -442,6 +448,7 @@ fn what_never_came_back_is_censored_not_forgotten() {
             r.count(C::RequestTimeouts, 1, 0, n as u64)
         }),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
+        (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),
         (Timer::Open, |r, n| {
             (0..n).for_each(|_| r.fail(Failure::Refused, 1, 0))
         }),

@@ -83,7 +83,10 @@ fn names_are_distinct_and_all_there() {
             .find(|m| m.name == name)
             .and_then(|m| m.share_of.clone())
     };
-    assert_eq!(share("gave_up").as_deref(), Some("reconnected + gave_up"));
+    assert_eq!(
+        share("gave_up").as_deref(),
+        Some("reconnected + gave_up + stopped")
+    );
     assert_eq!(share("errors"), None);
 }
 

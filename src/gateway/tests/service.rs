@@ -96,6 +96,7 @@ async fn checks_the_upgrade() {
         rest.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
         "{rest}"
     );
+    assert!(rest.contains("X-Squall-Node: 0\r\n"), "{rest}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::metrics::{Recorder, TimerDelta};
+use crate::metrics::{Node, Recorder, TimerDelta};
 use proptest::prelude::*;
 
 const SECOND: i64 = 1_000_000_000;
@@ -35,6 +35,60 @@ fn a_snapshot_at_the_start_is_no_second_of_its_own() {
     }
     let seconds: Vec<_> = totals.timeline().iter().map(|s| s.index).collect();
     assert_eq!(seconds, [0, 1, 2]);
+}
+
+#[test]
+fn openings_are_by_address_and_by_the_name_of_the_node() {
+    let mut totals = Totals::new(2, 2, 2);
+    for shard in 0..2 {
+        let mut recorder = Recorder::new(shard, 2, 2);
+        // Each shard meets the nodes in its own order: names go together, not numbers.
+        let names: [&[u8]; 2] = if shard == 0 {
+            [b"a", b"b"]
+        } else {
+            [b"b", b"a"]
+        };
+        let [first, second] = names.map(|name| recorder.node(name));
+        recorder.served_by(first, 0, 0);
+        recorder.served_by(second, 1, 1);
+        recorder.served_by(Node::UNTOLD, 1, 0);
+        recorder.endpoint(3, 0, 0);
+        recorder.endpoint(0, 1, 1);
+        let snapshot = recorder.snapshot(SECOND, Gauges::default(), true);
+        totals.absorb(snapshot).unwrap();
+        // What was told is not told again.
+        let empty = recorder.snapshot(2 * SECOND, Gauges::default(), true);
+        assert!(empty.nodes.is_empty() && empty.endpoints.is_empty());
+    }
+    let named = |name: &str| NodeName::Named(name.into());
+    let all = [(named("a"), 2), (named("b"), 2), (NodeName::Untold, 2)];
+    assert_eq!(totals.nodes(None, None), BTreeMap::from(all));
+    let first = [(named("a"), 1), (named("b"), 1)];
+    assert_eq!(totals.nodes(Some(0), None), BTreeMap::from(first));
+    let untold = [(NodeName::Untold, 2)];
+    assert_eq!(totals.nodes(Some(1), Some(0)), BTreeMap::from(untold));
+    assert_eq!(
+        totals.endpoints(None, None),
+        BTreeMap::from([(0, 2), (3, 2)])
+    );
+    assert_eq!(totals.endpoints(Some(0), None), BTreeMap::from([(3, 2)]));
+}
+
+#[test]
+fn a_run_tells_no_more_nodes_apart_than_a_shard() {
+    let mut totals = Totals::new(1, 1, 2);
+    for shard in 0..2 {
+        let mut recorder = Recorder::new(shard, 1, 1);
+        for i in 0..NODES {
+            let node = recorder.node(format!("{shard} {i}").as_bytes());
+            recorder.served_by(node, 0, 0);
+        }
+        let snapshot = recorder.snapshot(SECOND, Gauges::default(), true);
+        totals.absorb(snapshot).unwrap();
+    }
+    let nodes = totals.nodes(None, None);
+    assert_eq!(nodes.len(), NODES + 1);
+    assert_eq!(nodes[&NodeName::Beyond], NODES as u64);
 }
 
 #[test]

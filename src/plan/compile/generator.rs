@@ -5,6 +5,7 @@ use super::topics::Traffic;
 use crate::plan::needs::{self, GatewayShape, Machine, Needs};
 use crate::plan::types::{GeneratorPlan, Lifetime, Plan};
 use crate::scenario::{Problem, Scenario};
+use crate::transport::Pick;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ pub(super) fn fit(
             .map(|embedded| GatewayShape {
                 nodes: super::target::nodes(embedded),
                 one_port: embedded.one_port,
+                failover: plan.target.pick == Pick::Failover,
             }),
         traffic.into(),
         machine,

@@ -3,9 +3,9 @@
 use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Multiple, Timeline};
-use super::{Problems, each, message, protocol, steps, upgrade, vars};
+use super::{Problems, answer, each, message, protocol, reconnect, steps, upgrade, vars};
 use crate::plan::needs::Machine;
-use crate::plan::types::{Backoff, Group, Heartbeat, Lifetime, Opening, Reconnect, Template, Var};
+use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Template, Var};
 use crate::scenario::model;
 use crate::scenario::{Files, Problem, Scenario};
 use std::time::Duration;
@@ -67,8 +67,23 @@ pub(super) fn compile(
         let mut vars = vars::compile(&written.vars, &path, files, problems);
         let declared = vars.len();
         let upgrade = upgrade::compile(scenario, target, name, written, &vars, problems);
-        let on_open = steps::compile(&written.on_open, &path, &mut vars, declared, problems);
+        let capture_headers =
+            answer::captures(&written.capture_headers, &path, &mut vars, problems);
+        let set: Vec<u32> = capture_headers.iter().map(|(_, slot)| *slot).collect();
+        let on_open = steps::compile(
+            &written.on_open,
+            &path,
+            &mut vars,
+            declared + set.len(),
+            &set,
+            problems,
+        );
         let captured: Vec<u32> = (declared as u32..vars.len() as u32).collect();
+        let node = written
+            .node
+            .as_ref()
+            .and_then(|node| answer::node(node, &path, &vars, problems));
+        answer::comes_back(written, scenario.target.pick, &path, problems);
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
         let raw = matches!(written.protocol, model::Protocol::Raw);
         let context = Context {
@@ -127,6 +142,9 @@ pub(super) fn compile(
                 }),
             upgrade,
             protocol: protocol::compile(&written.protocol, &listed("protocol"), problems),
+            capture_headers,
+            keep_cookies: written.keep_cookies,
+            node,
             on_open,
             subscribe: subscriptions(&written.subscribe, &path, &context, problems),
             publish,
@@ -150,7 +168,7 @@ pub(super) fn compile(
             reconnect: written
                 .reconnect
                 .as_ref()
-                .map(|r| reconnect(r, &listed("reconnect"), problems)),
+                .map(|r| reconnect::compile(r, &listed("reconnect"), problems)),
             lifetime: lifetime(&written.lifetime, &listed("lifetime"), problems),
             vars,
         });
@@ -184,37 +202,6 @@ fn subscriptions(
         topics.push(text::template(topic, &path, context.scope(), problems));
     }
     topics
-}
-
-fn reconnect(written: &model::Reconnect, path: &str, problems: &mut Problems) -> Reconnect {
-    let base = written.base.map_or(Duration::from_millis(500), |d| d.0);
-    let cap = written
-        .cap
-        .map_or(Duration::from_secs(30).max(base), |d| d.0);
-    problems.zero(base.is_zero(), format!("{path}.base"), "the first backoff");
-    if cap < base {
-        problems.add(Problem::error(
-            format!("{path}.cap"),
-            "the largest backoff is smaller than the first",
-        ));
-    }
-    problems.zero(
-        written.attempts == Some(0),
-        format!("{path}.attempts"),
-        "the number of attempts",
-    );
-    let backoff = match written.backoff {
-        model::Backoff::NoJitter => Backoff::NoJitter,
-        model::Backoff::FullJitter => Backoff::FullJitter,
-        model::Backoff::EqualJitter => Backoff::EqualJitter,
-        model::Backoff::Decorrelated => Backoff::Decorrelated,
-    };
-    Reconnect {
-        backoff,
-        base,
-        cap,
-        attempts: written.attempts,
-    }
 }
 
 fn lifetime(written: &model::Lifetime, path: &str, problems: &mut Problems) -> Lifetime {

@@ -7,12 +7,13 @@ use crate::scenario::Problem;
 use crate::scenario::model;
 use std::time::Duration;
 
-/// Compiles the steps; captured variables are added to those `declared`.
+/// Compiles the steps; captured variables are added to those `declared`, and those `set` before are there to be used.
 pub(super) fn compile(
     written: &[model::Step],
     path: &str,
     slots: &mut Vec<Var>,
     declared: usize,
+    set: &[u32],
     problems: &mut Problems,
 ) -> Vec<Step> {
     // Names first: a template that uses a captured variable too early gets a message of its own.
@@ -35,12 +36,13 @@ pub(super) fn compile(
                         slots.len() - 1
                     });
                 if slot < declared {
+                    let whose = match set.contains(&(slot as u32)) {
+                        true => "`capture_headers`",
+                        false => "the group's `vars`",
+                    };
                     problems.add(
-                        Problem::error(
-                            &path,
-                            format!("`{name}` is one of the group's `vars` already"),
-                        )
-                        .on_key(),
+                        Problem::error(&path, format!("`{name}` is one of {whose} already"))
+                            .on_key(),
                     );
                 }
                 list.push((slot as u32, at.clone()));
@@ -48,7 +50,7 @@ pub(super) fn compile(
         }
         captures.push(list);
     }
-    let mut captured = Vec::new();
+    let mut captured = set.to_vec();
     let mut steps = Vec::new();
     for (i, (step, capture)) in written.iter().zip(captures).enumerate() {
         let path = format!("{path}.on_open[{i}]");

@@ -1,9 +1,9 @@
 //! The target: addresses taken apart, limits, TLS.
 
 use super::{Problems, each};
-use crate::scenario::model::{Embedded, Target, Tls};
+use crate::scenario::model::{self, Embedded, Target, Tls};
 use crate::scenario::{Files, Problem};
-use crate::transport::{Endpoint, TargetConfig, TlsConfig};
+use crate::transport::{Endpoint, Pick, TargetConfig, TlsConfig};
 use base64::Engine as _;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ const EMBEDDED_PATH: &str = "/ws";
 
 /// Most nodes of the embedded gateway.
 const MAX_NODES: u16 = 1024;
+
+/// Most addresses: which one a connection is at is two bytes.
+const MAX_ENDPOINTS: usize = u16::MAX as usize;
 
 /// The target, and what of its addresses belongs into each group's upgrade request.
 pub(super) struct Compiled {
@@ -91,6 +94,17 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
             paths.push((EMBEDDED_PATH.into(), "target.embedded".into()));
         }
     }
+    if endpoints.len() > MAX_ENDPOINTS {
+        let message = format!(
+            "{} addresses are more than {MAX_ENDPOINTS}",
+            endpoints.len()
+        );
+        problems.add(Problem::error("target.url", message));
+    }
+    if target.pick == model::Pick::Failover && endpoints.len() == 1 {
+        let message = "there is one address, so there is none to fail over to";
+        problems.add(Problem::warning("target.pick", message).help("list more under `url`"));
+    }
     let secure = endpoints.iter().any(|e| e.tls);
     let config = TargetConfig {
         subprotocols: subprotocols(&target.subprotocols, problems),
@@ -101,6 +115,10 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
             problems,
         ),
         endpoints,
+        pick: match target.pick {
+            model::Pick::Spread => Pick::Spread,
+            model::Pick::Failover => Pick::Failover,
+        },
         connect_timeout: time(target.connect_timeout, 10, "connect_timeout", problems),
         close_timeout: time(target.close_timeout, 5, "close_timeout", problems),
         max_message: size(target.max_message, 1 << 20, "max_message", problems),

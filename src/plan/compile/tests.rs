@@ -1,3 +1,5 @@
+mod reconnect;
+
 use super::*;
 use crate::plan::types::*;
 use crate::protocol::ProtocolConfig;
@@ -1227,6 +1229,7 @@ fn life_cycles_are_checked() {
             .plan
             .groups()[0]
             .reconnect
+            .clone()
             .unwrap()
     };
     let defaults = reconnect("{}");

@@ -14,12 +14,17 @@ const PER_SECURE: u64 = 10 * KIB;
 pub(in super::super) struct GatewayShape {
     pub nodes: u16,
     pub one_port: bool,
+    /// All connections may be at one node, as they go on to the next together.
+    pub failover: bool,
 }
 
 impl GatewayShape {
     /// Of so many connections, those of the node that has the most. Where the kernel spreads them, 5 % more
     /// than an even share are allowed for.
     pub(super) fn share(self, connections: u64) -> u64 {
+        if self.failover && !self.one_port {
+            return connections;
+        }
         let even = connections.div_ceil(u64::from(self.nodes.max(1)));
         if self.one_port && self.nodes > 1 {
             (even + even.div_ceil(20)).min(connections)
@@ -67,22 +72,35 @@ mod tests {
 
     #[test]
     fn nodes_divide_descriptors() {
-        let shape = |nodes, one_port| GatewayShape { nodes, one_port };
+        let shape = |nodes, one_port| GatewayShape {
+            nodes,
+            one_port,
+            failover: false,
+        };
         assert_eq!(shape(1, false).descriptors(19_900), 20_100);
         assert_eq!(shape(1, true).descriptors(19_900), 20_100);
         assert_eq!(shape(56, false).descriptors(1_000_001), 17_858 + 200);
         assert_eq!(shape(56, true).descriptors(1_000_000), 17_858 + 893 + 200);
         assert_eq!(shape(4, true).share(1), 1);
+        let failover = GatewayShape {
+            failover: true,
+            ..shape(4, false)
+        };
+        assert_eq!(failover.share(1_000), 1_000);
     }
 
     #[test]
     fn as_many_as_said_are_enough() {
         for connections in [19_801, 250_000, 1_000_000] {
             for one_port in [false, true] {
-                let given = GatewayShape { nodes: 2, one_port };
+                let given = GatewayShape {
+                    nodes: 2,
+                    one_port,
+                    failover: false,
+                };
                 let enough = GatewayShape::enough(connections, Some(given), 20_000);
                 let nodes = u16::try_from(enough).unwrap();
-                let shape = GatewayShape { nodes, one_port };
+                let shape = GatewayShape { nodes, ..given };
                 assert!(shape.descriptors(connections) <= 20_000, "{shape:?}");
             }
         }
@@ -93,6 +111,7 @@ mod tests {
         let shape = GatewayShape {
             nodes: 3,
             one_port: false,
+            failover: false,
         };
         assert_eq!(shape.memory(10, false), 3 * 4 * MIB + 80 * KIB);
         assert_eq!(shape.memory(10, true), 3 * 4 * MIB + 180 * KIB);

@@ -1,7 +1,6 @@
 use super::*;
 use crate::plan::types::{Opening, Upgrade, Var};
 use crate::protocol::ProtocolConfig;
-use proptest::prelude::*;
 use std::collections::HashSet;
 
 fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
@@ -19,6 +18,9 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
             .collect(),
         upgrade: Upgrade::default(),
         protocol: ProtocolConfig::Raw,
+        capture_headers: Vec::new(),
+        keep_cookies: false,
+        node: None,
         on_open: Vec::new(),
         subscribe: Vec::new(),
         publish: Vec::new(),
@@ -271,92 +273,4 @@ fn payload_sizes_follow_their_distribution() {
             .iter()
             .all(|s| *s == 48)
     );
-}
-
-fn reconnect(backoff: Backoff) -> Reconnect {
-    Reconnect {
-        backoff,
-        base: ms(100),
-        cap: ms(2_000),
-        attempts: None,
-    }
-}
-
-/// Seconds waited before an attempt, many times.
-fn waits(kind: Backoff, attempt: u32, previous: Duration) -> Vec<f64> {
-    let mut stream = rng(1, Purpose::Backoff, &[]);
-    (0..20_000)
-        .map(|_| backoff(&reconnect(kind), attempt, previous, &mut stream).as_secs_f64())
-        .collect()
-}
-
-fn uniform(waits: Vec<f64>, low: f64, high: f64, what: &str) {
-    let room = 1e-9;
-    assert!(
-        waits.iter().all(|w| (low - room..=high + room).contains(w)),
-        "{what}"
-    );
-    let width = high - low;
-    let (mean, variance) = moments(waits.into_iter());
-    assert!(
-        (mean - (low + high) / 2.0).abs() < 0.01 * width,
-        "{what}: mean {mean}"
-    );
-    assert!(
-        (variance - width * width / 12.0).abs() < 0.003 * width * width,
-        "{what}: variance {variance}"
-    );
-}
-
-#[test]
-fn backoffs_follow_the_published_formulas() {
-    // b = min(cap, base·2ⁿ), far beyond where 2ⁿ or the product overflow.
-    let b = [
-        (0, 0.1),
-        (1, 0.2),
-        (2, 0.4),
-        (4, 1.6),
-        (5, 2.0),
-        (31, 2.0),
-        (32, 2.0),
-        (u32::MAX, 2.0),
-    ];
-    for (attempt, b) in b {
-        let what = format!("attempt {attempt}");
-        assert!(
-            waits(Backoff::NoJitter, attempt, ms(0))
-                .iter()
-                .all(|w| *w == b),
-            "{what}"
-        );
-        uniform(waits(Backoff::FullJitter, attempt, ms(0)), 0.0, b, &what);
-        uniform(
-            waits(Backoff::EqualJitter, attempt, ms(0)),
-            b / 2.0,
-            b,
-            &what,
-        );
-    }
-    // Decorrelated: uniform in [base, 3·previous], capped; the first after nothing in [base, 3·base].
-    uniform(waits(Backoff::Decorrelated, 0, ms(0)), 0.1, 0.3, "first");
-    uniform(waits(Backoff::Decorrelated, 9, ms(600)), 0.1, 1.8, "later");
-    let capped = waits(Backoff::Decorrelated, 9, ms(2_000));
-    let at_cap = capped.iter().filter(|w| **w == 2.0).count() as f64 / capped.len() as f64;
-    assert!(capped.iter().all(|w| (0.1..=2.0).contains(w)));
-    assert!((at_cap - 4.0 / 5.9).abs() < 0.02, "{at_cap} at the cap");
-}
-
-proptest! {
-    #[test]
-    fn backoffs_stay_within_their_bounds(
-        kind in 0usize..4, attempt: u32, previous in 0u64..100_000, base in 1u64..10_000, more in 0u64..100_000, seed: u64,
-    ) {
-        let backoff_kind = [Backoff::NoJitter, Backoff::FullJitter, Backoff::EqualJitter, Backoff::Decorrelated][kind];
-        let reconnect = Reconnect { backoff: backoff_kind, base: ms(base), cap: ms(base + more), attempts: None };
-        let wait = backoff(&reconnect, attempt, ms(previous), &mut rng(seed, Purpose::Backoff, &[]));
-        prop_assert!(wait <= reconnect.cap);
-        if backoff_kind == Backoff::Decorrelated {
-            prop_assert!(wait >= reconnect.base);
-        }
-    }
 }

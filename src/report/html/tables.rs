@@ -2,7 +2,7 @@
 
 use crate::metrics::{Counter, Timer};
 use crate::report::text::clean;
-use crate::report::{FaultReport, Outcome, TimerReport, number, story};
+use crate::report::{FaultReport, Outcome, PlaceReport, TimerReport, number, story};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -30,6 +30,7 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
             h2 { "Counts by client group" }
             (counts(outcome, &groups, &outcome.counts_by_group))
         }
+        (places(outcome, &phases))
         div.pair {
             div { (closes(outcome)) }
             div { (failures(outcome)) }
@@ -209,6 +210,41 @@ fn counts(
         rows.push(row);
     }
     table(&head, &rows)
+}
+
+/// Openings by node and by address of the target, where there is anything to compare.
+fn places(outcome: &Outcome, phases: &[&str]) -> Markup {
+    let several = outcome.endpoints.len() > 1;
+    let addresses = outcome.endpoints.iter().filter(|_| several);
+    let nodes = &outcome.nodes;
+    let mut head = vec!["place".to_owned()];
+    head.extend(phases.iter().map(|phase| clean(phase)));
+    head.push("run".into());
+    let row = |what: &str, place: &PlaceReport| {
+        let in_phase = |phase: &&str| place.opened_by_phase.get(*phase).copied().unwrap_or(0);
+        let mut row = vec![format!("{what} {}", clean(&place.name))];
+        row.extend(phases.iter().map(in_phase).map(number::count));
+        row.push(number::count(place.opened));
+        row
+    };
+    let mut rows: Vec<Vec<String>> = nodes.told.iter().map(|place| row("node", place)).collect();
+    let unnamed = [
+        ("node not told", nodes.untold),
+        ("still other nodes", nodes.beyond),
+    ];
+    for (what, opened) in unnamed.into_iter().filter(|(_, n)| *n > 0) {
+        let mut row = vec![what.to_owned()];
+        row.extend(phases.iter().map(|_| String::new()));
+        row.push(number::count(opened));
+        rows.push(row);
+    }
+    rows.extend(addresses.map(|place| row("address", place)));
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Opened by node and address" }
+            (table(&head, &rows))
+        }
+    }
 }
 
 fn closes(outcome: &Outcome) -> Markup {

@@ -13,6 +13,11 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     for phase in &outcome.phases {
         let mut parts: Vec<String> = phase.faults.iter().map(fault).collect();
         let storms = outcome.storms.iter().filter(|s| s.phase == phase.name);
+        let counts = outcome.counts_by_phase.get(&phase.name);
+        let stopped = counts.and_then(|counts| counts.get("stopped"));
+        if let Some(n) = stopped.filter(|n| **n > 0) {
+            parts.push(format!("{} stopped by their close code", count(*n)));
+        }
         parts.extend(storms_of(&storms.collect::<Vec<_>>()));
         if !parts.is_empty() {
             lines.push(Line {

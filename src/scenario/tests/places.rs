@@ -309,7 +309,7 @@ fn of_every_kind() {
             "g",
             "reconnect: { backoff: full-jitter }",
             &[
-                "4:23 `backoff` does not know `full-jitter` / did you mean `full_jitter`? expected `no_jitter`, `full_jitter`, `equal_jitter` or `decorrelated`",
+                "4:23 `backoff` does not know `full-jitter` / did you mean `full_jitter`? expected `none`, `constant`, `no_jitter`, `full_jitter`, `equal_jitter`, `decorrelated`, `rfc6455`, `phoenix`, `socket_io` or `centrifuge`",
             ],
         ),
         (
