@@ -14,6 +14,7 @@ mod inbound;
 mod mask;
 mod open;
 mod outbox;
+mod resume;
 mod service;
 mod session;
 mod shard;

@@ -7,6 +7,7 @@ use super::dns::Resolver;
 use super::fault::Faults;
 use super::mask::Masks;
 use super::outbox::Outbox;
+use super::resume::Resumes;
 use super::session::Wire;
 use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
@@ -86,6 +87,7 @@ pub struct Shard {
     pub(super) delivery: Delivery,
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
     pub(super) service: Delivery,
+    pub(super) resumes: Resumes,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// For the records of all TLS sessions.
@@ -184,6 +186,7 @@ impl Shard {
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
             delivery: Delivery::spaced(shards),
             service: Delivery::spaced(shards),
+            resumes: Resumes::default(),
             resolver: Resolver::new(plan.target()),
             run,
             shards,
@@ -581,6 +584,10 @@ impl Shard {
             plan::Part::Builtin(
                 plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload,
             ) => String::new(),
+            plan::Part::Builtin(plan::Builtin::Last) => conn
+                .work
+                .as_ref()
+                .map_or_else(String::new, |work| work.last.clone()),
         }
     }
 

@@ -72,6 +72,11 @@ impl Topics {
             .map(|p| p as u32)
     }
 
+    /// The hash of the topic at a place.
+    pub fn hash_at(&self, place: u32) -> Option<u64> {
+        self.hashes().get(place as usize).copied()
+    }
+
     /// How many were named.
     pub fn named(&self) -> u32 {
         self.hashes().len() as u32
@@ -281,6 +286,8 @@ impl Shard {
         // Of streams whose shard is gone only the holes are known.
         self.delivery.close_gaps();
         self.book_losses();
+        self.service.close_gaps();
+        self.book_gaps();
         self.time_out_pending();
         true
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Config;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
+use super::history::Keeper;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
 
@@ -29,6 +30,8 @@ pub(super) struct Hub {
     pub stall: Option<(Instant, Instant)>,
     /// Of a node: its way to the others.
     pub bus: Option<Uplink>,
+    /// What topics keep, if anything; on a node of several the bus keeps it.
+    pub keeper: Option<Keeper>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
@@ -57,7 +60,12 @@ impl Hub {
             .stall_after
             .zip(knobs.stall_for)
             .map(|(after, length)| (now + after, now + after + length));
+        let keeper = match bus {
+            Some(_) => None,
+            None => Keeper::new(&config, now),
+        };
         Hub {
+            keeper,
             config,
             counters: Counters::default(),
             stall,
@@ -198,7 +206,7 @@ impl Hub {
         let joined = self.bus.is_some();
         let topic = topics
             .entry(name.into())
-            .or_insert_with(|| Arc::new(Topic::new(name, joined)));
+            .or_insert_with(|| Arc::new(Topic::new(name, joined, self.keeper.as_ref())));
         Ok(Arc::clone(topic))
     }
 }

@@ -10,6 +10,7 @@ mod message;
 mod names;
 mod profile;
 mod protocol;
+mod resume;
 mod steps;
 mod target;
 mod text;

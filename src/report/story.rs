@@ -224,6 +224,7 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
         parts.push(format!("{name} {}", count(n(name))));
     }
     for name in [
+        "recovered",
         "missed",
         "indeterminate",
         "misrouted",
@@ -287,6 +288,10 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
                     values.join("/")
                 ));
             }
+        }
+        if n("resumed") + n("state_lost") > 0 {
+            let (resumed, lost) = (count(n("resumed")), count(n("state_lost")));
+            parts.push(format!("{resumed} resumed, {lost} had their state lost"));
         }
         if n("gave_up") > 0 {
             parts.push(format!("{} never came back", count(n("gave_up"))));

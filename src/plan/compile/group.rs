@@ -3,7 +3,7 @@
 use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Multiple, Timeline};
-use super::{Problems, each, message, protocol, steps, upgrade, vars};
+use super::{Problems, each, message, protocol, resume, steps, upgrade, vars};
 use crate::plan::needs::Machine;
 use crate::plan::types::{Backoff, Group, Heartbeat, Lifetime, Opening, Reconnect, Template, Var};
 use crate::scenario::model;
@@ -114,6 +114,25 @@ pub(super) fn compile(
                 );
             }
         }
+        let protocol = protocol::compile(&written.protocol, &listed("protocol"), problems);
+        let resume = written
+            .reconnect
+            .as_ref()
+            .and_then(|r| r.resume.as_ref())
+            .and_then(|resume| {
+                let of = resume::Of {
+                    group: written,
+                    protocol: &protocol,
+                    vars: &vars,
+                    captured: &captured,
+                    unkept: scenario
+                        .target
+                        .embedded
+                        .as_ref()
+                        .is_some_and(|embedded| embedded.history.is_none()),
+                };
+                resume::compile(resume, &listed("reconnect.resume"), of, problems)
+            });
         groups.push(Group {
             name: name.clone(),
             count,
@@ -126,7 +145,8 @@ pub(super) fn compile(
                     knots: vec![(Duration::ZERO, count)],
                 }),
             upgrade,
-            protocol: protocol::compile(&written.protocol, &listed("protocol"), problems),
+            protocol,
+            resume,
             on_open,
             subscribe: subscriptions(&written.subscribe, &path, &context, problems),
             publish,
