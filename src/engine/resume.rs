@@ -175,10 +175,13 @@ impl Shard {
 
     /// Whether a message that comes now was sent before its subscriber was ready again: only resuming brings it.
     pub(super) fn is_recovered(&self, c: usize, sent_ns: u64) -> bool {
-        self.resumes
-            .back_ns
-            .get(c)
-            .is_some_and(|back| sent_ns < *back)
+        let conn = &self.conns[c];
+        // With several topics the first one's come while the next one's answer is still waited for.
+        if conn.state == State::Opening && conn.lost_ns > 0 {
+            return self.resume(c).is_some();
+        }
+        let back = self.resumes.back_ns.get(c);
+        back.is_some_and(|back| sent_ns < *back)
     }
 
     /// The session that an opening connection takes up again.

@@ -12,5 +12,6 @@ mod gates;
 mod harness;
 mod honest;
 mod nodes;
+mod resume;
 mod untrusted;
 mod verbs;
