@@ -106,26 +106,40 @@ pub fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> Sock
 
 /// Reads a request's header; its key.
 pub fn read_request(stream: &mut TcpStream) -> String {
-    let mut request = Vec::new();
-    let mut byte = [0];
-    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
-        request.push(byte[0]);
-    }
-    let text = String::from_utf8_lossy(&request).into_owned();
-    let key = text
+    key_of(&read_head(stream))
+}
+
+fn key_of(head: &str) -> String {
+    let key = head
         .lines()
         .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
     key.unwrap_or_default().to_owned()
 }
 
+/// Reads a request's header, whole.
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+        request.push(byte[0]);
+    }
+    String::from_utf8_lossy(&request).into_owned()
+}
+
 /// Accepts the upgrade as it should be.
 pub fn accept(stream: &mut TcpStream) {
-    let key = read_request(stream);
-    let accept = squall::transport::handshake::accept_key(&key);
+    accept_heard(stream);
+}
+
+/// The same; the request's header.
+pub fn accept_heard(stream: &mut TcpStream) -> String {
+    let head = read_head(stream);
+    let accept = squall::transport::handshake::accept_key(&key_of(&head));
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     let _ = stream.write_all(answer.as_bytes());
+    head
 }
 
 /// Reads until the peer ends the connection.
