@@ -111,6 +111,7 @@ impl Shard {
             let touched = self.cut(c, turn.how, now);
             self.recorder.fault(turn.number, touched, now);
             if touched {
+                self.resumes.cut(c, turn.number);
                 // Of the phase it was planned for, however late it was.
                 let phase = self.plan.phase_at(turn.victim.at_ns);
                 self.recorder.count(Counter::Cut, phase, turn.group, 1);

@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
-use crate::metrics::{Counter, Failure, Timer};
+use crate::metrics::{Absence, Counter, Failure, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
@@ -274,6 +274,9 @@ impl Shard {
         if recovered {
             // The time away is in it, and is not the latency of those who stayed.
             recorder.count(Counter::Recovered, phase, g, 1);
+            if let Some(fault) = self.resumes.cut_by(c) {
+                recorder.absence(fault, Absence::RECOVERED);
+            }
             let late = now as i64 - stamp.intended_ns as i64;
             return recorder.time(Timer::Recovery, phase, g, late);
         }

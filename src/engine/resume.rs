@@ -13,6 +13,7 @@ use crate::plan::{self, Part, Resume, Session};
 use crate::protocol::pointer;
 use crate::transport::ws::Opcode;
 use indexmap::IndexSet;
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 /// Longest epoch that is kept, in bytes. They are the target's texts, and sent back to it.
@@ -26,6 +27,24 @@ pub(super) struct Resumes {
     epochs: Epochs,
     /// By connection: when it was ready again, 0 for never. Only as long as the last that was.
     back_ns: Vec<u64>,
+    /// By connection that a fault cut: the number of the last one that did.
+    cut_by: HashMap<u32, u16>,
+}
+
+impl Resumes {
+    /// A fault cut a connection: what comes of its messages from here on is of that.
+    pub fn cut(&mut self, c: usize, fault: usize) {
+        if let Ok(fault) = u16::try_from(fault) {
+            self.cut_by.insert(c as u32, fault);
+        }
+    }
+
+    /// The fault that cut a connection last.
+    pub fn cut_by(&self, c: usize) -> Option<usize> {
+        self.cut_by
+            .get(&(c as u32))
+            .map(|fault| usize::from(*fault))
+    }
 }
 
 /// The epochs that were told, each once: a service has few.

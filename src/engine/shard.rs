@@ -56,6 +56,13 @@ pub(super) struct Group {
     pub open: u32,
 }
 
+impl Group {
+    /// Local index of one of its connections of this shard. Own ones are `shards` apart.
+    pub fn local(&self, index: u32, shards: u32) -> usize {
+        self.base + ((index - self.first) / shards) as usize
+    }
+}
+
 /// How far the run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stretch {
@@ -253,8 +260,7 @@ impl Shard {
 
     /// Local index of a group's connection of this shard. Own ones are `shards` apart.
     pub(super) fn local(&self, g: usize, index: u32) -> usize {
-        let group = &self.groups[g];
-        group.base + ((index - group.first) / self.shards) as usize
+        self.groups[g].local(index, self.shards)
     }
 
     pub(super) fn set_timer(&mut self, at_ns: u64, c: usize, due: Due) {

@@ -6,7 +6,7 @@ use super::conn::State;
 use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Failure, StreamEnd};
+use crate::metrics::{Absence, Failure, StreamEnd};
 use crate::plan::{self, Part, Plan, VarSource};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -156,11 +156,18 @@ impl Shard {
             recorder,
             groups,
             plan,
+            resumes,
+            shards,
             ..
         } = self;
         for loss in delivery.losses() {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
+            let group = &groups[g];
+            let c = group.local(loss.conn - plan.groups()[g].first, *shards);
+            if let Some(fault) = resumes.cut_by(c) {
+                recorder.absence(fault, Absence::of(&loss));
+            }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }

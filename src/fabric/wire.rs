@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-        Tagged, Timer, TimerDelta,
+        Absence, AbsenceDelta, CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges,
+        SNAPSHOT_VERSION, Sample, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -247,6 +247,10 @@ mod tests {
             faults: vec![FaultDelta {
                 fault: 1,
                 did: FaultTally::one(true, 7),
+            }],
+            absences: vec![AbsenceDelta {
+                fault: 1,
+                messages: Absence::RECOVERED,
             }],
             timers: vec![TimerDelta {
                 phase: 0,

@@ -3,6 +3,7 @@
 //! Called for every message, so it does not allocate in steady state: counts are cells of flat
 //! tables, histograms are made on first use and recycled from one interval to the next.
 
+use super::absence::{Absence, AbsenceDelta};
 use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::names::{Counter, Failure, Timer};
@@ -30,6 +31,7 @@ pub struct Recorder {
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    absences: BTreeMap<u16, Absence>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -54,6 +56,7 @@ impl Recorder {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            absences: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -124,6 +127,12 @@ impl Recorder {
             .or_insert(one);
     }
 
+    /// Adds to what came of the messages of connections that the run's fault with this number cut off.
+    pub fn absence(&mut self, number: usize, more: Absence) {
+        let messages = self.absences.entry(tag16(number)).or_default();
+        *messages = messages.and(more);
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -185,6 +194,10 @@ impl Recorder {
             faults: std::mem::take(&mut self.faults)
                 .into_iter()
                 .map(|(fault, did)| FaultDelta { fault, did })
+                .collect(),
+            absences: std::mem::take(&mut self.absences)
+                .into_iter()
+                .map(|(fault, messages)| AbsenceDelta { fault, messages })
                 .collect(),
             timers,
             gauges,

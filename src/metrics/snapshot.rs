@@ -1,10 +1,11 @@
 //! What a shard reports each second: deltas since its last snapshot, in a versioned wire form.
 
+use super::absence::AbsenceDelta;
 use super::names::{Counter, Failure, Timer};
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 2;
+pub const SNAPSHOT_VERSION: u16 = 3;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub closes: Vec<Tagged<CloseKey>>,
     /// What faults did to connections, by their number in the run; only those that did something.
     pub faults: Vec<FaultDelta>,
+    /// What came of the messages of connections that faults cut off.
+    pub absences: Vec<AbsenceDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
     /// State of the shard now.

@@ -1,5 +1,6 @@
 //! All shards' snapshots put together: sums, merged histograms, the timeline, and the facts that validity is judged by.
 
+use super::absence::Absence;
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::shard::ShardTotals;
@@ -71,6 +72,7 @@ pub struct Totals {
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    absences: BTreeMap<u16, Absence>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -94,6 +96,7 @@ impl Totals {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            absences: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -165,6 +168,10 @@ impl Totals {
                 .entry(delta.fault)
                 .and_modify(|tally| *tally = tally.and(delta.did))
                 .or_insert(delta.did);
+        }
+        for delta in &snapshot.absences {
+            let messages = self.absences.entry(delta.fault).or_default();
+            *messages = messages.and(delta.messages);
         }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
@@ -263,6 +270,13 @@ impl Totals {
     /// Ended connections by how they ended.
     pub fn closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<CloseKey, u64> {
         by_key(&self.closes, phase, group)
+    }
+
+    /// What came of the messages of connections that the run's fault with this number cut off.
+    pub fn absence(&self, number: usize) -> Absence {
+        let number = u16::try_from(number).ok();
+        let messages = number.and_then(|number| self.absences.get(&number));
+        messages.copied().unwrap_or_default()
     }
 
     /// What the run's fault with this number did to connections; `None` before it did anything.

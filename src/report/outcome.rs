@@ -154,6 +154,20 @@ pub struct FaultReport {
     pub actual_end: Option<f64>,
     /// Connections touched.
     pub touched: u64,
+    /// Of one that cuts connections off: what came of their messages.
+    #[serde(default)]
+    pub absence: Option<AbsenceReport>,
+}
+
+/// Messages of connections that a fault cut off, from the cut on. Each counts to the last fault that cut its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AbsenceReport {
+    /// Brought by resuming.
+    pub recovered: u64,
+    /// Missed while away, and not brought.
+    pub missed: u64,
+    /// Lost while connected again.
+    pub lost: u64,
 }
 
 /// A client group in a line.

@@ -2,7 +2,7 @@
 //! Texts here are as they came: whoever shows them escapes them.
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{GateStatus, Outcome, TimerReport, ValidityState};
+use super::{FaultReport, GateStatus, Outcome, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
@@ -255,6 +255,21 @@ fn requests(outcome: &Outcome) -> Option<Line> {
     })
 }
 
+/// What came of the messages of those whom a fault cut off, in words; nothing where it was nothing.
+pub(super) fn absence(fault: &FaultReport) -> Option<String> {
+    let absence = fault.absence?;
+    let parts: Vec<String> = [
+        ("recovered", absence.recovered),
+        ("missed", absence.missed),
+        ("lost", absence.lost),
+    ]
+    .into_iter()
+    .filter(|(_, n)| *n > 0)
+    .map(|(name, n)| format!("{name} {}", count(n)))
+    .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 /// A line for each phase in which something was broken or connections came back.
 fn faults(outcome: &Outcome) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -273,7 +288,8 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
                 (_, 0) => "touched nobody".into(),
                 (_, n) => format!("touched {}", count(n)),
             };
-            parts.push(format!("{}: {touched}", fault.label));
+            let of = absence(fault).map_or_else(String::new, |of| format!(" ({of})"));
+            parts.push(format!("{}: {touched}{of}", fault.label));
         }
         if n("reconnected") + n("gave_up") > 0 {
             parts.push(format!("{} reconnected", count(n("reconnected"))));

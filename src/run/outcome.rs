@@ -7,9 +7,9 @@ use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{
-    CloseReport, CostReport, CostSample, FaultReport, GateReport, GateStatus, GroupReport,
-    Histograms, OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport,
-    Validity, ValidityState,
+    AbsenceReport, CloseReport, CostReport, CostSample, FaultReport, GateReport, GateStatus,
+    GroupReport, Histograms, OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport,
+    TimerReport, Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -253,8 +253,18 @@ fn fault(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
                     .filter(|did| did.due >= u64::from(cut.victims))
                     .map(|did| seconds(did.last_ns)),
                 touched: did.map_or(0, |did| did.touched),
+                absence: Some(absence(&course.totals, number)),
             }
         }
+    }
+}
+
+fn absence(totals: &Totals, number: usize) -> AbsenceReport {
+    let absence = totals.absence(number);
+    AbsenceReport {
+        recovered: absence.recovered,
+        missed: absence.missed,
+        lost: absence.lost,
     }
 }
 
@@ -280,6 +290,7 @@ fn scheduled(fault: &PlannedFault, course: &Course) -> FaultReport {
             .map(open)
             .max()
             .unwrap_or(0),
+        absence: None,
     }
 }
 
@@ -457,6 +468,7 @@ mod tests {
             actual_start: Some(1.0),
             actual_end: end,
             touched: 3,
+            absence: None,
         };
         let phase = |completed, faults| PhaseReport {
             name: "storm".into(),

@@ -30,6 +30,26 @@ fn check_sums(summary: &Summary) {
     assert_eq!(latency + recovery, n("unique"), "each in one distribution");
 }
 
+/// Everything that was recovered or missed here is of connections that a fault cut, and of one fault each.
+fn check_faults(summary: &Summary) {
+    let mut sums = [0; 3];
+    for fault in summary.at("/phases/1/faults").as_array().expect("a list") {
+        for (sum, name) in sums.iter_mut().zip(["recovered", "missed", "lost"]) {
+            *sum += fault["absence"][name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{fault}"));
+        }
+        let touched = fault["touched"].as_u64().expect("a number");
+        let absence = &fault["absence"];
+        let both = absence["recovered"].as_u64().unwrap() + absence["missed"].as_u64().unwrap();
+        assert!(both >= touched, "each was away for a while: {fault}");
+    }
+    assert_eq!(
+        sums,
+        ["recovered", "missed", "lost"].map(|name| summary.count(name))
+    );
+}
+
 /// A storm over three nodes and two topics: whoever was cut comes back at a node, and asks.
 fn storm(history: &str, resume: bool, gates: &str) -> String {
     format!(
@@ -72,6 +92,7 @@ fn nothing_is_missed_in_a_storm_that_is_resumed() {
             "{}",
             summary.count("recovered")
         );
+        check_faults(&summary);
         assert!(
             done.stdout.contains("resumed, 0 had their state lost"),
             "{}",
@@ -92,6 +113,7 @@ fn too_short_a_history_is_found() {
     assert!(summary.count("state_lost") > 0 && summary.count("missed") > 0);
     assert_eq!(summary.count("resumed") + summary.count("state_lost"), 59);
     assert_eq!((summary.count("lost"), summary.count("duplicated")), (0, 0));
+    check_faults(&summary);
     assert_eq!(
         summary.count("service_gaps"),
         0,
@@ -115,6 +137,7 @@ fn who_does_not_ask_misses() {
     let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
     check_sums(&summary);
     assert!(summary.count("missed") > 59);
+    check_faults(&summary);
     let asked = ["resumed", "state_lost", "recovered"].map(|name| summary.count(name));
     assert_eq!(asked, [0, 0, 0]);
 }

@@ -131,6 +131,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         statuses: Vec::new(),
         closes: Vec::new(),
         faults: Vec::new(),
+        absences: Vec::new(),
         timers: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
