@@ -251,4 +251,14 @@ mod tests {
         let size = size_of::<Conn>();
         assert!(size <= limit, "{size} bytes a connection");
     }
+
+    /// A million subscribers that resume: beside the connection itself, its account (held to its size in `metrics`) and that
+    /// of the service's numbers, two timers, and when it was ready again.
+    #[test]
+    fn a_subscriber_that_resumes_is_within_the_budget() {
+        const ACCOUNT: usize = 32;
+        let timer = size_of::<(u64, super::super::wheel::Timer)>().max(16);
+        let whole = size_of::<Conn>() + 2 * ACCOUNT + 2 * timer + size_of::<u64>();
+        assert!(whole <= 256, "{whole} bytes a subscriber");
+    }
 }
