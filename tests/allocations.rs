@@ -238,6 +238,7 @@ fn json_messages_allocate_nothing() {
             .unwrap();
         let config = gateway::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            history: Some(gateway::History::default()),
             ..gateway::Config::default()
         };
         let tell = move |at| ready.send(at).unwrap();
@@ -248,7 +249,9 @@ fn json_messages_allocate_nothing() {
     });
     let (seconds, totals) = seconds(
         address.recv().unwrap(),
-        "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: {}\n  \
+        "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: { resume: true }\n  \
+         sitters:\n    count: 2\n    subscribe: [news]\n    \
+         reconnect: { resume: { first: '{last}', last: /seq, recovered: { contains: ok } } }\n  \
          numberers:\n    count: 1\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
          { publish: '{\"type\":\"publish\",\"topic\":\"{topic}\",\"id\":{id},\"payload\":\"{payload}\"}' }\n  \
          speakers:\n    count: 2\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \

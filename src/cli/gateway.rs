@@ -11,7 +11,7 @@ use super::output;
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{
-    Certificate, Config, Ping, PongLie, WhenFull, self_signed, serve, shutdown_signal,
+    Certificate, Config, History, Ping, PongLie, WhenFull, self_signed, serve, shutdown_signal,
 };
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -68,6 +68,12 @@ pub(super) struct Gateway {
     /// Ping clients this often (and give them as long to answer)
     #[arg(long, value_name = "TIME")]
     ping: Option<crate::scenario::units::Duration>,
+    /// Keep so many messages of each topic for clients that come back
+    #[arg(long, value_name = "N")]
+    history: Option<usize>,
+    /// How long each is kept [default: 1m]
+    #[arg(long, value_name = "TIME", requires = "history")]
+    history_for: Option<crate::scenario::units::Duration>,
     /// Silently drop every Nth delivery of a subscription
     #[arg(long, value_name = "N")]
     drop_every: Option<u32>,
@@ -95,6 +101,9 @@ pub(super) struct Gateway {
     /// Never answer requests
     #[arg(long)]
     mute: bool,
+    /// Forget the history once, this long after start, and begin another epoch
+    #[arg(long, value_name = "TIME")]
+    reset_epoch_after: Option<crate::scenario::units::Duration>,
     /// Belong to a coordinator on standard input and output
     #[arg(long, hide = true)]
     coordinated: bool,
@@ -189,6 +198,13 @@ impl Gateway {
                 timeout: ping.0,
             });
         }
+        if let Some(messages) = self.history {
+            let before = config.history.unwrap_or_default();
+            config.history = Some(History {
+                messages,
+                lasts: self.history_for.map_or(before.lasts, |time| time.0),
+            });
+        }
         config.when_full = match self.when_full {
             None => config.when_full,
             Some(Full::DropNewest) => WhenFull::DropNewest,
@@ -212,6 +228,7 @@ impl Gateway {
         knobs.delay = time(self.delay, knobs.delay);
         knobs.stall_after = time(self.stall_after, knobs.stall_after);
         knobs.stall_for = time(self.stall_for, knobs.stall_for);
+        knobs.reset_epoch_after = time(self.reset_epoch_after, knobs.reset_epoch_after);
         knobs.mute |= self.mute;
         knobs.pong = match self.pong {
             None => knobs.pong,
@@ -351,6 +368,18 @@ mod tests {
         assert_eq!(config.misbehave.delay, Some(Duration::from_millis(20)));
         assert_eq!(config.ping.map(|p| p.every), Some(Duration::from_secs(2)));
         assert!(config.misbehave.mute);
+        let kept = |flags: &[&str]| self::config(flags).history.map(|h| (h.messages, h.lasts));
+        let minute = Duration::from_secs(60);
+        assert_eq!(kept(&["--history", "9"]), Some((9, minute)));
+        let both = [
+            "--history",
+            "9",
+            "--history-for",
+            "2s",
+            "--reset-epoch-after",
+            "1s",
+        ];
+        assert_eq!(kept(&both), Some((9, Duration::from_secs(2))));
     }
 
     #[test]

@@ -146,10 +146,23 @@ pub enum Stage {
     Tls,
     /// The answer to the upgrade.
     Upgrade,
+    /// The answer to a session's being taken up again.
+    Resuming,
     /// Its `on_open` steps; the index of the current one.
     Steps(u16),
     /// Acknowledgements of subscriptions that are still to come.
     Subscribing(u16),
+}
+
+/// What an opening asked for, of what was missed while away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing.
+    Nothing,
+    /// To be brought it.
+    Resume,
+    /// The same, and the answer was that it is gone.
+    Lost,
 }
 
 /// An opening in progress: freed when ready, so that its size is not paid for life.
@@ -162,6 +175,8 @@ pub struct Opening {
     pub stage: Stage,
     /// Deadline of an expectation or end of a pause, 0 when neither.
     pub step_until_ns: u64,
+    /// What of before it asked for.
+    pub asked: Asked,
     /// Sec-WebSocket-Key.
     pub key: String,
     /// The address that is dialled.
@@ -185,6 +200,8 @@ pub struct Work {
     pub next_id: u64,
     /// Captured variables by slot.
     pub captured: Vec<(u32, String)>,
+    /// `{last}` of a session that is resumed.
+    pub last: String,
     /// Random sizes.
     pub sizes: Option<crate::plan::Stream>,
 }
@@ -242,5 +259,15 @@ mod tests {
         let limit = if cfg!(debug_assertions) { 136 } else { 128 };
         let size = size_of::<Conn>();
         assert!(size <= limit, "{size} bytes a connection");
+    }
+
+    /// A million subscribers that resume: beside the connection itself, its account (held to its size in `metrics`) and that
+    /// of the service's numbers, two timers, and when it was ready again.
+    #[test]
+    fn a_subscriber_that_resumes_is_within_the_budget() {
+        const ACCOUNT: usize = 32;
+        let timer = size_of::<(u64, super::super::wheel::Timer)>().max(16);
+        let whole = size_of::<Conn>() + 2 * ACCOUNT + 2 * timer + size_of::<u64>();
+        assert!(whole <= 256, "{whole} bytes a subscriber");
     }
 }

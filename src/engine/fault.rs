@@ -177,6 +177,7 @@ impl Shard {
             let touched = self.cut(c, how, now);
             self.recorder.fault(number, touched, now);
             if touched {
+                self.resumes.cut(c, number);
                 // Of the phase it was planned for, however late it was.
                 let phase = self.plan.phase_at(victim.at_ns);
                 self.recorder.count(Counter::Cut, phase, group, 1);

@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
-use crate::metrics::{Counter, Failure, Timer};
+use crate::metrics::{Absence, Counter, Failure, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
@@ -210,6 +210,7 @@ impl Shard {
             State::Closing => {}
             _ => return,
         }
+        self.note_last(c, message);
         let g = usize::from(self.conns[c].group);
         if let Some(stamp) = Stamp::find(message)
             && stamp.run == self.run
@@ -253,6 +254,7 @@ impl Shard {
         let number = self.number(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);
+        let recovered = self.is_recovered(c, stamp.sent_ns);
         // Where the stream comes from matters once a stream and connection: whether it was asked for, and
         // whether the connection was there before the stream began.
         let Shard {
@@ -262,14 +264,15 @@ impl Shard {
             plan,
             ..
         } = self;
-        let arrival = delivery.receive_if(number, stamp.stream, stamp.seq, phase, || {
-            // Streams that nobody publishes are not believed: they could be any number.
-            let origin = origin(origins, plan, stamp.stream)?;
-            conns[c]
-                .topics
-                .takes(&origin)
-                .then(|| conns[c].first_ready_ns <= origin.starts_ns)
-        });
+        let arrival =
+            delivery.receive_if(number, stamp.stream, stamp.seq, phase, recovered, || {
+                // Streams that nobody publishes are not believed: they could be any number.
+                let origin = origin(origins, plan, stamp.stream)?;
+                conns[c]
+                    .topics
+                    .takes(&origin)
+                    .then(|| conns[c].first_ready_ns <= origin.starts_ns)
+            });
         let Some(arrival) = arrival else {
             self.count(c, Counter::Misrouted);
             return;
@@ -283,6 +286,15 @@ impl Shard {
             return;
         }
         let recorder = &mut self.recorder;
+        if recovered {
+            // The time away is in it, and is not the latency of those who stayed.
+            recorder.count(Counter::Recovered, phase, g, 1);
+            if let Some(fault) = self.resumes.cut_by(c) {
+                recorder.absence(fault, Absence::RECOVERED);
+            }
+            let late = now as i64 - stamp.intended_ns as i64;
+            return recorder.time(Timer::Recovery, phase, g, late);
+        }
         recorder.time(
             Timer::Latency,
             phase,

@@ -15,6 +15,7 @@ mod inbound;
 mod mask;
 mod open;
 mod outbox;
+mod resume;
 mod service;
 mod session;
 mod shard;

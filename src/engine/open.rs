@@ -2,7 +2,7 @@
 //! it can fail has a kind of its own.
 
 use super::answer::Heard;
-use super::conn::{Opening, Stage, State};
+use super::conn::{Asked, Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
 use super::session::Session;
@@ -38,6 +38,7 @@ impl Shard {
             since_ns: now,
             stage: Stage::Dns,
             step_until_ns: 0,
+            asked: Asked::Nothing,
             key: handshake::key(self.masks.nonce()),
             address: None,
             response: Vec::new(),
@@ -179,7 +180,7 @@ impl Shard {
                     Some(Stage::Upgrade)
                 )
             }
-            Stage::Upgrade | Stage::Steps(_) | Stage::Subscribing(_) => false,
+            Stage::Upgrade | Stage::Resuming | Stage::Steps(_) | Stage::Subscribing(_) => false,
         }
     }
 
@@ -268,7 +269,7 @@ impl Shard {
         let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
         let upgrade = self.plan.upgrade(g);
-        let path = plan::render(upgrade.path(endpoint_index), |part| match part {
+        let mut path = plan::render(upgrade.path(endpoint_index), |part| match part {
             Part::Text(text) => text.clone().into(),
             other => plan::percent_encode(&self.value(c, other)).into(),
         });
@@ -278,6 +279,7 @@ impl Shard {
             .map(|(name, value)| (name.clone(), self.fill(c, value)))
             .collect();
         self.send_cookies(c, &mut headers);
+        self.name_session(c, &mut path, &mut headers);
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
@@ -337,7 +339,7 @@ impl Shard {
                 if !self.keep_heard(c, heard, now) {
                     return;
                 }
-                self.run_steps(c, 0, now);
+                self.after_upgrade(c, now);
                 let behind = &response[accepted.used..];
                 if !behind.is_empty() && self.conns[c].generation == generation {
                     self.frames(c, behind, now);
@@ -371,7 +373,7 @@ impl Shard {
     }
 
     /// Goes on with the `on_open` steps from `step` on, as far as they do not wait.
-    fn run_steps(&mut self, c: usize, mut step: u16, now: u64) {
+    pub(super) fn run_steps(&mut self, c: usize, mut step: u16, now: u64) {
         let g = usize::from(self.conns[c].group);
         loop {
             let Some(what) = self.plan.groups()[g].on_open.get(usize::from(step)) else {
@@ -400,13 +402,15 @@ impl Shard {
         let Some(opening) = &self.conns[c].opening else {
             return;
         };
-        let Stage::Steps(step) = opening.stage else {
-            return;
-        };
         if opening.step_until_ns > now {
             // Of a step that is behind us.
             return;
         }
+        let step = match opening.stage {
+            Stage::Steps(step) => step,
+            Stage::Resuming => return self.begin_anew(c, now),
+            _ => return,
+        };
         let g = usize::from(self.conns[c].group);
         match self.plan.groups()[g].on_open.get(usize::from(step)) {
             Some(Step::Expect(_)) => {
@@ -457,10 +461,13 @@ impl Shard {
                 self.run_steps(c, step + 1, now);
                 true
             }
+            Stage::Resuming => self.session_message(c, message, now),
             Stage::Subscribing(left)
                 if self.groups[g].codec.classify(message) == Incoming::Subscribed =>
             {
                 opening.stage = Stage::Subscribing(left - 1);
+                let asked = self.plan.groups()[g].subscribe.len() as u32;
+                self.acknowledged(c, asked.saturating_sub(u32::from(left)), message);
                 if left == 1 {
                     self.ready(c, now);
                 }
@@ -470,7 +477,7 @@ impl Shard {
         }
     }
 
-    fn matches(&self, c: usize, matcher: &Matcher, message: &[u8]) -> bool {
+    pub(super) fn matches(&self, c: usize, matcher: &Matcher, message: &[u8]) -> bool {
         let contains = matcher.contains.as_ref().map(|t| self.fill(c, t));
         if contains.is_some_and(|text| memchr::memmem::find(message, text.as_bytes()).is_none()) {
             return false;
@@ -494,17 +501,15 @@ impl Shard {
         let names: Vec<String> = (0..topics)
             .map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t]))
             .collect();
-        self.conns[c].topics = if self.groups[g].codec.is_json() {
-            Topics::of(&names)
-        } else {
-            Topics::Any
+        let is_json = self.groups[g].codec.is_json();
+        let subscribed = match is_json {
+            true => Topics::of(&names),
+            false => Topics::Any,
         };
+        self.set_topics(c, subscribed);
         for (t, topic) in names.iter().enumerate() {
             let mut message = Vec::new();
-            if self.groups[g]
-                .codec
-                .subscribe(topic, t as u64 + 1, &mut message)
-            {
+            if self.put_subscribe(c, t as u32, topic, &mut message) {
                 self.queue_control(c, Opcode::Text, &message);
                 sent += 1;
             }
@@ -517,7 +522,7 @@ impl Shard {
         }
     }
 
-    fn ready(&mut self, c: usize, now: u64) {
+    pub(super) fn ready(&mut self, c: usize, now: u64) {
         self.step_done(c, Timer::Ready, now);
         let phase = self.phase;
         let number = self.number(c);
@@ -543,7 +548,9 @@ impl Shard {
             self.recorder
                 .time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);
             conn.lost_ns = 0;
+            self.back(c, opening.asked, now);
         }
+        let conn = &mut self.conns[c];
         conn.state = State::Ready;
         conn.was_ready = true;
         conn.first_ready_ns = conn.first_ready_ns.min(now);
@@ -573,7 +580,7 @@ impl Shard {
             return;
         };
         let failure = match opening.stage {
-            Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
+            Stage::Resuming | Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
             _ => Failure::Timeout,
         };
         let stage = match opening.stage {
@@ -581,6 +588,7 @@ impl Shard {
             Stage::Tcp => "connecting",
             Stage::Tls => "in the TLS handshake",
             Stage::Upgrade => "waiting for the answer to the upgrade",
+            Stage::Resuming => "waiting for the answer to a resume",
             Stage::Steps(_) => "in an on_open step",
             Stage::Subscribing(_) => "waiting for a subscription to be acknowledged",
         };

@@ -8,6 +8,7 @@ use super::dns::Resolver;
 use super::fault::Faults;
 use super::mask::Masks;
 use super::outbox::Outbox;
+use super::resume::Resumes;
 use super::session::Wire;
 use super::tail::{Origin, Tail};
 use super::wheel::{Due, Timer, Wheel};
@@ -62,6 +63,13 @@ pub(super) struct Group {
     pub cookies: Vec<Option<Box<Kept>>>,
 }
 
+impl Group {
+    /// Local index of one of its connections of this shard. Own ones are `shards` apart.
+    pub fn local(&self, index: u32, shards: u32) -> usize {
+        self.base + ((index - self.first) / shards) as usize
+    }
+}
+
 /// How far the run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stretch {
@@ -95,6 +103,7 @@ pub struct Shard {
     pub(super) delivery: Delivery,
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
     pub(super) service: Delivery,
+    pub(super) resumes: Resumes,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// For the records of all TLS sessions.
@@ -203,6 +212,7 @@ impl Shard {
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
             delivery: Delivery::spaced(shards),
             service: Delivery::spaced(shards),
+            resumes: Resumes::default(),
             resolver: Resolver::new(plan.target()),
             run,
             shards,
@@ -270,8 +280,7 @@ impl Shard {
 
     /// Local index of a group's connection of this shard. Own ones are `shards` apart.
     pub(super) fn local(&self, g: usize, index: u32) -> usize {
-        let group = &self.groups[g];
-        group.base + ((index - group.first) / self.shards) as usize
+        self.groups[g].local(index, self.shards)
     }
 
     pub(super) fn set_timer(&mut self, at_ns: u64, c: usize, due: Due) {
@@ -618,6 +627,10 @@ impl Shard {
             plan::Part::Builtin(
                 plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload,
             ) => String::new(),
+            plan::Part::Builtin(plan::Builtin::Last) => conn
+                .work
+                .as_ref()
+                .map_or_else(String::new, |work| work.last.clone()),
         }
     }
 

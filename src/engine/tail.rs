@@ -6,7 +6,7 @@ use super::conn::State;
 use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Failure, Fate, StreamEnd};
+use crate::metrics::{Absence, Failure, Fate, StreamEnd};
 use crate::plan::{self, Part, Plan, VarSource};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -70,6 +70,11 @@ impl Topics {
             .iter()
             .position(|mine| *mine == topic)
             .map(|p| p as u32)
+    }
+
+    /// The hash of the topic at a place.
+    pub fn hash_at(&self, place: u32) -> Option<u64> {
+        self.hashes().get(place as usize).copied()
     }
 
     /// How many were named.
@@ -152,12 +157,18 @@ impl Shard {
             groups,
             plan,
             faults,
+            resumes,
             shards,
             ..
         } = self;
         for loss in delivery.losses() {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
+            let group = &groups[g];
+            let c = group.local(loss.conn - plan.groups()[g].first, *shards);
+            if let Some(fault) = resumes.cut_by(c) {
+                recorder.absence(fault, Absence::of(&loss));
+            }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
@@ -293,6 +304,8 @@ impl Shard {
         // Of streams whose shard is gone only the holes are known.
         self.delivery.close_gaps();
         self.book_losses();
+        self.service.close_gaps();
+        self.book_gaps();
         self.time_out_pending();
         true
     }

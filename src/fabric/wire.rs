@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
-        NodeName, SNAPSHOT_VERSION, Sample, Step, Tagged, Timer, TimerDelta,
+        Absence, AbsenceDelta, CloseKey, Counter, Failure, FaultDelta, FaultEnd, FaultEndKey,
+        FaultTally, Gauges, NodeName, SNAPSHOT_VERSION, Sample, Step, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -271,6 +271,10 @@ mod tests {
                     },
                     count: 2,
                 }],
+            }],
+            absences: vec![AbsenceDelta {
+                fault: 1,
+                messages: Absence::RECOVERED,
             }],
             timers: vec![TimerDelta {
                 phase: 0,

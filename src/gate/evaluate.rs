@@ -228,6 +228,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
     let failures = |kind: Failure| totals.failures(Some(kind), scope.phase, scope.group);
     let never = match timer {
         Timer::Latency | Timer::Service => scope.count(totals, Counter::Lost),
+        // What was published while away, and is still away.
+        Timer::Recovery => scope.count(totals, Counter::Missed),
         Timer::Rtt | Timer::RttService => scope.count(totals, Counter::RequestTimeouts),
         // Who was lost in a phase gives up in it or later. Who was told to stop is away all the same.
         Timer::Reconnect => {

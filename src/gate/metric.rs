@@ -148,9 +148,10 @@ impl Count {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
+                C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
-                C::Received | C::Unique | C::Lost | C::Missed => &[C::Expected],
+                C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
                 C::Duplicated | C::Reordered | C::Indeterminate => &[C::Received],
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
@@ -202,6 +203,8 @@ impl Count {
                 }
                 C::Opened
                 | C::Reconnected
+                | C::Resumed
+                | C::StateLost
                 | C::GaveUp
                 | C::Stopped
                 | C::Moved
@@ -211,6 +214,7 @@ impl Count {
                 | C::Cancelled
                 | C::Lost
                 | C::Missed
+                | C::Recovered
                 | C::Duplicated
                 | C::Reordered
                 | C::Indeterminate
@@ -285,6 +289,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Tls => "TLS handshake",
         Timer::Upgrade => "WebSocket upgrade, request to accepted response",
         Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
+        Timer::Recovery => {
+            "Delivery of a recovered message, from its intended time: the time away is in it"
+        }
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
         Timer::Evicted => {
@@ -298,6 +305,8 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Attempts => "Connections started, reconnects included",
         Counter::Opened => "Connections that became ready, reconnects included",
         Counter::Reconnected => "Connections that became ready again after a loss",
+        Counter::Resumed => "Reconnected with the answer that all they missed follows",
+        Counter::StateLost => "Reconnected with the answer that what they missed is gone",
         Counter::GaveUp => {
             "Connections that gave up reconnecting, or were still away when the run ended"
         }
@@ -321,6 +330,9 @@ fn counter_doc(counter: Counter) -> &'static str {
         }
         Counter::Lost => "Expected, never received, while connected",
         Counter::Missed => "Published while the subscriber was away and never received",
+        Counter::Recovered => {
+            "Distinct messages sent before the subscriber was ready again and received after, by resuming"
+        }
         Counter::Duplicated => "Received again",
         Counter::Reordered => "Received after a later one of the same stream",
         Counter::Indeterminate => "Received too late or too early to tell whether new or again",

@@ -44,6 +44,9 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Server pings; `None`: none.
     pub ping: Option<Ping>,
+    /// What is kept of each topic, so that clients that come back can have what they missed; `None`: nothing, and no
+    /// epochs are told.
+    pub history: Option<History>,
     /// Trouble made on purpose.
     pub misbehave: Misbehave,
     /// From accept to the end of the upgrade (TLS included), at most.
@@ -76,6 +79,7 @@ impl Default for Config {
             tokens: Vec::new(),
             origins: Vec::new(),
             ping: None,
+            history: None,
             misbehave: Misbehave::default(),
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -139,6 +143,16 @@ impl Config {
         {
             return bad("close_code must be from 1000 to 4999");
         }
+        if let Some(history) = &self.history {
+            if history.messages == 0 || history.lasts.is_zero() {
+                return bad("history must keep at least 1 message, for longer than nothing");
+            }
+            if history.messages > self.queue {
+                return bad("history.messages must fit a client's queue");
+            }
+        } else if knobs.reset_epoch_after.is_some() {
+            return bad("reset_epoch_after needs a history, which has the epoch");
+        }
         if knobs.stall_after.is_some() != knobs.stall_for.is_some() {
             return bad("stall_after and stall_for need each other");
         }
@@ -174,6 +188,26 @@ pub enum WhenFull {
     DropOldest,
     /// The client is closed with 1013 and loses what was queued.
     Disconnect,
+}
+
+/// What is kept of each topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Messages, at most; no more than [`queue`](Config::queue), which they have to go through.
+    pub messages: usize,
+    /// How long each is kept.
+    #[serde(rename = "for", with = "millis")]
+    pub lasts: Duration,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History {
+            messages: 1000,
+            lasts: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The gateway's own heartbeat.
@@ -223,6 +257,9 @@ pub struct Misbehave {
     pub close_code: Option<u16>,
     /// `echo` and raw messages are never answered.
     pub mute: bool,
+    /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.
+    #[serde(with = "option_millis")]
+    pub reset_epoch_after: Option<Duration>,
 }
 
 /// How the gateway lies about pongs.
@@ -310,12 +347,32 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 10] = [
+        let table: [(Spoil, &str); 13] = [
             (|c| c.queue = 0, "queue"),
             (|c| c.max_message = 0, "max_message"),
             (|c| c.rate_limit = Some(f64::NAN), "rate_limit"),
             (|c| c.rate_limit = Some(0.0), "rate_limit"),
             (|c| c.accept_rate = Some(f64::INFINITY), "accept_rate"),
+            (
+                |c| {
+                    c.history = Some(History {
+                        messages: 0,
+                        ..History::default()
+                    });
+                },
+                "history",
+            ),
+            (
+                |c| {
+                    c.history = Some(History::default());
+                    c.queue = 999;
+                },
+                "queue",
+            ),
+            (
+                |c| c.misbehave.reset_epoch_after = Some(Duration::ZERO),
+                "history",
+            ),
             (|c| c.misbehave.drop_every = Some(0), "every"),
             (|c| c.misbehave.refuse_status = Some(101), "refuse_status"),
             (|c| c.misbehave.close_code = Some(999), "close_code"),

@@ -9,6 +9,8 @@ use std::fmt::Write;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::history::{self, Since, Standing};
+
 /// Topics longer than this, in bytes, are refused.
 const MAX_TOPIC: usize = 256;
 
@@ -18,6 +20,8 @@ pub(super) enum Ask<'a> {
     Subscribe {
         topic: Cow<'a, str>,
         id: Option<&'a str>,
+        /// Of one that comes back.
+        since: Option<Since<'a>>,
     },
     Unsubscribe {
         topic: Cow<'a, str>,
@@ -52,6 +56,27 @@ struct Fields<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    since: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    epoch: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    /// How far it heard the topic; an error when that makes no sense. An epoch is compared as it stands, as those told
+    /// need no escaping.
+    fn since(&self) -> Result<Option<Since<'a>>, ()> {
+        let Some(since) = self.since else {
+            return Ok(None);
+        };
+        let sequence = since.get().parse().map_err(|_| ())?;
+        let plain = |text: &'a str| text.strip_prefix('"')?.strip_suffix('"');
+        let epoch = self.epoch.map(|text| plain(text.get()).ok_or(()));
+        Ok(Some(Since {
+            sequence,
+            epoch: epoch.transpose()?,
+        }))
+    }
 }
 
 // `Option<Cow<str>>` would always be owned: serde borrows only where it sees the `Cow` itself.
@@ -76,6 +101,7 @@ pub(super) fn read(text: &str) -> Ask<'_> {
         Err(_) => return Ask::Raw,
     };
     let id = fields.id.map(RawValue::get);
+    let since = fields.since();
     let payload = fields.payload.map_or("null", RawValue::get);
     let kind = fields.kind.map_or(Cow::Borrowed(""), |kind| kind.0);
     if kind == "echo" {
@@ -93,7 +119,14 @@ pub(super) fn read(text: &str) -> Ask<'_> {
         _ => return bad(id, "bad_topic", "topic must have from 1 to 256 bytes"),
     };
     match &*kind {
-        "subscribe" => Ask::Subscribe { topic, id },
+        "subscribe" => match since {
+            Ok(since) => Ask::Subscribe { topic, id, since },
+            Err(()) => bad(
+                id,
+                "bad_since",
+                "since must be a whole number and epoch a string",
+            ),
+        },
         "unsubscribe" => Ask::Unsubscribe { topic, id },
         _ => Ask::Publish { topic, id, payload },
     }
@@ -114,11 +147,25 @@ pub(super) fn delivery(head: &str, sequence: u64, payload: &str) -> String {
     out
 }
 
-/// The acknowledgement of something done to a topic; `sequence` is the topic's last one.
-pub(super) fn done(kind: &str, topic: &str, id: Option<&str>, sequence: u64) -> String {
+/// The acknowledgement of something done to a topic; `sequence` is the topic's last one, `standing` what a gateway with a
+/// history tells subscribers beside it.
+pub(super) fn done(
+    kind: &str,
+    topic: &str,
+    id: Option<&str>,
+    sequence: u64,
+    standing: Option<Standing>,
+) -> String {
     let mut out = format!(r#"{{"type":"{kind}","topic":{}"#, quoted(topic));
     push_id(&mut out, id);
-    let _ = write!(out, r#","seq":{sequence}}}"#);
+    let _ = write!(out, r#","seq":{sequence}"#);
+    if let Some(Standing { epoch, recovered }) = standing {
+        let _ = write!(out, r#","epoch":"{}""#, history::text(epoch));
+        if let Some(recovered) = recovered {
+            let _ = write!(out, r#","recovered":{recovered}"#);
+        }
+    }
+    out.push('}');
     out
 }
 
@@ -172,6 +219,29 @@ mod tests {
                 Ask::Subscribe {
                     topic: "a/b".into(),
                     id: Some("7"),
+                    since: None,
+                },
+            ),
+            (
+                r#"{"type":"subscribe","topic":"a","since":12,"epoch":"e"}"#,
+                Ask::Subscribe {
+                    topic: "a".into(),
+                    id: None,
+                    since: Some(Since {
+                        sequence: 12,
+                        epoch: Some("e"),
+                    }),
+                },
+            ),
+            (
+                r#"{"type":"subscribe","topic":"a","since":0}"#,
+                Ask::Subscribe {
+                    topic: "a".into(),
+                    id: None,
+                    since: Some(Since {
+                        sequence: 0,
+                        epoch: None,
+                    }),
                 },
             ),
             (
@@ -224,6 +294,16 @@ mod tests {
             (r#"{"type":"subscribe","id":4}"#, "bad_topic", Some("4")),
             (r#"{"type":"subscribe","topic":""}"#, "bad_topic", None),
             (long.as_str(), "bad_topic", None),
+            (
+                r#"{"type":"subscribe","topic":"a","since":-1,"id":5}"#,
+                "bad_since",
+                Some("5"),
+            ),
+            (
+                r#"{"type":"subscribe","topic":"a","since":1,"epoch":2}"#,
+                "bad_since",
+                None,
+            ),
             (r#"{"type":5}"#, "bad_message", None),
             (r#"{"type":"echo","type":"echo"}"#, "bad_message", None),
         ];
@@ -251,14 +331,28 @@ mod tests {
                 .replace("{topic}", "room")
                 .replace("{id}", "7")
                 .replace("{payload}", "data")
+                .replace("{seq}", "41")
+                .replace("{epoch}", "e1")
         };
         let subscribe = fill(&mapping.subscribe);
         assert!(matches!(
             read(&subscribe),
             Ask::Subscribe {
                 id: Some("7"),
-                ref topic
+                ref topic,
+                since: None,
             } if topic == "room"
+        ));
+        assert!(matches!(
+            read(&fill(&mapping.resubscribe)),
+            Ask::Subscribe {
+                id: Some("7"),
+                since: Some(Since {
+                    sequence: 41,
+                    epoch: Some("e1")
+                }),
+                ..
+            }
         ));
         assert!(matches!(
             read(&fill(&mapping.publish)),
@@ -270,7 +364,14 @@ mod tests {
 
         let json = |text: String| serde_json::from_str::<Value>(&text).unwrap();
         let subscribed = mapping.subscribed.unwrap();
-        let ack = json(done("subscribed", "room", Some("7"), 0));
+        let standing = Standing {
+            epoch: 0xab,
+            recovered: Some(true),
+        };
+        let ack = json(done("subscribed", "room", Some("7"), 5, Some(standing)));
+        assert_eq!(ack.pointer(&mapping.recovered).unwrap(), true);
+        assert_eq!(ack.pointer(&mapping.epoch).unwrap(), "00000000000000ab");
+        assert_eq!(ack.pointer(&mapping.position).unwrap(), 5);
         assert_eq!(
             ack.pointer(&subscribed.pointer).unwrap(),
             subscribed.equals.as_deref().unwrap()
@@ -310,7 +411,7 @@ mod tests {
             let echoed = echo(Some(&id), &payload);
             prop_assert_eq!(read(&echoed), Ask::Echo { id: Some(&id), payload: &payload });
             let ack: Value =
-                serde_json::from_str(&done("subscribed", &topic, Some(&id), sequence)).unwrap();
+                serde_json::from_str(&done("subscribed", &topic, Some(&id), sequence, None)).unwrap();
             prop_assert_eq!(&ack["topic"], &json!(topic));
         }
     }

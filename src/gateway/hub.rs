@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Config;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
+use super::history::Keeper;
 use super::limits::Bucket;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
@@ -30,6 +31,8 @@ pub(super) struct Hub {
     pub stall: Option<(Instant, Instant)>,
     /// Of a node: its way to the others.
     pub bus: Option<Uplink>,
+    /// What topics keep, if anything; on a node of several the bus keeps it.
+    pub keeper: Option<Keeper>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
@@ -61,8 +64,13 @@ impl Hub {
             .zip(knobs.stall_for)
             .map(|(after, length)| (now + after, now + after + length));
         let accepting = |rate| Mutex::new(Bucket::new(rate, now));
+        let keeper = match bus {
+            Some(_) => None,
+            None => Keeper::new(&config, now),
+        };
         Hub {
             accepting: config.accept_rate.map(accepting),
+            keeper,
             config,
             counters: Counters::default(),
             stall,
@@ -212,7 +220,7 @@ impl Hub {
         let joined = self.bus.is_some();
         let topic = topics
             .entry(name.into())
-            .or_insert_with(|| Arc::new(Topic::new(name, joined)));
+            .or_insert_with(|| Arc::new(Topic::new(name, joined, self.keeper.as_ref())));
         Ok(Arc::clone(topic))
     }
 }

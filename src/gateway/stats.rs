@@ -49,6 +49,12 @@ pub struct Stats {
     pub duplicated: u64,
     /// Pairs of deliveries swapped by `reorder_every`.
     pub reordered: u64,
+    /// Subscriptions of clients that came back and are brought all they missed.
+    pub resumed: u64,
+    /// Subscriptions of clients that came back and were told that what they missed is gone.
+    pub state_lost: u64,
+    /// Of the deliveries: those of messages that a client had missed.
+    pub recovered: u64,
     /// Pings received from clients.
     pub pings_in: u64,
     /// Connections the gateway decided to close, by close code (1006: reset).
@@ -120,6 +126,9 @@ counters!(
     dropped_on_purpose,
     duplicated,
     reordered,
+    resumed,
+    state_lost,
+    recovered,
     pings_in,
     cut_at_deadline,
 );

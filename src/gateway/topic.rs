@@ -1,7 +1,8 @@
 //! A topic: its numbering, its subscribers, and what is done for each of them.
 //!
 //! A gateway on its own numbers its topics itself. On a node of several the bus does, and the topic is
-//! heard from there as long as anybody is subscribed here.
+//! heard from there as long as anybody is subscribed here. With a history the bus answers each subscription, as only it
+//! knows what a client missed; until then nothing is delivered to it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::bus::wire::Up;
 use super::client::Client;
 use super::frame::Frame;
+use super::history::{Keeper, Log, Since, Standing};
 use super::hub::Hub;
 use super::stats::{Counters, add};
 use super::{Misbehave, dialect};
@@ -34,6 +36,8 @@ struct TopicState {
     sequence: u64,
     subscriptions: IndexMap<u64, Subscription>,
     source: Source,
+    /// The last messages, of a gateway on its own that keeps them.
+    log: Option<Box<Log>>,
 }
 
 /// Where a topic's messages come from.
@@ -61,7 +65,20 @@ pub(super) struct Ack {
 impl Ack {
     /// Gives it. Whoever is not the client's task wakes the one returned.
     pub(super) fn give(self, topic: &str, sequence: u64, counters: &Counters) -> Option<Waker> {
-        let text = dialect::done(self.kind, topic, self.id.as_deref(), sequence);
+        self.give_with(topic, sequence, None, counters)
+    }
+
+    fn give_with(
+        self,
+        topic: &str,
+        sequence: u64,
+        standing: Option<Standing>,
+        counters: &Counters,
+    ) -> Option<Waker> {
+        let recovered = standing.and_then(|standing| standing.recovered);
+        add(&counters.resumed, u64::from(recovered == Some(true)));
+        add(&counters.state_lost, u64::from(recovered == Some(false)));
+        let text = dialect::done(self.kind, topic, self.id.as_deref(), sequence, standing);
         add(&counters.replies, 1);
         self.client.reply(Frame::text(text), counters)
     }
@@ -78,14 +95,16 @@ impl Ack {
 pub(super) struct Subscription {
     client: Arc<Client>,
     /// Deliveries owed so far, which `*_every` count.
-    deliveries: u64,
+    deliveries: u32,
+    /// What the bus is to answer before anything is delivered, the low half of its token; 0: nothing.
+    waits: u32,
     /// The delivery that waits to be overtaken by the next, with its number among the deliveries.
-    held: Option<Box<(u64, Frame)>>,
+    held: Option<Box<(u32, Frame)>>,
 }
 
 impl Topic {
     /// A topic without subscribers; `joined`: the bus numbers it.
-    pub(super) fn new(name: &str, joined: bool) -> Self {
+    pub(super) fn new(name: &str, joined: bool, keeper: Option<&Keeper>) -> Self {
         let source = if joined {
             Source::Unheard
         } else {
@@ -98,6 +117,7 @@ impl Topic {
                 sequence: 0,
                 subscriptions: IndexMap::new(),
                 source,
+                log: keeper.map(|keeper| Box::new(Log::new(keeper))),
             }),
         }
     }
@@ -108,23 +128,120 @@ impl Topic {
     }
 
     /// Subscribes, and gives the acknowledgement before anything more is delivered: no later message is
-    /// missed. Called by the client's own task, which nobody needs to wake.
-    pub(super) fn subscribe(&self, ack: Ack, hub: &Hub) {
+    /// missed. What one that comes back has missed follows, if it is still there. Called by the client's own task,
+    /// which nobody needs to wake.
+    pub(super) fn subscribe(self: &Arc<Self>, ack: Ack, since: Option<Since<'_>>, hub: &Arc<Hub>) {
         let mut state = self.state();
         let client = &ack.client;
-        state
+        let known = state.subscriptions.contains_key(&client.id);
+        // Subscribing twice is subscribing once.
+        let since = since.filter(|_| !known);
+        let id = client.id;
+        let subscription = state
             .subscriptions
-            .entry(client.id)
+            .entry(id)
             .or_insert_with(|| Subscription {
                 client: Arc::clone(client),
                 deliveries: 0,
+                waits: 0,
                 held: None,
             });
+        if let (Some(bus), Some(_)) = (&hub.bus, &hub.config.history) {
+            let token = bus.subscribe(self, since, ack);
+            if !known {
+                subscription.waits = token;
+            }
+            state.source = Source::Bus;
+            return;
+        }
+        if let Some(keeper) = &hub.keeper {
+            return self.answer(state, keeper, ack, since, hub);
+        }
         if let (Source::Unheard, Some(bus)) = (&state.source, &hub.bus) {
             bus.send(&Up::Interest { topic: &self.name });
             state.source = Source::Asked(Vec::new());
         }
         self.acknowledge(state, ack, hub);
+    }
+
+    /// Acknowledges a subscription out of the topic's own history.
+    fn answer(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, TopicState>,
+        keeper: &Keeper,
+        ack: Ack,
+        since: Option<Since<'_>>,
+        hub: &Arc<Hub>,
+    ) {
+        let TopicState {
+            sequence,
+            subscriptions,
+            log: Some(log),
+            ..
+        } = &mut *state
+        else {
+            return;
+        };
+        let subscription = subscriptions.get_mut(&ack.client.id);
+        let (standing, missing) = log.answer(since, *sequence, keeper, Instant::now());
+        drop(ack.give_with(&self.name, *sequence, Some(standing), &hub.counters));
+        if let Some(subscription) = subscription {
+            for (sequence, payload) in missing {
+                subscription.bring(self, sequence, payload, hub, &mut Vec::new());
+            }
+        }
+    }
+
+    /// The bus has answered a subscription: what comes of the topic from here on is for it too. `None`: there are too
+    /// many topics.
+    pub(super) fn answered(
+        &self,
+        token: u64,
+        answer: Option<(u64, Standing)>,
+        ack: Ack,
+        hub: &Hub,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let mut state = self.state();
+        let id = ack.client.id;
+        let waiting = state.subscriptions.get_mut(&id);
+        let waiting = waiting.filter(|subscription| subscription.waits == token as u32);
+        match answer {
+            Some((sequence, standing)) => {
+                if let Some(subscription) = waiting {
+                    subscription.waits = 0;
+                }
+                state.sequence = sequence;
+                let standing = Some(standing);
+                wakers.extend(ack.give_with(&self.name, sequence, standing, &hub.counters));
+            }
+            None => {
+                if waiting.is_some() {
+                    state.subscriptions.swap_remove(&id);
+                }
+                if state.subscriptions.is_empty() {
+                    state.source = Source::Unheard;
+                }
+                wakers.extend(ack.refuse(&hub.counters));
+            }
+        }
+    }
+
+    /// Delivers to one client what it missed.
+    pub(super) fn bring(
+        self: &Arc<Self>,
+        client: u64,
+        sequence: u64,
+        payload: &str,
+        hub: &Arc<Hub>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let mut state = self.state();
+        let subscription = state.subscriptions.get_mut(&client);
+        // One that waits asked again since.
+        if let Some(subscription) = subscription.filter(|subscription| subscription.waits == 0) {
+            subscription.bring(self, sequence, payload, hub, wakers);
+        }
     }
 
     /// Unsubscribes, if subscribed, and gives the acknowledgement, if one is wanted.
@@ -203,6 +320,9 @@ impl Topic {
         let mut state = self.state();
         state.sequence += 1;
         let sequence = state.sequence;
+        if let (Some(log), Some(keeper)) = (&mut state.log, &hub.keeper) {
+            log.keep(payload, keeper, Instant::now());
+        }
         let count = self.fan_out(state, payload, hub, wakers);
         if let Some(ack) = ack {
             drop(ack.give(&self.name, sequence, &hub.counters));
@@ -236,15 +356,19 @@ impl Topic {
         hub: &Arc<Hub>,
         wakers: &mut Vec<Waker>,
     ) -> usize {
-        let count = state.subscriptions.len();
-        if count == 0 {
+        if state.subscriptions.is_empty() {
             return 0;
         }
+        let mut count = 0;
         let knobs = &hub.config.misbehave;
         let due = knobs.delay.map(|delay| Instant::now() + delay);
         let frame = Frame::text(dialect::delivery(&self.head, state.sequence, payload));
         let mut tally = Tally::default();
         for subscription in state.subscriptions.values_mut() {
+            if subscription.waits != 0 {
+                continue;
+            }
+            count += 1;
             if subscription.deliver(&frame, due, knobs, hub, &mut tally, wakers) {
                 release_later(hub, self, subscription);
             }
@@ -277,6 +401,26 @@ impl Tally {
 }
 
 impl Subscription {
+    /// Delivers a message that was missed.
+    fn bring(
+        &mut self,
+        topic: &Arc<Topic>,
+        sequence: u64,
+        payload: &str,
+        hub: &Arc<Hub>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let knobs = &hub.config.misbehave;
+        let due = knobs.delay.map(|delay| Instant::now() + delay);
+        let frame = Frame::text(dialect::delivery(&topic.head, sequence, payload));
+        let mut tally = Tally::default();
+        if self.deliver(&frame, due, knobs, hub, &mut tally, wakers) {
+            release_later(hub, topic, self);
+        }
+        tally.settle(1, &hub.counters);
+        add(&hub.counters.recovered, 1);
+    }
+
     /// Queues a delivery, or does with it what the knobs say. True when it is held back now.
     fn deliver(
         &mut self,
@@ -287,10 +431,9 @@ impl Subscription {
         tally: &mut Tally,
         wakers: &mut Vec<Waker>,
     ) -> bool {
-        self.deliveries += 1;
-        let hits = |every: Option<u32>| {
-            every.is_some_and(|every| self.deliveries.is_multiple_of(u64::from(every)))
-        };
+        self.deliveries = self.deliveries.wrapping_add(1);
+        let hits =
+            |every: Option<u32>| every.is_some_and(|every| self.deliveries.is_multiple_of(every));
         if hits(knobs.drop_every) {
             tally.dropped += 1;
             return false;

@@ -22,6 +22,7 @@ use super::gaps::{Gap, WINDOW, unset};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU16;
 
 /// A number this far beyond the expected one is not believed (a run cannot have published that many).
 const FURTHEST: u64 = 1 << 32;
@@ -43,8 +44,10 @@ struct Entry {
     high: u64,
     /// Received below it: bit i stands for `high − 1 − i`.
     window: u64,
-    /// The connection's epoch when `high` was last moved.
+    /// The connection's epoch when `high` was last moved by a message that was not recovered.
     epoch: u32,
+    /// Which numbering it is by, when that was told; see [`Delivery::mark`].
+    tag: Option<NonZeroU16>,
     /// Whether `gaps` has holes of it.
     gapped: bool,
     /// Whether the tail is closed: every number's fate is counted.
@@ -83,13 +86,14 @@ impl Delivery {
         phase: usize,
         from_start: bool,
     ) -> Arrival {
-        let admitted = self.receive_if(conn, stream, seq, phase, || Some(from_start));
+        let admitted = self.receive_if(conn, stream, seq, phase, false, || Some(from_start));
         admitted.unwrap_or(Arrival::Indeterminate)
     }
 
     /// Accounts for a message. The first one of a stream on a connection asks `admit`, so that what only that one needs
     /// is not looked up for each: `None` turns the stream away (and asks again next time); otherwise whether the
     /// connection was ready before the stream's first message. If not, numbers before this one are not expected.
+    /// `recovered` is one that was sent before the connection was ready again: a hole beside such ones came of being away.
     /// Losses this makes final wait in [`Delivery::losses`].
     pub fn receive_if(
         &mut self,
@@ -97,12 +101,20 @@ impl Delivery {
         stream: u32,
         seq: u64,
         phase: usize,
+        recovered: bool,
         admit: impl FnOnce() -> Option<bool>,
     ) -> Option<Arrival> {
         let key = key(conn, stream);
         let epoch = self.epochs.of(conn);
         let entry = match self.streams.entry(key) {
-            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Occupied(slot) => {
+                let entry = slot.into_mut();
+                // Of one that is only marked nothing was known but its numbering: its numbers begin here.
+                if entry.high == 0 && entry.tag.is_some() {
+                    (entry.high, entry.epoch) = (seq, epoch);
+                }
+                entry
+            }
             Slot::Vacant(slot) => {
                 let (high, epoch) = if admit()? { (0, 0) } else { (seq, epoch) };
                 if seq - high > FURTHEST || seq == u64::MAX {
@@ -112,6 +124,7 @@ impl Delivery {
                     high,
                     window: 0,
                     epoch,
+                    tag: None,
                     gapped: false,
                     closed: false,
                 })
@@ -139,7 +152,9 @@ impl Delivery {
             return Some(Arrival::Indeterminate);
         }
         let missed = entry.epoch != epoch;
-        entry.epoch = epoch;
+        if !recovered {
+            entry.epoch = epoch;
+        }
         if seq == entry.high && !entry.gapped {
             // The common case: in order, nothing open.
             entry.high += 1;
@@ -188,6 +203,27 @@ impl Delivery {
         {
             settle(&mut gaps, &entry, u64::MAX, conn, &mut self.losses);
         }
+    }
+
+    /// Notes which numbering a connection's stream is by, in the caller's own terms, and the last number before what
+    /// is to come, where nothing has come yet and it is known.
+    pub fn mark(&mut self, conn: u32, stream: u32, tag: NonZeroU16, last: Option<u64>) {
+        let epoch = self.epochs.of(conn);
+        let entry = self.streams.entry(key(conn, stream)).or_insert(Entry {
+            high: last.map_or(0, |last| last.saturating_add(1)),
+            window: 0,
+            epoch,
+            tag: None,
+            gapped: false,
+            closed: false,
+        });
+        entry.tag = Some(tag);
+    }
+
+    /// How far a connection heard a stream, and by which numbering; `None` when one of them is not known.
+    pub fn marked(&self, conn: u32, stream: u32) -> Option<(u64, NonZeroU16)> {
+        let entry = self.streams.get(&key(conn, stream))?;
+        Some((entry.high.checked_sub(1)?, entry.tag?))
     }
 
     /// The connection, which was ready, is gone: a hole up to its next new message is missed, not lost.
@@ -249,6 +285,7 @@ impl Delivery {
                 high,
                 window,
                 epoch,
+                tag: None,
                 gapped: false,
                 closed: true,
             };

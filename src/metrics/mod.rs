@@ -3,6 +3,7 @@
 //! Knows nothing of scenarios, plans, connections or reports: phases and groups are indices here,
 //! and the time is passed in.
 
+mod absence;
 mod clean;
 mod delivery;
 mod fate;
@@ -19,6 +20,7 @@ mod timeline;
 mod totals;
 mod validity;
 
+pub use absence::{Absence, AbsenceDelta};
 pub use clean::clean;
 pub use delivery::Delivery;
 pub use fate::{Arrival, Fate, Loss, StreamEnd};

@@ -52,6 +52,8 @@ names! {
         Upgrade = "upgrade",
         /// Upgraded to ready: on_open steps and subscriptions acknowledged.
         Ready = "ready",
+        /// Delivery of a recovered message, from its intended time: the time away is in it.
+        Recovery = "recovery",
         /// The whole opening, from its intended time to ready.
         Open = "open",
         /// Start of an opening minus its scheduled time.
@@ -70,6 +72,10 @@ names! {
         Opened = "opened",
         /// Connections that became ready again after a loss.
         Reconnected = "reconnected",
+        /// Reconnected with the answer that all they missed follows.
+        Resumed = "resumed",
+        /// Reconnected with the answer that what they missed is gone.
+        StateLost = "state_lost",
         /// Connections that gave up reconnecting, or were still away when the run ended.
         GaveUp = "gave_up",
         /// Lost connections that a rule for their close code kept from coming back.
@@ -100,6 +106,8 @@ names! {
         Lost = "lost",
         /// Published while the subscriber was away and never received.
         Missed = "missed",
+        /// Of the distinct ones: sent before the subscriber was ready again, and received after, by resuming.
+        Recovered = "recovered",
         /// Received again.
         Duplicated = "duplicated",
         /// Received after a later one of the same stream.

@@ -3,6 +3,7 @@
 //! Called for every message, so it does not allocate in steady state: counts are cells of flat
 //! tables, histograms are made on first use and recycled from one interval to the next.
 
+use super::absence::{Absence, AbsenceDelta};
 use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
@@ -36,6 +37,7 @@ pub struct Recorder {
     names: Names,
     faults: BTreeMap<u16, (FaultTally, BTreeMap<FaultEndKey, u64>)>,
     moments: Moments,
+    absences: BTreeMap<u16, Absence>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -64,6 +66,7 @@ impl Recorder {
             names: Names::default(),
             faults: BTreeMap::new(),
             moments: Moments::default(),
+            absences: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -164,6 +167,12 @@ impl Recorder {
         self.moments.at(now_ns)
     }
 
+    /// Adds to what came of the messages of connections that the run's fault with this number cut off.
+    pub fn absence(&mut self, number: usize, more: Absence) {
+        let messages = self.absences.entry(tag16(number)).or_default();
+        *messages = messages.and(more);
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -244,6 +253,10 @@ impl Recorder {
                 })
                 .collect(),
             steps: self.moments.take(),
+            absences: std::mem::take(&mut self.absences)
+                .into_iter()
+                .map(|(fault, messages)| AbsenceDelta { fault, messages })
+                .collect(),
             timers,
             gauges,
             samples: std::mem::take(&mut self.samples)

@@ -1,5 +1,6 @@
 //! What a shard reports each second: deltas since its last snapshot, in a versioned wire form.
 
+use super::absence::AbsenceDelta;
 use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
 use super::nodes::NodeName;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub faults: Vec<FaultDelta>,
     /// Openings and losses in steps of 100 ms; only those in which something happened.
     pub steps: Vec<Step>,
+    /// What came of the messages of connections that faults cut off.
+    pub absences: Vec<AbsenceDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
     /// State of the shard now.

@@ -1,5 +1,6 @@
 //! All shards' snapshots put together: sums, merged histograms, the timeline, and the facts that validity is judged by.
 
+use super::absence::Absence;
 use super::histogram::{self, Quantiles};
 use super::moments::Steps;
 use super::names::{Counter, Failure, Timer};
@@ -81,6 +82,7 @@ pub struct Totals {
     faults: BTreeMap<u16, FaultTally>,
     steps: Steps,
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
+    absences: BTreeMap<u16, Absence>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -109,6 +111,7 @@ impl Totals {
             faults: BTreeMap::new(),
             steps: Steps::default(),
             fault_ends: BTreeMap::new(),
+            absences: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -187,6 +190,10 @@ impl Totals {
             }
         }
         self.steps.add(&snapshot.steps);
+        for delta in &snapshot.absences {
+            let messages = self.absences.entry(delta.fault).or_default();
+            *messages = messages.and(delta.messages);
+        }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
             .entry(second)
@@ -296,6 +303,13 @@ impl Totals {
     /// Connections that became ready by the node that serves them: of groups whose target tells it.
     pub fn nodes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<NodeName, u64> {
         by_key(&self.nodes, phase, group)
+    }
+
+    /// What came of the messages of connections that the run's fault with this number cut off.
+    pub fn absence(&self, number: usize) -> Absence {
+        let number = u16::try_from(number).ok();
+        let messages = number.and_then(|number| self.absences.get(&number));
+        messages.copied().unwrap_or_default()
     }
 
     /// What the run's fault with this number did to connections; `None` before it did anything.

@@ -12,6 +12,7 @@ mod names;
 mod profile;
 mod protocol;
 mod reconnect;
+mod resume;
 mod steps;
 mod target;
 mod text;

@@ -42,10 +42,7 @@ impl Action {
     pub fn cuts(&self) -> bool {
         match self {
             Action::Burst { .. } => false,
-            Action::Hit(hit) => match hit.effect {
-                Effect::Cut(_) => true,
-                Effect::Slow(_) => false,
-            },
+            Action::Hit(hit) => hit.effect.cuts(),
         }
     }
 }
@@ -79,6 +76,11 @@ impl Effect {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
         }
+    }
+
+    /// Whether it takes a connection away, so that there is something to come back from.
+    pub fn cuts(&self) -> bool {
+        matches!(self, Effect::Cut(_))
     }
 
     /// Whether it lasts to the end of its fault; what does not is over as soon as it happened.

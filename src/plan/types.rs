@@ -200,6 +200,8 @@ pub struct Group {
     pub heartbeat: Option<Heartbeat>,
     /// What a lost connection does.
     pub reconnect: Option<Reconnect>,
+    /// How a connection that comes back asks for what it missed; `None`: it begins anew.
+    pub resume: Option<Resume>,
     /// How long a connection stays.
     pub lifetime: Lifetime,
 }
@@ -271,6 +273,8 @@ pub enum Builtin {
     Id,
     /// `{payload}`: the stamped payload.
     Payload,
+    /// `{last}`: the last value found at the pointer that the group's session is resumed by.
+    Last,
 }
 
 /// A variable of a connection; the value is a pure function of (seed, connection).
@@ -506,6 +510,34 @@ pub enum OnClose {
     Within(Duration, Duration),
     /// It goes to another address at once; where there is none, it waits as the policy does after many attempts.
     Elsewhere,
+}
+
+/// How a connection that comes back asks for what it missed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Resume {
+    /// Each topic from the service's own number on. The protocol has a resubscribe message, and subscriptions are by name.
+    Topics,
+    /// As a session.
+    Session(Box<Session>),
+}
+
+/// How a session is taken up again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// Added to the address: `a=1&b=2`, values to be [percent-encoded](super::percent_encode); may be empty.
+    pub query: Template,
+    /// Added to the upgrade.
+    pub headers: Vec<(String, Template)>,
+    /// Sent first.
+    pub first: Option<Template>,
+    /// JSON pointer to what `{last}` is.
+    pub last: Option<String>,
+    /// Nothing is missing.
+    pub recovered: Matcher,
+    /// The state is lost.
+    pub lost: Option<Matcher>,
+    /// How long to wait for either.
+    pub within: Duration,
 }
 
 /// How long a connection stays before it is closed and replaced.

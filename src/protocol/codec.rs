@@ -17,6 +17,7 @@ pub struct Codec {
 #[derive(Debug, Clone)]
 struct Json {
     subscribe: MessageTemplate,
+    resubscribe: MessageTemplate,
     publish: MessageTemplate,
     mapping: Mapping,
     /// To the type, the topic and the sequence number.
@@ -52,6 +53,19 @@ pub enum Incoming<'a> {
     },
     /// Anything else: replies, greetings, service chatter.
     Other,
+}
+
+/// What the acknowledgement of a subscription tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acknowledgement<'a> {
+    /// Which topic's it is.
+    pub topic: Option<Cow<'a, str>>,
+    /// The topic's last number so far.
+    pub position: Option<u64>,
+    /// The name of the topic's numbering.
+    pub epoch: Option<Cow<'a, str>>,
+    /// Whether all that was missed follows; false too when it does not say.
+    pub recovered: bool,
 }
 
 /// A publish message around its payload, to be kept per connection and topic.
@@ -93,6 +107,7 @@ impl Codec {
             ProtocolConfig::Raw => None,
             ProtocolConfig::Json(mapping) => Some(Box::new(Json {
                 subscribe: MessageTemplate::compile(&mapping.subscribe),
+                resubscribe: MessageTemplate::compile(&mapping.resubscribe),
                 publish: MessageTemplate::compile(&mapping.publish),
                 acknowledged: Acknowledged::of(mapping),
                 pointers: Pointers::new([&mapping.r#type, &mapping.topic, &mapping.sequence]),
@@ -139,13 +154,58 @@ impl Codec {
                     Values {
                         topic,
                         id,
-                        payload: "",
+                        ..Values::default()
                     },
                     out,
                 );
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Appends the message that subscribes to a topic again, which was heard as far as `seq` of a numbering; `false`,
+    /// and nothing, where the protocol has none.
+    pub fn resubscribe(
+        &self,
+        topic: &str,
+        id: u64,
+        seq: u64,
+        epoch: &str,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        match &self.json {
+            Some(json) if !json.mapping.resubscribe.is_empty() => {
+                let values = Values {
+                    topic,
+                    id,
+                    seq,
+                    epoch,
+                    ..Values::default()
+                };
+                json.resubscribe.render(values, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What the acknowledgement of a subscription says of the topic's numbering. For a message that is one.
+    pub fn acknowledgement<'a>(&self, message: &'a [u8]) -> Acknowledgement<'a> {
+        let Some(json) = &self.json else {
+            return Acknowledgement::default();
+        };
+        let mapping = &json.mapping;
+        let at = |path: &str| (!path.is_empty()).then(|| lookup(message, path))?;
+        Acknowledgement {
+            topic: at(&mapping.topic).map(|found| found.text()),
+            position: at(&mapping.position).and_then(|found| found.number()),
+            // Empty where there are none, as for `{epoch}`.
+            epoch: match mapping.epoch.as_str() {
+                "" => Some(Cow::Borrowed("")),
+                path => at(path).map(|found| found.text()),
+            },
+            recovered: at(&mapping.recovered).is_some_and(|found| found.is("true")),
         }
     }
 
@@ -180,7 +240,7 @@ impl Codec {
         let values = Values {
             topic,
             id,
-            payload: "",
+            ..Values::default()
         };
         *quoted = match &self.json {
             None => false,

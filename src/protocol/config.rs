@@ -13,8 +13,8 @@ pub enum ProtocolConfig {
 
 /// How messages of a JSON service are written and read. `Default` is the embedded gateway's dialect.
 ///
-/// Message templates hold `{topic}`, `{id}` and `{payload}`; values are JSON-escaped where they are
-/// put in. Pointers are RFC 6901; an empty pointer text means "not used".
+/// Message templates hold `{topic}`, `{id}` and `{payload}`, that of a resubscribe message `{seq}` and `{epoch}`; values
+/// are JSON-escaped where they are put in. Pointers are RFC 6901; an empty pointer text means "not used".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mapping {
     /// Subscribe message.
@@ -35,6 +35,15 @@ pub struct Mapping {
     pub sequence: String,
     /// Pointer to a delivery's payload.
     pub payload: String,
+    /// Subscribe message of a connection that comes back and says how far it heard a topic; empty: there is none.
+    pub resubscribe: String,
+    /// Pointer, in an acknowledgement, to whether all that was missed of the topic follows (`true`).
+    pub recovered: String,
+    /// Pointer, in an acknowledgement, to the name of the topic's numbering: another one means that numbers of before
+    /// say nothing any more.
+    pub epoch: String,
+    /// Pointer, in an acknowledgement, to the topic's last number so far.
+    pub position: String,
 }
 
 /// A test of a JSON message; all given parts must hold.
@@ -64,6 +73,10 @@ impl Default for Mapping {
             topic: "/topic".into(),
             sequence: "/seq".into(),
             payload: "/payload".into(),
+            resubscribe: r#"{"type":"subscribe","topic":"{topic}","id":{id},"since":{seq},"epoch":"{epoch}"}"#.into(),
+            recovered: "/recovered".into(),
+            epoch: "/epoch".into(),
+            position: "/seq".into(),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod pointer;
 mod stamp;
 mod template;
 
-pub use codec::{Codec, Envelope, Incoming};
+pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
 pub use stamp::{MIN_PAYLOAD, STAMP_LEN, Stamp, fill};
 pub use template::{MessageTemplate, Values, escape};

@@ -1,4 +1,4 @@
-//! Message templates: JSON texts with `{topic}`, `{id}` and `{payload}` in them.
+//! Message templates: JSON texts with `{topic}`, `{id}`, `{payload}`, `{seq}` and `{epoch}` in them.
 
 /// What a template's holes are filled with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -9,11 +9,15 @@ pub struct Values<'a> {
     pub id: u64,
     /// For `{payload}`.
     pub payload: &'a str,
+    /// For `{seq}`.
+    pub seq: u64,
+    /// For `{epoch}`.
+    pub epoch: &'a str,
 }
 
 /// A compiled message template.
 ///
-/// Only the three known names make a hole; every other brace is text, so that JSON can be written plainly.
+/// Only the known names make a hole; every other brace is text, so that JSON can be written plainly.
 /// Inside a JSON string of the template values are escaped; outside of one (`"payload":{payload}`)
 /// they are put in as they are, for payloads that are JSON themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +36,16 @@ enum Hole {
     Topic,
     Id,
     Payload,
+    Seq,
+    Epoch,
 }
 
-const HOLES: [(&str, Hole); 3] = [
+const HOLES: [(&str, Hole); 5] = [
     ("{topic}", Hole::Topic),
     ("{id}", Hole::Id),
     ("{payload}", Hole::Payload),
+    ("{seq}", Hole::Seq),
+    ("{epoch}", Hole::Epoch),
 ];
 
 impl MessageTemplate {
@@ -161,8 +169,18 @@ fn render(parts: &[Part], values: Values, out: &mut Vec<u8>) {
                 hole: Hole::Payload,
                 quoted,
             } => (values.payload, *quoted),
+            Part::Hole {
+                hole: Hole::Epoch,
+                quoted,
+            } => (values.epoch, *quoted),
             Part::Hole { hole: Hole::Id, .. } => {
                 decimal(values.id, out);
+                continue;
+            }
+            Part::Hole {
+                hole: Hole::Seq, ..
+            } => {
+                decimal(values.seq, out);
                 continue;
             }
         };
@@ -225,6 +243,8 @@ mod tests {
             topic: "a\"b",
             id: 1230,
             payload: "{\"x\":1}",
+            seq: 41,
+            epoch: "e\"1",
         };
         let table = [
             ("", ""),
@@ -237,6 +257,7 @@ mod tests {
                 r#"{"p":"\"{\"x\":1}","q":{"x":1}}"#,
             ),
             ("{{id}}", "{1230}"),
+            (r#"{"s":{seq},"e":"{epoch}"}"#, r#"{"s":41,"e":"e\"1"}"#),
             ("{id}{id}", "12301230"),
             ("é{id}é", "é1230é"),
         ];
@@ -267,12 +288,12 @@ mod tests {
 
         #[test]
         fn any_text_is_a_template(text: String, topic: String) {
-            let _ = rendered(&text, Values { topic: &topic, id: 1, payload: &topic });
+            let _ = rendered(&text, Values { topic: &topic, id: 1, payload: &topic, seq: 2, epoch: &topic });
         }
 
         #[test]
         fn values_never_break_the_message(topic: String, payload: String) {
-            let json = rendered(r#"{"t":"{topic}","p":"{payload}"}"#, Values { topic: &topic, id: 1, payload: &payload });
+            let json = rendered(r#"{"t":"{topic}","p":"{payload}"}"#, Values { topic: &topic, id: 1, payload: &payload, ..Values::default() });
             let value: serde_json::Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&value["t"], topic.as_str());
             prop_assert_eq!(&value["p"], payload.as_str());

@@ -520,10 +520,19 @@ fn faults(phase: &str) -> Vec<FaultReport> {
         actual_end: Some(end + 0.011),
         touched,
         effects: FaultEffects::default(),
+        absence: None,
+    };
+    let cut = |fault| FaultReport {
+        absence: Some(AbsenceReport {
+            recovered: 0,
+            missed: 8_114,
+            lost: 0,
+        }),
+        ..fault
     };
     match phase {
         "burst" => vec![fault("publishers at 10x", 100.0, 110.0, 50)],
-        "storm" => vec![fault("30% of subscribers reset", 110.0, 110.0, 6_000)],
+        "storm" => vec![cut(fault("30% of subscribers reset", 110.0, 110.0, 6_000))],
         _ => vec![],
     }
 }

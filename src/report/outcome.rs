@@ -167,6 +167,9 @@ pub struct FaultReport {
     /// How these and the target fared under it.
     #[serde(default)]
     pub effects: FaultEffects,
+    /// Of one that cuts connections off: what came of their messages.
+    #[serde(default)]
+    pub absence: Option<AbsenceReport>,
 }
 
 /// How connections and the target fared under a fault that lasts; all 0 of one that does not.
@@ -249,6 +252,17 @@ pub struct StormStep {
     pub back: u64,
     /// Openings that failed.
     pub failed: u64,
+}
+
+/// Messages of connections that a fault cut off, from the cut on. Each counts to the last fault that cut its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AbsenceReport {
+    /// Brought by resuming.
+    pub recovered: u64,
+    /// Missed while away, and not brought.
+    pub missed: u64,
+    /// Lost while connected again.
+    pub lost: u64,
 }
 
 /// A client group in a line.

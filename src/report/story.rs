@@ -3,7 +3,7 @@
 
 mod trouble;
 
-pub(super) use trouble::storm;
+pub(super) use trouble::{absence, storm};
 
 use super::number::{self, count, millis, millis_row, percent};
 use super::{GateStatus, Outcome, PlaceReport, TimerReport, ValidityState};
@@ -279,6 +279,7 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
         parts.push(format!("{name} {}", count(n(name))));
     }
     for name in [
+        "recovered",
         "missed",
         "indeterminate",
         "misrouted",

@@ -250,6 +250,19 @@ fn config(embedded: &Embedded) -> Value {
             .as_ref()
             .map(|p| json!({ "every": millis(p.every.0), "timeout": millis(p.timeout.0) })),
     );
+    set(
+        "history",
+        embedded.history.as_ref().map(|history| {
+            let mut kept = json!({});
+            if let Some(messages) = history.messages {
+                kept["messages"] = messages.0.into();
+            }
+            if let Some(time) = history.r#for {
+                kept["for"] = millis(time.0).into();
+            }
+            kept
+        }),
+    );
     set("misbehave", embedded.misbehave.as_ref().map(misbehave));
     config
 }
@@ -269,6 +282,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_after": time(knobs.close_after),
         "close_code": knobs.close_code,
         "mute": knobs.mute,
+        "reset_epoch_after": time(knobs.reset_epoch_after),
     })
 }
 
@@ -294,7 +308,7 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true } }",
+               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s }, history: { messages: 7, for: 2s } }",
         );
         assert_eq!(
             (config.queue, config.when_full, config.max_message),
@@ -328,6 +342,11 @@ mod tests {
             (Some(Duration::from_secs(8)), Some(1006))
         );
         assert!(knobs.mute);
+        assert_eq!(knobs.reset_epoch_after, Some(Duration::from_secs(9)));
+        let kept = config.history.map(|h| (h.messages, h.lasts));
+        assert_eq!(kept, Some((7, Duration::from_secs(2))));
+        let default = understood("{ history: {} }").history;
+        assert_eq!(default, Some(crate::gateway::History::default()));
     }
 
     #[test]

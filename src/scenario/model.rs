@@ -6,8 +6,11 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod fault;
+mod recovery;
 
 pub use fault::{Burst, Cut, Fault, How, Pauses, Reading, Slow};
+
+pub use recovery::{History, Resume, Session};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;
@@ -187,6 +190,9 @@ pub struct Embedded {
     /// Server pings: how often, and how long until a silent client is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping: Option<Heartbeat>,
+    /// What is kept of each topic for clients that come back. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// Trouble the gateway makes on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misbehave: Option<Misbehave>,
@@ -244,6 +250,9 @@ pub struct Misbehave {
     /// Requests (`echo`) are never answered.
     #[serde(default)]
     pub mute: bool,
+    /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_epoch_after: Option<Duration>,
 }
 
 /// How the gateway lies about pongs.
@@ -435,6 +444,19 @@ pub struct Mapping {
     /// JSON pointer to a delivery's payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    /// Template of the subscribe message of a connection that resumes; `{topic}`, `{id}`, `{seq}` (the last number that
+    /// came) and `{epoch}` (as the last acknowledgement told it) are filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resubscribe: Option<String>,
+    /// JSON pointer, in an acknowledgement, to whether all that was missed follows: true, or the state is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<String>,
+    /// JSON pointer, in an acknowledgement, to the epoch: the name of the topic's numbering.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+    /// JSON pointer, in an acknowledgement, to the topic's last sequence number so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
 }
 
 /// Whether and how subscribe messages are acknowledged.
@@ -660,6 +682,9 @@ pub struct Reconnect {
     /// What a loss with this close code, or one of a range such as `4000-4499`, leads to. Default: 1012 and 1013 as registered, back_off for every other.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub codes: Table<OnClose>,
+    /// Whether and how it asks for what it missed. Default false: it subscribes anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
 }
 
 /// Wait before attempt n (from 0), with b = min(cap, base·2ⁿ).

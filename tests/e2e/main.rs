@@ -14,5 +14,6 @@ mod honest;
 mod lasting;
 mod nodes;
 mod places;
+mod resume;
 mod untrusted;
 mod verbs;

@@ -122,10 +122,10 @@ pub fn read_head(stream: &mut TcpStream) -> String {
 
 /// Reads a request's header; its key.
 pub fn read_request(stream: &mut TcpStream) -> String {
-    key(&read_head(stream))
+    key_of(&read_head(stream))
 }
 
-fn key(head: &str) -> String {
+fn key_of(head: &str) -> String {
     let key = head
         .lines()
         .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
@@ -140,7 +140,7 @@ pub fn accept(stream: &mut TcpStream) {
 /// The same with further headers, each with its line end; the request's header.
 pub fn accept_with(stream: &mut TcpStream, headers: &str) -> String {
     let head = read_head(stream);
-    let accept = squall::transport::handshake::accept_key(&key(&head));
+    let accept = squall::transport::handshake::accept_key(&key_of(&head));
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
     );

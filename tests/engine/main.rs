@@ -10,5 +10,6 @@ mod comeback;
 mod endings;
 mod faults;
 mod openings;
+mod resume;
 mod slow;
 mod traffic;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::super::history::Standing;
 use super::super::hub::Hub;
 use super::super::stats::Stats;
 use super::super::{Config, GatewayError, begin, listener};
@@ -155,6 +156,26 @@ fn take(hub: &Arc<Hub>, message: Down<'_>, wakers: &mut Vec<Waker>) -> usize {
                 });
             }
             0
+        }
+        Down::Subscribed { token, answer } => {
+            let owed = hub.bus.as_ref().and_then(|bus| bus.acknowledged(token));
+            if let Some((topic, ack)) = owed {
+                let answer = answer
+                    .map(|(sequence, epoch, recovered)| (sequence, Standing { epoch, recovered }));
+                topic.answered(token, answer, ack, hub, wakers);
+            }
+            0
+        }
+        Down::Missed {
+            topic,
+            client,
+            sequence,
+            payload,
+        } => {
+            if let Some(topic) = hub.known_topic(topic) {
+                topic.bring(client, sequence, payload, hub, wakers);
+            }
+            1
         }
         Down::Order { .. } | Down::Drain => 0,
     }

@@ -1,9 +1,12 @@
-//! Numbers what is published and decides who hears it. Without I/O: messages in, bytes for each node out.
+//! Numbers what is published, keeps what is to be kept of it, and decides who hears it. Without I/O: messages in, bytes
+//! for each node out.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
+use super::super::history::{Keeper, Log, Since};
 use super::super::hub::MAX_TOPICS;
 use super::wire::{Down, Up, encode};
 
@@ -14,6 +17,8 @@ pub struct Traffic {
     pub published: u64,
     /// Messages sent to nodes: one for each node where somebody was subscribed.
     pub delivered: u64,
+    /// Messages sent to nodes for a client that had missed them.
+    pub recovered: u64,
     /// Messages not numbered because there were too many topics.
     pub refused: u64,
     /// Nodes cut off because they took nothing for too long.
@@ -24,6 +29,7 @@ pub struct Traffic {
 pub(super) struct Sequencer {
     topics: HashMap<Box<str>, Numbered>,
     nodes: Vec<Outbox>,
+    keeper: Option<Keeper>,
     pub traffic: Traffic,
     /// Scratch: a delivery is encoded once.
     frame: Vec<u8>,
@@ -34,6 +40,7 @@ struct Numbered {
     sequence: u64,
     /// Nodes with subscribers.
     interested: Vec<usize>,
+    log: Option<Box<Log>>,
 }
 
 /// What waits for a node.
@@ -46,12 +53,13 @@ struct Outbox {
 }
 
 impl Sequencer {
-    pub(super) fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize, keeper: Option<Keeper>) -> Self {
         let mut all = Vec::new();
         all.resize_with(nodes, Outbox::default);
         Sequencer {
             topics: HashMap::new(),
             nodes: all,
+            keeper,
             traffic: Traffic::default(),
             frame: Vec::new(),
         }
@@ -71,6 +79,12 @@ impl Sequencer {
                 });
                 self.tell(from, &Down::Interested { topic, sequence }, ring);
             }
+            Up::Subscribe {
+                topic,
+                token,
+                client,
+                since,
+            } => self.subscribe(from, topic, token, client, since, ring),
             Up::Disinterest { topic } => {
                 if let Some(numbered) = self.topics.get_mut(topic) {
                     numbered.interested.retain(|node| *node != from);
@@ -95,18 +109,80 @@ impl Sequencer {
             if self.topics.len() >= MAX_TOPICS {
                 return None;
             }
-            self.topics.insert(topic.into(), Numbered::default());
+            let log = self
+                .keeper
+                .as_ref()
+                .map(|keeper| Box::new(Log::new(keeper)));
+            let numbered = Numbered {
+                log,
+                ..Numbered::default()
+            };
+            self.topics.insert(topic.into(), numbered);
         }
         self.topics.get_mut(topic)
     }
 
+    /// A node's client subscribes: the node is interested, and the client brought what it missed, if that is kept.
+    fn subscribe(
+        &mut self,
+        from: usize,
+        topic: &str,
+        token: u64,
+        client: u64,
+        since: Option<(u64, Option<&str>)>,
+        mut ring: impl FnMut(usize),
+    ) {
+        let known = self.numbered(topic).is_some();
+        let Some((numbered, keeper)) = self.topics.get_mut(topic).zip(self.keeper.as_ref()) else {
+            debug_assert!(!known, "nodes subscribe so where there is a history");
+            return self.tell(
+                from,
+                &Down::Subscribed {
+                    token,
+                    answer: None,
+                },
+                ring,
+            );
+        };
+        if !numbered.interested.contains(&from) {
+            numbered.interested.push(from);
+        }
+        let sequence = numbered.sequence;
+        let since = since.map(|(sequence, epoch)| Since { sequence, epoch });
+        let log = numbered
+            .log
+            .get_or_insert_with(|| Box::new(Log::new(keeper)));
+        let (standing, missing) = log.answer(since, sequence, keeper, Instant::now());
+        let answer = Some((sequence, standing.epoch, standing.recovered));
+        let mut frames = std::mem::take(&mut self.frame);
+        frames.clear();
+        encode(&Down::Subscribed { token, answer }, &mut frames);
+        for (sequence, payload) in missing {
+            let message = Down::Missed {
+                topic,
+                client,
+                sequence,
+                payload,
+            };
+            encode(&message, &mut frames);
+            self.traffic.recovered += 1;
+        }
+        self.queue(from, &frames, &mut ring);
+        frames.shrink_to(64 * 1024);
+        self.frame = frames;
+    }
+
     fn number(&mut self, topic: &str, payload: &str, ring: impl FnMut(usize)) -> Option<u64> {
-        let Some(numbered) = self.numbered(topic) else {
+        if self.numbered(topic).is_none() {
             self.traffic.refused += 1;
             return None;
-        };
+        }
+        let numbered = self.topics.get_mut(topic)?;
         numbered.sequence += 1;
         let sequence = numbered.sequence;
+        if let (Some(log), Some(keeper)) = (&mut numbered.log, &self.keeper) {
+            log.keep(payload, keeper, Instant::now());
+        }
         let interested = std::mem::take(&mut numbered.interested);
         self.traffic.published += 1;
         self.traffic.delivered += interested.len() as u64;
@@ -221,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn numbers_once_for_all_and_tells_those_who_want_to_hear() {
-        let mut bus = Sequencer::new(3);
+        let mut bus = Sequencer::new(3, None);
         let mut rung = Vec::new();
         let mut take = |bus: &mut Sequencer, from, message: Up<'_>| {
             bus.take(from, &message, |node| rung.push(node));
@@ -254,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn counts_what_waits_until_it_is_written() {
-        let mut bus = Sequencer::new(2);
+        let mut bus = Sequencer::new(2, None);
         bus.take(1, &Up::Interest { topic: "a" }, |_| {});
         bus.take(0, &publish("a", "0123456789", None), |_| {});
         let mut bytes = Vec::new();
@@ -274,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_topic_too_many_is_refused() {
-        let mut bus = Sequencer::new(1);
+        let mut bus = Sequencer::new(1, None);
         for n in 0..MAX_TOPICS {
             bus.take(0, &publish(&n.to_string(), "1", None), |_| {});
         }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::super::history::Keeper;
 use super::super::{Config, GatewayError, Stats};
 use super::sequencer::{Sequencer, Traffic};
 use super::wire::{BusError, Down, Inbox, MAX_FRAME, Up};
@@ -111,8 +112,11 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let count = links.len();
+    let keeper = orders
+        .first()
+        .and_then(|config| Keeper::new(config, Instant::now()));
     let shared = Arc::new(Shared {
-        state: Mutex::new(Sequencer::new(count)),
+        state: Mutex::new(Sequencer::new(count, keeper)),
         bells: std::iter::repeat_with(Notify::new).take(count).collect(),
         gone: std::iter::repeat_with(Notify::new).take(count).collect(),
         room: Notify::new(),

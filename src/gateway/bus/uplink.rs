@@ -10,6 +10,7 @@ use std::task::Waker;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::super::history::Since;
 use super::super::topic::{Ack, Topic};
 use super::wire::{Up, encode};
 
@@ -31,7 +32,8 @@ struct State {
     bytes: Vec<u8>,
     /// Bytes taken to be written that are not written yet.
     writing: usize,
-    published: VecDeque<(u64, Arc<Topic>, Ack)>,
+    /// What the bus answers by token, in order.
+    awaited: VecDeque<(u64, Arc<Topic>, Ack)>,
     last_token: u64,
     /// Acknowledgements owed, those of subscriptions included.
     owed: usize,
@@ -43,6 +45,18 @@ struct State {
 impl State {
     fn full(&self) -> bool {
         !self.closed && (self.bytes.len() + self.writing >= ROOM || self.owed >= MAX_OWED)
+    }
+
+    /// A token for an acknowledgement that is owed from here on.
+    fn awaits(&mut self, topic: &Arc<Topic>, ack: Ack) -> u64 {
+        self.last_token += 1;
+        if self.last_token as u32 == 0 {
+            self.last_token += 1;
+        }
+        self.owed += 1;
+        let token = self.last_token;
+        self.awaited.push_back((token, Arc::clone(topic), ack));
+        token
     }
 
     fn unblocked(&mut self) -> Vec<Waker> {
@@ -74,13 +88,7 @@ impl Uplink {
     /// Publishes; the acknowledgement, if one is wanted, is kept until the number is known.
     pub(in super::super) fn publish(&self, topic: &Arc<Topic>, payload: &str, ack: Option<Ack>) {
         let mut state = self.state();
-        let token = ack.map(|ack| {
-            state.last_token += 1;
-            state.owed += 1;
-            let token = state.last_token;
-            state.published.push_back((token, Arc::clone(topic), ack));
-            token
-        });
+        let token = ack.map(|ack| state.awaits(topic, ack));
         let topic = topic.name();
         self.push(
             &mut state,
@@ -92,13 +100,33 @@ impl Uplink {
         );
     }
 
+    /// Subscribes; the acknowledgement is kept until the bus answers. Returns the low half of its token, never 0.
+    pub(in super::super) fn subscribe(
+        &self,
+        topic: &Arc<Topic>,
+        since: Option<Since<'_>>,
+        ack: Ack,
+    ) -> u32 {
+        let mut state = self.state();
+        let client = ack.client.id;
+        let token = state.awaits(topic, ack);
+        let message = Up::Subscribe {
+            topic: topic.name(),
+            token,
+            client,
+            since: since.map(|since| (since.sequence, since.epoch)),
+        };
+        self.push(&mut state, &message);
+        token as u32
+    }
+
     /// The acknowledgement of a token, which is owed no longer. Tokens come back in order.
     pub(in super::super) fn acknowledged(&self, token: u64) -> Option<(Arc<Topic>, Ack)> {
         let (found, wakers) = {
             let mut state = self.state();
-            let first = state.published.front().is_some_and(|(t, ..)| *t == token);
+            let first = state.awaited.front().is_some_and(|(t, ..)| *t == token);
             let found = if first {
-                state.published.pop_front()
+                state.awaited.pop_front()
             } else {
                 None
             };

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::super::Stats;
 
 /// Version of the frames and of the messages in them.
-pub(in super::super) const VERSION: u8 = 1;
+pub(in super::super) const VERSION: u8 = 2;
 
 /// Largest frame, in bytes.
 pub(in super::super) const MAX_FRAME: usize = 256 << 20;
@@ -30,6 +30,14 @@ pub(in super::super) enum Up<'a> {
     Failed { text: &'a str },
     /// Somebody is subscribed: answered with [`Down::Interested`], then every message after that.
     Interest { topic: &'a str },
+    /// A client subscribes, where there is a history: [`Up::Interest`] for it alone. Answered with [`Down::Subscribed`].
+    Subscribe {
+        topic: &'a str,
+        token: u64,
+        client: u64,
+        /// The last number that it heard, and the epoch of that if it says.
+        since: Option<(u64, Option<&'a str>)>,
+    },
     /// Nobody is any more.
     Disinterest { topic: &'a str },
     /// To be numbered. With a token it is answered with [`Down::Published`].
@@ -60,6 +68,19 @@ pub(in super::super) enum Down<'a> {
     },
     /// What was published with this token has this number; `None`: there are too many topics.
     Published { token: u64, sequence: Option<u64> },
+    /// The client that subscribed with this token hears the topic's messages after this number, and before them what it
+    /// missed: [`Down::Missed`]. Number, epoch, and whether that is all of it, if it asked; `None`: there are too many topics.
+    Subscribed {
+        token: u64,
+        answer: Option<(u64, u64, Option<bool>)>,
+    },
+    /// A message for one client that missed it.
+    Missed {
+        topic: &'a str,
+        client: u64,
+        sequence: u64,
+        payload: &'a str,
+    },
     /// Time to end, as at SIGTERM.
     Drain,
 }
@@ -213,7 +234,7 @@ mod tests {
         longer[0] += 1;
         longer.push(0);
         assert!(matches!(read(&longer).await, Err(BusError::Malformed)));
-        let huge = [0xff, 0xff, 0xff, 0xff, 1];
+        let huge = [0xff, 0xff, 0xff, 0xff, VERSION];
         assert!(matches!(read(&huge).await, Err(BusError::TooLong(_))));
         assert!(matches!(read(&[0; 4]).await, Err(BusError::Malformed)));
     }

@@ -9,6 +9,7 @@ use super::super::bench::Bench;
 use super::super::client::Close;
 use super::super::dialect::{self, Ask};
 use super::super::frame::Frame;
+use super::super::history::Since;
 use super::super::socket::Socket;
 use super::super::stats::add;
 use super::super::topic::Ack;
@@ -53,13 +54,13 @@ impl<S: Socket> Connection<S> {
                 Message::Text(text) => Frame::text(text.to_string()),
                 other => Frame::binary(other.clone().into_data().to_vec()),
             }),
-            Ask::Subscribe { topic, id } => self.subscribe(&topic, id),
+            Ask::Subscribe { topic, id, since } => self.subscribe(&topic, id, since),
             Ask::Unsubscribe { topic, id } => self.unsubscribe(&topic, id),
             Ask::Bad { id, code, message } => self.reply(dialect::error(id, code, message)),
         }
     }
 
-    fn subscribe(&mut self, name: &str, id: Option<&str>) {
+    fn subscribe(&mut self, name: &str, id: Option<&str>, since: Option<Since<'_>>) {
         let Ok(topic) = self.hub.topic(name) else {
             return self.reply(dialect::too_many_topics(id));
         };
@@ -81,7 +82,7 @@ impl<S: Socket> Connection<S> {
             }
             self.subscriptions.push(Arc::clone(&topic));
         }
-        topic.subscribe(self.ack("subscribed", id), &self.hub);
+        topic.subscribe(self.ack("subscribed", id), since, &self.hub);
     }
 
     fn unsubscribe(&mut self, name: &str, id: Option<&str>) {

@@ -8,8 +8,8 @@ use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 type Link = (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>);
 
 /// Nodes under test, each as a [`Gateway`].
-struct Nodes {
-    nodes: Vec<Gateway>,
+pub(super) struct Nodes {
+    pub(super) nodes: Vec<Gateway>,
     stop: oneshot::Sender<()>,
     supervised: JoinHandle<Result<Summary, GatewayError>>,
 }
@@ -48,7 +48,7 @@ async fn supervised(
 }
 
 impl Nodes {
-    async fn start(count: usize, config: Config) -> Nodes {
+    pub(super) async fn start(count: usize, config: Config) -> Nodes {
         let mut links = Vec::new();
         let mut served = Vec::new();
         for _ in 0..count {
@@ -71,7 +71,7 @@ impl Nodes {
     }
 
     /// Stops all and checks each node's books, and that the sum is theirs.
-    async fn stop(self) -> (Vec<Stats>, Summary) {
+    pub(super) async fn stop(self) -> (Vec<Stats>, Summary) {
         drop(self.stop);
         let mut all = Vec::new();
         let mut sum = Stats::default();

@@ -591,3 +591,64 @@ fn what_a_shard_keeps_of_absences_is_of_its_own_connections() {
     let epochs = [3, 4, 16_999, 17_000, 17_001].map(|k| delivery.epochs.of(number(k)));
     assert_eq!(epochs, [1, 0, 0, 2, 0]);
 }
+
+/// The budget: 32 bytes a (connection, stream), the numbering that it is by included.
+#[test]
+fn an_account_is_small() {
+    let size = size_of::<Entry>() + size_of::<u64>();
+    assert!(size <= 32, "{size} bytes a (connection, stream)");
+}
+
+#[test]
+fn what_is_marked_is_known_when_both_are() {
+    let tag = |n| NonZeroU16::new(n).unwrap();
+    let mut table = Delivery::new();
+    assert_eq!(table.marked(1, 2), None);
+    // Numbers alone, a numbering alone.
+    table.receive(1, 2, 5, 0, false);
+    assert_eq!(table.marked(1, 2), None);
+    table.mark(1, 2, tag(9), Some(77));
+    assert_eq!(table.marked(1, 2), Some((5, tag(9))), "what came counts");
+    table.mark(1, 3, tag(9), None);
+    assert_eq!(table.marked(1, 3), None);
+    // The first number is where it begins: nothing before it is missing.
+    assert_eq!(table.receive(1, 3, 40, 0, false), Arrival::New);
+    assert_eq!(table.marked(1, 3), Some((40, tag(9))));
+    // A position that was told is where it begins too, and what comes after it must be whole.
+    table.mark(1, 4, tag(1), Some(7));
+    assert_eq!(table.marked(1, 4), Some((7, tag(1))));
+    table.receive(1, 4, 10, 0, false);
+    table.forget(1, 4);
+    let lost: Vec<Loss> = table.losses().collect();
+    assert_eq!(
+        lost.iter().map(|l| (l.fate, l.count)).collect::<Vec<_>>(),
+        [(Fate::Lost, 2)]
+    );
+    assert_eq!(table.marked(1, 4), None);
+    table.mark(1, 5, tag(1), Some(u64::MAX));
+    assert_eq!(table.receive(1, 5, 3, 0, false), Arrival::Indeterminate);
+}
+
+/// What a service recovers comes in order after the reconnect, before anything newer: nothing is missed, and what
+/// it leaves out is, whatever it says.
+#[test]
+fn what_is_recovered_was_not_missed() {
+    let mut table = Delivery::new();
+    for seq in 0..10 {
+        table.receive(1, 2, seq, 0, true);
+    }
+    table.away(1);
+    // 10 to 19 were published in the meantime; 14 does not come back, and that is no loss of a connection that is there.
+    for seq in (10..30).filter(|seq| *seq != 14) {
+        let arrival = table.receive_if(1, 2, seq, 1, seq < 20, || Some(true));
+        assert_eq!(arrival, Some(Arrival::New));
+    }
+    let end = StreamEnd {
+        stream: 2,
+        first_ns: 0,
+        published: vec![10, 20],
+    };
+    table.close_tail(1, Some(0), [&end], &[0, 10]);
+    let fates: Vec<(Fate, u64)> = table.losses().map(|l| (l.fate, l.count)).collect();
+    assert_eq!(fates, [(Fate::Missed, 1)]);
+}

@@ -3,7 +3,7 @@
 use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Multiple, Timeline};
-use super::{Problems, answer, each, message, protocol, reconnect, steps, upgrade, vars};
+use super::{Problems, answer, each, message, protocol, reconnect, resume, steps, upgrade, vars};
 use crate::plan::needs::Machine;
 use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Template, Var};
 use crate::scenario::model;
@@ -129,6 +129,25 @@ pub(super) fn compile(
                 );
             }
         }
+        let protocol = protocol::compile(&written.protocol, &listed("protocol"), problems);
+        let resume = written
+            .reconnect
+            .as_ref()
+            .and_then(|r| r.resume.as_ref())
+            .and_then(|resume| {
+                let of = resume::Of {
+                    group: written,
+                    protocol: &protocol,
+                    vars: &vars,
+                    captured: &captured,
+                    unkept: scenario
+                        .target
+                        .embedded
+                        .as_ref()
+                        .is_some_and(|embedded| embedded.history.is_none()),
+                };
+                resume::compile(resume, &listed("reconnect.resume"), of, problems)
+            });
         groups.push(Group {
             name: name.clone(),
             count,
@@ -141,10 +160,11 @@ pub(super) fn compile(
                     knots: vec![(Duration::ZERO, count)],
                 }),
             upgrade,
-            protocol: protocol::compile(&written.protocol, &listed("protocol"), problems),
+            protocol,
             capture_headers,
             keep_cookies: written.keep_cookies,
             node,
+            resume,
             on_open,
             subscribe: subscriptions(&written.subscribe, &path, &context, problems),
             publish,

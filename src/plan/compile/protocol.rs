@@ -46,6 +46,13 @@ pub(super) fn compile(
         &["topic", "payload", "id"],
         "payload",
     );
+    message(
+        &written.resubscribe,
+        "resubscribe",
+        &mut mapping.resubscribe,
+        &["topic", "id", "seq", "epoch"],
+        "topic",
+    );
     let mut at = |text: &Option<String>, key: &str, into: &mut String| {
         if let Some(text) = text {
             message::pointer(text, &format!("{path}.{key}"), problems);
@@ -56,6 +63,13 @@ pub(super) fn compile(
     at(&written.topic, "topic", &mut mapping.topic);
     at(&written.sequence, "sequence", &mut mapping.sequence);
     at(&written.payload, "payload", &mut mapping.payload);
+    at(&written.recovered, "recovered", &mut mapping.recovered);
+    at(&written.epoch, "epoch", &mut mapping.epoch);
+    at(&written.position, "position", &mut mapping.position);
+    // How the default dialect resumes says nothing of a service that subscribes in another way.
+    if written.subscribe.is_some() && written.resubscribe.is_none() {
+        mapping.resubscribe.clear();
+    }
     mapping.message = written.message.clone().unwrap_or(mapping.message);
     mapping.error = written.error.clone().unwrap_or(mapping.error);
     match &written.subscribed {

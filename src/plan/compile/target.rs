@@ -421,9 +421,40 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
             "a timeout",
         );
     }
+    if let Some(history) = &embedded.history {
+        let path = format!("{path}.history");
+        problems.zero(
+            history.messages.is_some_and(|n| n.0 == 0),
+            format!("{path}.messages"),
+            "the number of messages",
+        );
+        problems.zero(
+            history.r#for.is_some_and(|t| t.0.is_zero()),
+            format!("{path}.for"),
+            "the time",
+        );
+        let messages = history.messages.map_or(1000, |n| n.0);
+        let queue = u64::from(embedded.queue.unwrap_or(1024));
+        if messages > queue {
+            let message = format!(
+                "{messages} messages do not fit a client's queue of {queue}, through which they are sent"
+            );
+            problems.add(
+                Problem::error(&path, message).help("raise `queue`, or keep fewer `messages`"),
+            );
+        }
+    }
     let Some(knobs) = &embedded.misbehave else {
         return;
     };
+    if knobs.reset_epoch_after.is_some() && embedded.history.is_none() {
+        let message =
+            "`reset_epoch_after` needs `history` beside `misbehave`: what is there to forget?";
+        problems.add(Problem::error(
+            format!("{path}.misbehave.reset_epoch_after"),
+            message,
+        ));
+    }
     let path = format!("{path}.misbehave");
     for (key, every) in [
         ("drop_every", knobs.drop_every),

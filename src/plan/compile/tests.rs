@@ -1154,6 +1154,9 @@ fn mappings_are_checked() {
         topic: "/t".into(),
         sequence: "/s".into(),
         payload: String::new(),
+        // The default dialect's says nothing of a service that subscribes in another way.
+        resubscribe: String::new(),
+        ..Default::default()
     };
     assert_eq!(**got, expected);
     let plan = compiled(&mapping("{subscribed: none}")).plan;
@@ -1930,4 +1933,123 @@ fn publishing_before_the_group_is_open_is_a_warning() {
         )],
     );
     assert_eq!(found(&patch("{in: steady}")), []);
+}
+
+#[test]
+fn resuming_needs_what_the_service_must_tell() {
+    let sub = |sub: &str| format!("{{clients: {{sub: {sub}}}}}");
+    let on = "reconnect: {resume: true}";
+    let mapped = |mapping: &str| sub(&format!("{{{on}, protocol: {{json_mapping: {mapping}}}}}"));
+    let session = |resume: &str| sub(&format!("{{reconnect: {{resume: {resume}}}}}"));
+    let path = "clients.sub.reconnect.resume";
+    for (patch, key, text) in [
+        (
+            sub(&format!("{{{on}, subscribe: null}}")),
+            "",
+            "subscribes to nothing",
+        ),
+        (
+            sub(&format!("{{{on}, subscribe: ['a.*']}}")),
+            "",
+            "`a.*` is a pattern",
+        ),
+        (mapped("{sequence: ''}"), "", "sequence numbers"),
+        (mapped("{topic: ''}"), "", "which topic"),
+        (mapped("{subscribed: none}"), "", "must be acknowledged"),
+        (mapped("{recovered: ''}"), "", "whether it was recovered"),
+        (mapped("{resubscribe: 'S{topic}'}"), "", "has no `{seq}`"),
+        (
+            mapped("{subscribe: 'S{topic}'}"),
+            "",
+            "json_mapping.resubscribe",
+        ),
+        (mapped("{epoch: ''}"), "", "has an `{epoch}`"),
+        (session("{recovered: {contains: ok}}"), "", "give `query`"),
+        (
+            session("{first: x, recovered: {}}"),
+            ".recovered",
+            "every message would match",
+        ),
+        (
+            session("{first: x, recovered: {contains: ok}, lost: {equals: 1, contains: a}}"),
+            ".lost.equals",
+            "needs `pointer`",
+        ),
+        (
+            session("{first: '{last}', recovered: {contains: ok}}"),
+            ".first",
+            "no meaning here",
+        ),
+        (
+            session("{first: x, last: seq, recovered: {contains: ok}}"),
+            ".last",
+            "begins with a `/`",
+        ),
+        (
+            session("{first: x, recovered: {contains: ok}, within: 0s}"),
+            ".within",
+            "more than 0",
+        ),
+        (
+            session("{headers: {Upgrade: x}, recovered: {contains: ok}}"),
+            ".headers.Upgrade",
+            "the upgrade itself",
+        ),
+    ] {
+        one_problem(Level::Error, &[(&patch, &format!("{path}{key}"), text)]);
+    }
+    let raw =
+        "{clients: {sub: {protocol: raw, subscribe: null, reconnect: {resume: true}}, pub: null}}";
+    one_problem(Level::Error, &[(raw, path, "no topics")]);
+
+    let resume = |patch: &str| compiled(patch).plan.groups()[0].resume.clone();
+    assert!(resume(&sub("{reconnect: {resume: false}}")).is_none());
+    assert!(matches!(
+        resume(&sub(&format!("{{{on}}}"))),
+        Some(Resume::Topics)
+    ));
+    // Without epochs, numbers alone say it.
+    let own = "{subscribe: 'S{topic}', resubscribe: 'R{topic}:{seq}', epoch: ''}";
+    assert!(matches!(resume(&mapped(own)), Some(Resume::Topics)));
+    let Some(Resume::Session(session)) = resume(&session(
+        "{query: {'a b': 'x {last}', c: d}, last: /n, recovered: {contains: ok}}",
+    )) else {
+        panic!()
+    };
+    assert_eq!(
+        session.query.parts,
+        [
+            Part::Text("a%20b=".into()),
+            Part::Text("x%20".into()),
+            Part::Builtin(Builtin::Last),
+            Part::Text("&c=".into()),
+            Part::Text("d".into()),
+        ]
+    );
+}
+
+#[test]
+fn what_the_embedded_gateway_keeps_is_checked() {
+    let embedded = |embedded: &str| format!("{{target: {{url: null, embedded: {embedded}}}}}");
+    for (patch, key, text) in [
+        (
+            "{history: {messages: 0}}",
+            "history.messages",
+            "more than 0",
+        ),
+        ("{history: {for: 0s}}", "history.for", "more than 0"),
+        ("{history: {messages: 1025}}", "history", "raise `queue`"),
+        ("{history: {}, queue: 999}", "history", "queue of 999"),
+        (
+            "{misbehave: {reset_epoch_after: 1s}}",
+            "misbehave.reset_epoch_after",
+            "needs `history`",
+        ),
+    ] {
+        let path = format!("target.embedded.{key}");
+        one_problem(Level::Error, &[(&embedded(patch), &path, text)]);
+    }
+    let unkept = "{target: {url: null, embedded: {}}, clients: {sub: {reconnect: {resume: true}}}}";
+    let path = "clients.sub.reconnect.resume";
+    one_problem(Level::Warning, &[(unkept, path, "target.embedded.history")]);
 }

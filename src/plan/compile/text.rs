@@ -8,13 +8,14 @@ use crate::plan::types::{Builtin, Part, Template, Var, VarSource};
 use crate::scenario::Problem;
 
 /// Names that variables cannot have.
-pub(super) const BUILTINS: [(&str, Builtin); 6] = [
+pub(super) const BUILTINS: [(&str, Builtin); 7] = [
     ("connection", Builtin::Connection),
     ("index", Builtin::Index),
     ("group", Builtin::Group),
     ("topic", Builtin::Topic),
     ("id", Builtin::Id),
     ("payload", Builtin::Payload),
+    ("last", Builtin::Last),
 ];
 
 /// The placeholders that a template may use.

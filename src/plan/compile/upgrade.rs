@@ -63,16 +63,7 @@ fn whole(
         message: &[],
     };
     let written = &scenario.target;
-    let mut query: Vec<Part> = Vec::new();
-    for (i, (key, value)) in written.query.iter().enumerate() {
-        let value = text::template(value, &format!("target.query.{key}"), scope, problems);
-        let separator = if i == 0 { "" } else { "&" };
-        query.push(Part::Text(format!("{separator}{}=", percent_encode(key))));
-        query.extend(value.parts.into_iter().map(|part| match part {
-            Part::Text(text) => Part::Text(percent_encode(&text)),
-            other => other,
-        }));
-    }
+    let query = query(&written.query, "target.query", scope, problems).parts;
     let paths = target.paths.iter().map(|(text, place)| {
         let mut path = text::template(text, place, scope, problems);
         for part in &mut path.parts {
@@ -129,6 +120,26 @@ fn whole(
     Upgrade { paths, headers }
 }
 
+/// `a=1&b=2`, its text encoded; the values put in are still to be.
+pub(super) fn query(
+    table: &Table<String>,
+    path: &str,
+    scope: Scope<'_>,
+    problems: &mut Problems,
+) -> Template {
+    let mut parts: Vec<Part> = Vec::new();
+    for (i, (key, value)) in table.iter().enumerate() {
+        let value = text::template(value, &format!("{path}.{key}"), scope, problems);
+        let separator = if i == 0 { "" } else { "&" };
+        parts.push(Part::Text(format!("{separator}{}=", percent_encode(key))));
+        parts.extend(value.parts.into_iter().map(|part| match part {
+            Part::Text(text) => Part::Text(percent_encode(&text)),
+            other => other,
+        }));
+    }
+    Template { parts }
+}
+
 /// `a=1; b=2` (RFC 6265, section 4.2.1).
 fn cookies(table: &Table<String>, scope: Scope<'_>, problems: &mut Problems) -> Template {
     let mut parts = Vec::new();
@@ -168,8 +179,8 @@ fn written_as_url(text: &str) -> String {
 }
 
 /// Headers as templates; `target`'s first, those of the group over them.
-fn headers(
-    tables: [(&str, &Table<String>); 2],
+pub(super) fn headers<const N: usize>(
+    tables: [(&str, &Table<String>); N],
     scope: Scope<'_>,
     problems: &mut Problems,
 ) -> Vec<(String, Template)> {

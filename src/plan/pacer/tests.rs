@@ -24,6 +24,7 @@ fn group(first: u32, count: u32) -> Group {
         request: Vec::new(),
         heartbeat: None,
         reconnect: None,
+        resume: None,
         lifetime: Lifetime::Forever,
     }
 }

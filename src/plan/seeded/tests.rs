@@ -27,6 +27,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
         request: Vec::new(),
         heartbeat: None,
         reconnect: None,
+        resume: None,
         lifetime,
     }
 }

@@ -82,7 +82,10 @@ fn fault(fault: Option<&FaultReport>) -> Markup {
                     _ => { span.bad { "never started" } }
                 }
             }
-            td.n { @if fault.touched == 0 { span.bad { "nobody" } } @else { (number::count(fault.touched)) } }
+            td.n { @if fault.touched == 0 { span.bad { "nobody" } } @else {
+                (number::count(fault.touched))
+                @if let Some(of) = story::absence(fault) { span.soft { " " (of) } }
+            } }
         } @else {
             td {} td {} td {} td {}
         }

@@ -14,9 +14,21 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
         let mut parts: Vec<String> = phase.faults.iter().map(fault).collect();
         let storms = outcome.storms.iter().filter(|s| s.phase == phase.name);
         let counts = outcome.counts_by_phase.get(&phase.name);
-        let stopped = counts.and_then(|counts| counts.get("stopped"));
-        if let Some(n) = stopped.filter(|n| **n > 0) {
-            parts.push(format!("{} stopped by their close code", count(*n)));
+        let n = |name: &str| {
+            counts
+                .and_then(|counts| counts.get(name))
+                .copied()
+                .unwrap_or(0)
+        };
+        if n("resumed") + n("state_lost") > 0 {
+            let (resumed, lost) = (count(n("resumed")), count(n("state_lost")));
+            parts.push(format!("{resumed} resumed, {lost} had their state lost"));
+        }
+        if n("stopped") > 0 {
+            parts.push(format!(
+                "{} stopped by their close code",
+                count(n("stopped"))
+            ));
         }
         parts.extend(storms_of(&storms.collect::<Vec<_>>()));
         if !parts.is_empty() {
@@ -35,7 +47,23 @@ fn fault(fault: &FaultReport) -> String {
         (_, 0) => "touched nobody".into(),
         (_, n) => format!("touched {}{}", count(n), effects(fault)),
     };
-    format!("{}: {touched}", fault.label)
+    let of = absence(fault).map_or_else(String::new, |of| format!(" ({of})"));
+    format!("{}: {touched}{of}", fault.label)
+}
+
+/// What came of the messages of those whom a fault cut off, in words; nothing where it was nothing.
+pub fn absence(fault: &FaultReport) -> Option<String> {
+    let absence = fault.absence?;
+    let parts: Vec<String> = [
+        ("recovered", absence.recovered),
+        ("missed", absence.missed),
+        ("lost", absence.lost),
+    ]
+    .into_iter()
+    .filter(|(_, n)| *n > 0)
+    .map(|(name, n)| format!("{name} {}", count(n)))
+    .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// What stands out of how the target fared under a fault.

@@ -134,6 +134,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         nodes: Vec::new(),
         faults: Vec::new(),
         steps: Vec::new(),
+        absences: Vec::new(),
         timers: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),

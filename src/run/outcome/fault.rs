@@ -2,9 +2,9 @@
 
 use super::super::drive::Course;
 use super::seconds_of;
-use crate::metrics::Second;
+use crate::metrics::{Second, Totals};
 use crate::plan::{Action, PlannedFault};
-use crate::report::{FaultEffects, FaultEndReport, FaultReport, PhaseReport};
+use crate::report::{AbsenceReport, FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
 
 /// A fault as it was.
@@ -31,6 +31,7 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
                         .map(|did| seconds_of(did.ended_ns)),
                 },
                 touched: did.map_or(0, |did| did.touched),
+                absence: hit.effect.cuts().then(|| absence(&course.totals, number)),
                 effects: told.map_or_else(FaultEffects::default, |told| FaultEffects {
                     taken: told.taken,
                     unread: told.unread,
@@ -40,6 +41,15 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
                 }),
             }
         }
+    }
+}
+
+fn absence(totals: &Totals, number: usize) -> AbsenceReport {
+    let absence = totals.absence(number);
+    AbsenceReport {
+        recovered: absence.recovered,
+        missed: absence.missed,
+        lost: absence.lost,
     }
 }
 
@@ -75,6 +85,7 @@ fn scheduled(fault: &PlannedFault, group: u32, course: &Course) -> FaultReport {
             .map(open)
             .max()
             .unwrap_or(0),
+        absence: None,
         effects: FaultEffects::default(),
     }
 }
@@ -123,6 +134,7 @@ mod tests {
             actual_start: Some(1.0),
             actual_end: end,
             touched: 3,
+            absence: None,
             effects: FaultEffects::default(),
         };
         let phase = |completed, faults| PhaseReport {

@@ -1,0 +1,55 @@
+//! What came of the messages of connections that a fault cut off: each counts to the last fault that cut its connection,
+//! so that nothing is counted twice.
+
+use super::fate::{Fate, Loss};
+use serde::{Deserialize, Serialize};
+
+/// Messages of connections that a fault cut, from the cut on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// Brought by resuming.
+    pub recovered: u64,
+    /// Missed while away, and not brought.
+    pub missed: u64,
+    /// Lost while connected again.
+    pub lost: u64,
+}
+
+impl Absence {
+    /// One message that was recovered.
+    pub const RECOVERED: Absence = Absence {
+        recovered: 1,
+        missed: 0,
+        lost: 0,
+    };
+
+    /// What a loss is of it.
+    pub fn of(loss: &Loss) -> Self {
+        let mut absence = Absence::default();
+        match loss.fate {
+            Fate::Lost => absence.lost = loss.count,
+            Fate::Missed => absence.missed = loss.count,
+            Fate::Unaccounted => {}
+        }
+        absence
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Absence {
+            recovered: self.recovered + other.recovered,
+            missed: self.missed + other.missed,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// The same of a fault since the last snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsenceDelta {
+    /// The fault's number in the run.
+    pub fault: u16,
+    /// The messages.
+    pub messages: Absence,
+}
