@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod schema;
 mod shard;
+mod storm;
 
 use crate::exit::Exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,6 +40,8 @@ const EXIT_CODES: &str = "Exit codes:
 enum Verb {
     /// Run a scenario and judge the target
     Run(run::Run),
+    /// Find the shortest way of coming back that the target bears
+    Storm(storm::Storm),
     /// Validate a scenario and print its plan in words
     Check(check::Check),
     /// Write a commented scenario to start from
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
     };
     match cli.verb {
         Verb::Run(run) => run.execute().into(),
+        Verb::Storm(storm) => storm.execute().into(),
         Verb::Check(check) => check.execute().into(),
         Verb::Init(init) => init.execute().into(),
         Verb::Schema => schema::execute().into(),

@@ -16,6 +16,7 @@ mod number;
 mod outcome;
 mod redact;
 mod story;
+mod sweep;
 mod terminal;
 mod text;
 
@@ -34,4 +35,5 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use outcome::*;
 pub use redact::{MASK, Redactor};
+pub use sweep::{SWEEP_VERSION, Sweep, Try, sweep_terminal, write_sweep};
 pub use terminal::{Look, terminal};

@@ -9,12 +9,13 @@ mod outcome;
 mod places;
 mod progress;
 mod signals;
+mod storm;
 mod verdict;
 
 use crate::exit::Exit;
 use crate::fabric::local::Local;
 use crate::plan::{self, Compiled, Plan};
-use crate::report::{self, Bundle, CostSample, Look, Redactor};
+use crate::report::{self, Bundle, CostSample, Look, Outcome, Redactor};
 use crate::scenario::{self, Document, Problem};
 use cost::Meter;
 use drive::Course;
@@ -23,6 +24,7 @@ use progress::{Display, Progress};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use storm::{StormOrder, storm};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// For the embedded gateway to end after a run, beyond what it takes by itself.
@@ -65,11 +67,40 @@ pub fn run(order: &Order) -> Exit {
             return Exit::ScenarioInvalid;
         }
     };
+    match one(&document, &compiled, order) {
+        Ok(ran) => {
+            let mut summary = Vec::new();
+            let _ = report::terminal(&ran.outcome, &ran.files, &order.look, &mut summary);
+            // A reader that left early still gets the exit code.
+            let _ = io::stdout()
+                .write_all(&summary)
+                .and_then(|()| io::stdout().flush());
+            ran.exit
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// A run that came to a verdict.
+pub struct Ran {
+    /// Secrets masked.
+    pub outcome: Outcome,
+    /// The files of its report, the page first; none when they could not be written.
+    pub files: Vec<PathBuf>,
+    /// The verdict.
+    pub exit: Exit,
+}
+
+/// Runs what was prepared, and writes its report. Prints progress and what went wrong to standard error.
+///
+/// # Errors
+/// The exit code when nothing ran.
+fn one(document: &Document, compiled: &Compiled, order: &Order) -> Result<Ran, Exit> {
     let redact = Redactor::new(document.secrets());
-    warn(&document, &compiled, order.styled);
-    if let Some(why) = refusal(&compiled) {
+    warn(document, compiled, order.styled);
+    if let Some(why) = refusal(compiled) {
         say(&format!("squall: {why}\n"));
-        return Exit::ScenarioInvalid;
+        return Err(Exit::ScenarioInvalid);
     }
     // Better to hear of it now than after the run.
     if let Err(error) = writable(&order.out) {
@@ -77,16 +108,16 @@ pub fn run(order: &Order) -> Exit {
             "squall: cannot write to {}: {error}\n",
             order.out.display()
         ));
-        return Exit::NotWritten;
+        return Err(Exit::NotWritten);
     }
 
     // 2. Shards do it; the gateway, where it is embedded, is there for them.
     let mut display = Display::new(order.quiet, redact.clone());
-    let measured = match measure(&document, &compiled, &mut display) {
+    let measured = match measure(document, compiled, &mut display) {
         Ok(measured) => measured,
         Err(why) => {
             say(&format!("squall: {}\n", redact.text(&why)));
-            return Exit::NothingRan;
+            return Err(Exit::NothingRan);
         }
     };
     display.end();
@@ -130,17 +161,15 @@ pub fn run(order: &Order) -> Exit {
             (Vec::new(), Exit::NotWritten)
         }
     };
-    let mut summary = Vec::new();
     let mut outcome = redact.outcome(&bundle.outcome);
     // A verdict that no file holds is not one to build on.
     outcome.exit_code = exit.code();
     outcome.verdict = exit.label().to_owned();
-    let _ = report::terminal(&outcome, &files, &order.look, &mut summary);
-    // A reader that left early still gets the exit code.
-    let _ = io::stdout()
-        .write_all(&summary)
-        .and_then(|()| io::stdout().flush());
-    exit
+    Ok(Ran {
+        outcome,
+        files,
+        exit,
+    })
 }
 
 /// Loads and compiles a scenario against this machine.

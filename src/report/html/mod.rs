@@ -8,10 +8,19 @@ mod palette;
 mod plot;
 mod reduce;
 mod storm;
+mod sweep;
 mod tables;
 
 use super::{Histograms, Outcome};
 use std::io::{self, Write};
+
+/// The page of a sweep.
+///
+/// # Errors
+/// When plotters cannot draw, which in memory it always can.
+pub(super) fn sweep(sweep: &super::Sweep) -> io::Result<String> {
+    sweep::page(sweep)
+}
 
 /// Writes the page.
 ///

@@ -172,7 +172,7 @@ fn figure(chart: &Chart) -> io::Result<Markup> {
 }
 
 /// One line even where there is nothing to tell apart, so that plots side by side stand at one height.
-fn legend(plot: &Plot, faults: bool) -> Markup {
+pub(super) fn legend(plot: &Plot, faults: bool) -> Markup {
     html! {
         ul.legend {
             @for series in &plot.series {

@@ -1,0 +1,202 @@
+//! The page of a sweep: what is recommended, the curves, and every try.
+
+use super::axis;
+use super::palette::{self, KINDS, Role};
+use super::plot::{Axis, Plot, Series, Shape};
+use crate::report::number;
+use crate::report::sweep::{COLUMNS, Sweep, Try, cells, window};
+use crate::report::text::clean;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::io;
+
+/// Across half of the page, and on a phone.
+const HALF: (u32, u32) = (520, 260);
+const PHONE: (u32, u32) = (350, 230);
+
+/// The page.
+///
+/// # Errors
+/// When plotters cannot draw.
+pub(super) fn page(sweep: &Sweep) -> io::Result<String> {
+    let mut figures = Vec::new();
+    for plot in [peaks(sweep), returns(sweep)] {
+        figures.push(figure(&plot)?);
+    }
+    let found = sweep.recommended.is_some();
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (clean(&sweep.name)) " · storms" }
+                style { (PreEscaped(palette::css())) (PreEscaped(include_str!("style.css"))) }
+            }
+            body { main {
+                header.head {
+                    div {
+                        h1 { (clean(&sweep.name)) ": ways of coming back" }
+                        p.about { (number::count(sweep.victims)) " of " (clean(&sweep.group)) " cut off at once, each time with another policy or window." }
+                        p.facts { code { (clean(&sweep.target)) } " · " (clean(&sweep.started)) }
+                    }
+                    div.verdict {
+                        @if found { span.badge.good { "FITS" } } @else { span.badge.bad { "NONE FITS" } }
+                    }
+                }
+                dl.story.card { dt { "recommended" } dd { span { (clean(&sweep.advice())) } } }
+                h2 { "How it went" }
+                div.charts { @for figure in &figures { (figure) } }
+                h2 { "All that was tried" }
+                (table(sweep))
+                footer { (clean(&sweep.tool)) " · beside this page: storm.json; each run has a report of its own" }
+            } }
+        }
+    };
+    Ok(markup.into_string())
+}
+
+fn table(sweep: &Sweep) -> Markup {
+    html! {
+        div.card.scroll {
+            table.table {
+                thead { tr {
+                    th scope="col" { "policy" } th.n scope="col" { "window" }
+                    @for name in COLUMNS { th.n scope="col" { (name) } }
+                } }
+                tbody {
+                    @for (i, tried) in sweep.tries.iter().enumerate() {
+                        tr {
+                            th scope="row" {
+                                (clean(&tried.policy))
+                                @if sweep.recommended == Some(i) { span.good { " ← recommended" } }
+                            }
+                            td.n { (window(tried.window)) }
+                            @for cell in cells(tried) { td.n { (cell) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One line a policy over the windows.
+fn lines(sweep: &Sweep, value: impl Fn(&Try) -> Option<f64>) -> Vec<Series> {
+    let mut policies: Vec<&str> = Vec::new();
+    for tried in &sweep.tries {
+        if !policies.contains(&tried.policy.as_str()) {
+            policies.push(&tried.policy);
+        }
+    }
+    let line = |(policy, role): (&&str, &Role)| {
+        let tries = sweep.tries.iter().filter(|tried| tried.policy == **policy);
+        let mut points: Vec<(f64, Option<f64>)> =
+            tries.map(|tried| (tried.window, value(tried))).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Series {
+            name: clean(policy),
+            role: *role,
+            shape: Shape::Line(1.75),
+            points,
+        }
+    };
+    policies
+        .iter()
+        .zip(KINDS.iter().cycle())
+        .map(line)
+        .collect()
+}
+
+fn plot(
+    sweep: &Sweep,
+    id: &str,
+    title: &str,
+    unit: &str,
+    series: Vec<Series>,
+    label: fn(f64) -> String,
+) -> Plot {
+    let values = series
+        .iter()
+        .flat_map(|s| &s.points)
+        .filter_map(|(_, y)| *y);
+    let most = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
+    Plot {
+        id: id.into(),
+        title: title.into(),
+        unit: unit.into(),
+        describe: sweep.advice(),
+        x: windows(sweep),
+        y: axis::linear(most, label),
+        bands: Vec::new(),
+        faults: Vec::new(),
+        series,
+    }
+}
+
+fn windows(sweep: &Sweep) -> Axis {
+    let longest = sweep
+        .tries
+        .iter()
+        .map(|tried| tried.window)
+        .fold(0.0, f64::max);
+    let mut x = axis::linear(longest / 1.05, window);
+    x.ticks.retain(|(at, _)| *at <= x.to);
+    x
+}
+
+fn peaks(sweep: &Sweep) -> Plot {
+    let mut series = lines(sweep, |tried| Some(tried.peak as f64));
+    if let Some(capacity) = sweep.capacity {
+        let longest = sweep
+            .tries
+            .iter()
+            .map(|tried| tried.window)
+            .fold(0.0, f64::max);
+        series.push(Series {
+            name: "capacity".into(),
+            role: Role::Max,
+            shape: Shape::Dashed,
+            points: vec![
+                (0.0, Some(capacity as f64)),
+                (longest, Some(capacity as f64)),
+            ],
+        });
+    }
+    plot(
+        sweep,
+        "peaks",
+        "How hard it knocks",
+        "peak of attempts per second, by window",
+        series,
+        axis::compact,
+    )
+}
+
+fn returns(sweep: &Sweep) -> Plot {
+    let series = lines(sweep, |tried| tried.restored_99);
+    plot(
+        sweep,
+        "returns",
+        "How soon all are back",
+        "99 % back after, by window; no point: never",
+        series,
+        window,
+    )
+}
+
+fn figure(plot: &Plot) -> io::Result<Markup> {
+    let (desk, phone) = (plot.svg(HALF, "desk")?, plot.svg(PHONE, "phone")?);
+    Ok(html! {
+        figure.card {
+            figcaption {
+                h3 { (plot.title) }
+                span.unit { (plot.unit) }
+                (super::page::legend(plot, false))
+            }
+            (PreEscaped(desk))
+            (PreEscaped(phone))
+        }
+    })
+}

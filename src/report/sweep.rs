@@ -1,0 +1,359 @@
+//! A sweep: one storm under several ways of coming back, so that one can be chosen. Its value, and its forms.
+
+use super::number::{self, NONE, count, percent};
+use super::text::clean;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Version of `storm.json`.
+pub const SWEEP_VERSION: u32 = 1;
+
+/// One storm, several ways of coming back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sweep {
+    /// [`SWEEP_VERSION`].
+    pub version: u32,
+    /// `squall 0.1.0`.
+    pub tool: String,
+    /// The scenario's name.
+    pub name: String,
+    /// Wall-clock start, RFC 3339 UTC.
+    pub started: String,
+    /// The target in words, without secrets.
+    pub target: String,
+    /// The client group that is cut off.
+    pub group: String,
+    /// How many of its connections.
+    pub victims: u64,
+    /// Most attempts per second that are to be asked of the target, where it was given.
+    pub capacity: Option<u64>,
+    /// What was tried, in order.
+    pub tries: Vec<Try>,
+    /// Index of the one recommended: the shortest window of those that fit, of equal ones the soonest back.
+    pub recommended: Option<usize>,
+}
+
+/// One policy with one window, and how it went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Try {
+    /// The policy (`reconnect.backoff`).
+    pub policy: String,
+    /// The window, seconds: the longest first wait.
+    pub window: f64,
+    /// Attempts of the busiest 100 ms, per second.
+    pub peak: u64,
+    /// Connections lost.
+    pub lost: u64,
+    /// Of these, back before the run was over.
+    pub back: u64,
+    /// Openings that failed in the storm.
+    pub failed: u64,
+    /// Attempts for each connection that came back.
+    pub amplification: Option<f64>,
+    /// Seconds until half of the lost were back; none: never.
+    pub restored_50: Option<f64>,
+    /// The same for 99 %.
+    pub restored_99: Option<f64>,
+    /// For all of them.
+    pub restored_100: Option<f64>,
+    /// Why it does not fit, in words; empty: it does.
+    pub against: String,
+}
+
+impl Try {
+    /// Whether the target bore it: all came back at the first attempt, and within the capacity that was given.
+    pub fn fits(&self) -> bool {
+        self.against.is_empty()
+    }
+}
+
+impl Sweep {
+    /// Judges a try: the run's own faults come first, then the target's.
+    pub fn judge(&self, tried: &Try, run_invalid: Option<&str>) -> String {
+        if let Some(why) = run_invalid {
+            return format!("the run is invalid: {why}");
+        }
+        if tried.lost == 0 {
+            return "nobody was cut off".to_owned();
+        }
+        let never = tried.lost.saturating_sub(tried.back);
+        let capacity = self.capacity.filter(|capacity| tried.peak > *capacity);
+        if never > 0 {
+            format!("{} never came back", count(never))
+        } else if tried.failed > 0 {
+            format!("{} openings failed", count(tried.failed))
+        } else if let Some(capacity) = capacity {
+            format!(
+                "{} of capacity",
+                percent(tried.peak as f64 / capacity as f64)
+            )
+        } else {
+            String::new()
+        }
+    }
+
+    /// Picks the one to recommend.
+    pub fn recommend(&mut self) {
+        let key = |tried: &Try| (tried.window, tried.restored_99.unwrap_or(f64::MAX));
+        let fitting = self
+            .tries
+            .iter()
+            .enumerate()
+            .filter(|(_, tried)| tried.fits());
+        let best = fitting.min_by(|(_, a), (_, b)| {
+            let ((wa, ra), (wb, rb)) = (key(a), key(b));
+            wa.total_cmp(&wb).then(ra.total_cmp(&rb))
+        });
+        self.recommended = best.map(|(index, _)| index);
+    }
+
+    /// What is recommended, in a sentence.
+    pub fn advice(&self) -> String {
+        match self.recommended.and_then(|index| self.tries.get(index)) {
+            Some(best) => format!(
+                "{} over {}: peak {} attempts/s, 99 % of {} back after {}, nobody turned away",
+                best.policy,
+                window(best.window),
+                count(best.peak),
+                count(best.lost),
+                seconds(best.restored_99)
+            ),
+            None => {
+                "none of these fits: try longer windows, or give the target more capacity".into()
+            }
+        }
+    }
+}
+
+/// `20 s`, `0.5 s`.
+pub(super) fn window(seconds: f64) -> String {
+    format!("{} s", number::plain(seconds))
+}
+
+/// `19.9 s`, or that it never was.
+pub(super) fn seconds(time: Option<f64>) -> String {
+    time.map_or(NONE.to_owned(), |seconds| format!("{seconds:.1} s"))
+}
+
+/// The columns of a try, after policy and window.
+pub(super) const COLUMNS: [&str; 7] = [
+    "peak",
+    "50 %",
+    "99 %",
+    "all back",
+    "failed",
+    "attempts each",
+    "fits",
+];
+
+/// A try's cells in [`COLUMNS`].
+pub(super) fn cells(tried: &Try) -> [String; 7] {
+    [
+        format!("{}/s", count(tried.peak)),
+        seconds(tried.restored_50),
+        seconds(tried.restored_99),
+        seconds(tried.restored_100),
+        count(tried.failed),
+        tried
+            .amplification
+            .map_or(NONE.to_owned(), |each| format!("{each:.2}")),
+        match tried.fits() {
+            true => "yes".to_owned(),
+            false => format!("no: {}", clean(&tried.against)),
+        },
+    ]
+}
+
+/// Writes the sweep as a table for a terminal.
+///
+/// # Errors
+/// Those of the writer.
+pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} · storm of {} {} · {}\n",
+        clean(&sweep.name),
+        count(sweep.victims),
+        clean(&sweep.group),
+        clean(&sweep.target)
+    )?;
+    let mut rows = vec![["policy", "window"].map(str::to_owned).to_vec()];
+    rows[0].extend(COLUMNS.map(str::to_owned));
+    for tried in &sweep.tries {
+        let mut row = vec![clean(&tried.policy), window(tried.window)];
+        row.extend(cells(tried));
+        rows.push(row);
+    }
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|i| {
+            rows.iter()
+                .map(|row| row[i].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    for row in &rows {
+        let mut line = String::new();
+        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let pad = " ".repeat(width - cell.chars().count());
+            // Words stand left, numbers right.
+            let words = i == 0 || i + 1 == row.len();
+            line += &if words {
+                format!("{cell}{pad}  ")
+            } else {
+                format!("{pad}{cell}  ")
+            };
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    writeln!(out, "\nrecommended  {}", clean(&sweep.advice()))
+}
+
+/// Writes `storm.html` and `storm.json` into a new folder under `root`; returns the page's path.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_sweep(root: &Path, sweep: &Sweep) -> io::Result<PathBuf> {
+    let stamp: String = sweep
+        .started
+        .chars()
+        .filter(char::is_ascii_digit)
+        .take(14)
+        .collect();
+    let name: String = sweep
+        .name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(64)
+        .collect();
+    let folder = root.join(format!("{name}-storms-{stamp}"));
+    fs::create_dir_all(&folder)?;
+    let put = |file: &str, bytes: &[u8]| {
+        let partial = folder.join(format!(".{file}.partial"));
+        fs::write(&partial, bytes)?;
+        fs::rename(&partial, folder.join(file))
+    };
+    put(
+        "storm.json",
+        &serde_json::to_vec_pretty(sweep).map_err(io::Error::from)?,
+    )?;
+    put("storm.html", super::html::sweep(sweep)?.as_bytes())?;
+    Ok(folder.join("storm.html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(policy: &str, window: f64, peak: u64, failed: u64, back: u64) -> Try {
+        Try {
+            policy: policy.into(),
+            window,
+            peak,
+            lost: 1_000,
+            back,
+            failed,
+            amplification: Some(1.0),
+            restored_50: Some(window / 2.0),
+            restored_99: Some(window),
+            restored_100: Some(window + 0.1),
+            against: String::new(),
+        }
+    }
+
+    fn sweep(capacity: Option<u64>) -> Sweep {
+        let mut sweep = Sweep {
+            version: SWEEP_VERSION,
+            tool: "squall 0.1.0".into(),
+            name: "storm <b>".into(),
+            started: "2026-11-25T10:15:00Z".into(),
+            target: "ws://127.0.0.1:1".into(),
+            group: "subs".into(),
+            victims: 1_000,
+            capacity,
+            tries: vec![
+                tried("full_jitter", 1.0, 1_200, 80, 1_000),
+                tried("full_jitter", 5.0, 300, 0, 1_000),
+                tried("equal_jitter", 5.0, 500, 0, 1_000),
+                tried("full_jitter", 10.0, 150, 0, 1_000),
+                tried("no_jitter", 0.5, 9_000, 0, 900),
+            ],
+            recommended: None,
+        };
+        for i in 0..sweep.tries.len() {
+            sweep.tries[i].against = sweep.judge(&sweep.tries[i], None);
+        }
+        sweep.recommend();
+        sweep
+    }
+
+    #[test]
+    fn the_shortest_that_fits_is_recommended() {
+        let free = sweep(None);
+        let fits: Vec<bool> = free.tries.iter().map(Try::fits).collect();
+        assert_eq!(fits, [false, true, true, true, false]);
+        assert_eq!(free.recommended, Some(1));
+        assert!(
+            free.advice().starts_with("full_jitter over 5 s: peak 300"),
+            "{}",
+            free.advice()
+        );
+        // Within 200 a second only ten seconds do.
+        let bound = sweep(Some(200));
+        assert_eq!(bound.recommended, Some(3));
+        assert_eq!(bound.tries[1].against, "150 % of capacity");
+        let none = sweep(Some(100));
+        assert_eq!(none.recommended, None);
+        assert!(none.advice().contains("longer windows"));
+    }
+
+    #[test]
+    fn of_one_window_the_one_that_is_back_sooner_is() {
+        let mut both = sweep(None);
+        both.tries[2].restored_99 = Some(4.0);
+        both.recommend();
+        assert_eq!(both.recommended, Some(2));
+    }
+
+    #[test]
+    fn an_invalid_run_never_fits() {
+        let all = sweep(None);
+        let why = all.judge(&all.tries[1], Some("generator-limited"));
+        assert_eq!(why, "the run is invalid: generator-limited");
+        let nobody = Try {
+            lost: 0,
+            back: 0,
+            ..all.tries[1].clone()
+        };
+        assert_eq!(all.judge(&nobody, None), "nobody was cut off");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = sweep(Some(200));
+        let page = write_sweep(folder.path(), &sweep).unwrap();
+        let html = fs::read_to_string(&page).unwrap();
+        assert!(!html.contains("<b>") && html.contains("storm &lt;b&gt;"));
+        assert!(html.contains("full_jitter over 10 s"));
+        let json = fs::read(page.with_file_name("storm.json")).unwrap();
+        assert_eq!(serde_json::from_slice::<Sweep>(&json).unwrap(), sweep);
+        let mut text = Vec::new();
+        sweep_terminal(&sweep, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("no: 80 openings failed"), "{text}");
+        assert!(
+            text.contains("recommended  full_jitter over 10 s"),
+            "{text}"
+        );
+    }
+}
