@@ -228,7 +228,7 @@ fn spread(outcome: &Outcome) -> Option<Line> {
     (!parts.is_empty()).then(|| line("spread", parts))
 }
 
-/// `3 nodes: a 10  b 10  c 7, max ÷ mean 1.11`; without their names where there are many.
+/// `3 nodes: a ×10  b ×10  c ×7, max ÷ mean 1.11`; without their names where there are many.
 fn places(places: &[PlaceReport], one: &str, several: &str) -> String {
     let all: u64 = places.iter().map(|place| place.opened).sum();
     let most = places.iter().map(|place| place.opened).max().unwrap_or(0);
@@ -237,7 +237,7 @@ fn places(places: &[PlaceReport], one: &str, several: &str) -> String {
     if n <= PLACES {
         let named: Vec<String> = places
             .iter()
-            .map(|place| format!("{} {}", place.name, count(place.opened)))
+            .map(|place| format!("{} ×{}", place.name, count(place.opened)))
             .collect();
         text = format!("{text}: {}", named.join("  "));
     }

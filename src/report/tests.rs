@@ -435,7 +435,7 @@ fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
         let line = text.lines().find(|line| line.starts_with("spread"));
         line.map(str::to_owned)
     };
-    let expected = "spread      3 nodes: gw-1 9,210  gw-2 8,830  gw-3 8,020, max ÷ mean 1.06 · node not told 3";
+    let expected = "spread      3 nodes: gw-1 ×9,210  gw-2 ×8,830  gw-3 ×8,020, max ÷ mean 1.06 · node not told 3";
     assert_eq!(spread(&outcome).as_deref(), Some(expected));
     let place = |n: usize| PlaceReport {
         name: format!("ws://gw-{n}"),
@@ -450,7 +450,7 @@ fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
     outcome.endpoints = (2..4).map(place).collect();
     outcome.counts.insert("moved".into(), 1);
     outcome.counts.insert("stayed".into(), 9);
-    let expected = "spread      2 addresses: ws://gw-2 2  ws://gw-3 3, max ÷ mean 1.20 · 7 nodes, max ÷ mean 2.00 · \
+    let expected = "spread      2 addresses: ws://gw-2 ×2  ws://gw-3 ×3, max ÷ mean 1.20 · 7 nodes, max ÷ mean 2.00 · \
                     2 at still other nodes · 1 of 10 came back on another node";
     assert_eq!(spread(&outcome).as_deref(), Some(expected));
     // One address, and a target that tells no nodes: nothing to say.

@@ -424,6 +424,10 @@ fn comings() -> Table {
         at_least("churned", "of fickle", 4),
         counts("churned", "of quitters", 0),
         counts("gave_up", "of quitters", 2),
+        counts("stopped", "of stoppers", 2),
+        counts("stopped", "of quitters", 0),
+        counts("moved", "of subscribers", 0),
+        at_least("stayed", "of subscribers", 3),
         counts("cut", "of cutters", 3),
         counts("cut", "of quitters", 0),
         counts("closed_by_target", "of cutters", 1),
@@ -442,6 +446,9 @@ fn comings() -> Table {
         pass("churned rate >= 1/s of fickle", 1.0..=20.0),
         // What never came back is slower than everything that did.
         not_reached("reconnect max < 50s of quitters"),
+        not_reached("reconnect max < 50s of stoppers"),
+        // Nobody is told where these are.
+        no_evidence("moved == 0 of publisher"),
         no_evidence("reconnect max < 50s of fickle"),
         no_evidence("gave_up == 0 of fickle"),
     ]);
@@ -453,12 +460,14 @@ clients:
   publisher:
     count: 1
     publish: { topic: t, rate: 200/s }
-    reconnect: { backoff: no_jitter, base: 50ms, cap: 50ms }
+    reconnect: { backoff: no_jitter, base: 50ms, cap: 50ms, codes: { 1012: back_off } }
   subscribers:
     count: 3
     subscribe: [t]
-    reconnect: { backoff: no_jitter, base: 300ms, cap: 300ms }
-  quitters: { count: 2, reconnect: { backoff: no_jitter, base: 1h, cap: 1h } }
+    node: { header: X-Squall-Node }
+    reconnect: { backoff: no_jitter, base: 300ms, cap: 300ms, codes: { 1012: back_off } }
+  quitters: { count: 2, reconnect: { backoff: no_jitter, base: 1h, cap: 1h, codes: { 1012: back_off } } }
+  stoppers: { count: 2, reconnect: { backoff: none, codes: { 1012: stop } } }
   fickle: { count: 2, lifetime: { fixed: 200ms } }
   cutters: { count: 4 }
 phases:

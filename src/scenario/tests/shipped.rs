@@ -49,6 +49,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
         [
             "capacity",
             "echo-latency",
+            "failover",
             "million",
             "quickstart",
             "soak",
