@@ -74,6 +74,9 @@ pub(super) struct Gateway {
     /// How long each is kept [default: 1m]
     #[arg(long, value_name = "TIME", requires = "history")]
     history_for: Option<crate::scenario::units::Duration>,
+    /// The Redis server that keeps them, and joins all gateways that share it
+    #[arg(long, value_name = "URL", requires = "history")]
+    history_store: Option<String>,
     /// Silently drop every Nth delivery of a subscription
     #[arg(long, value_name = "N")]
     drop_every: Option<u32>,
@@ -203,6 +206,7 @@ impl Gateway {
             config.history = Some(History {
                 messages,
                 lasts: self.history_for.map_or(before.lasts, |time| time.0),
+                store: self.history_store.or(before.store),
             });
         }
         config.when_full = match self.when_full {

@@ -150,6 +150,14 @@ impl Config {
             if history.messages > self.queue {
                 return bad("history.messages must fit a client's queue");
             }
+            if let Some(store) = &history.store {
+                super::store::check(store).map_err(GatewayError::Config)?;
+                if knobs.reset_epoch_after.is_some() {
+                    return bad(
+                        "reset_epoch_after is no matter of a gateway whose history is in a store",
+                    );
+                }
+            }
         } else if knobs.reset_epoch_after.is_some() {
             return bad("reset_epoch_after needs a history, which has the epoch");
         }
@@ -199,6 +207,9 @@ pub struct History {
     /// How long each is kept.
     #[serde(rename = "for", with = "millis")]
     pub lasts: Duration,
+    /// A Redis server that keeps them, numbers what is published and carries it between all gateways that share it:
+    /// `redis://host:port/number`. `None`: this gateway does.
+    pub store: Option<String>,
 }
 
 impl Default for History {
@@ -206,6 +217,7 @@ impl Default for History {
         History {
             messages: 1000,
             lasts: Duration::from_secs(60),
+            store: None,
         }
     }
 }

@@ -139,6 +139,7 @@ mod tests {
             history: Some(History {
                 messages,
                 lasts: 10 * SECOND,
+                store: None,
             }),
             ..Config::default()
         };

@@ -20,6 +20,7 @@ mod listener;
 mod shutdown;
 mod socket;
 mod stats;
+mod store;
 mod tls;
 mod topic;
 
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use hub::Hub;
+use store::Store;
 
 pub use bus::node::serve_node;
 pub use bus::supervisor::{Summary, supervise};
@@ -53,6 +55,8 @@ pub enum GatewayError {
     Tls(String),
     /// A node and its supervisor cannot speak.
     Bus(BusError),
+    /// The store that keeps the history cannot be used, or is gone.
+    Store(String),
     /// A node, by index, could not serve.
     Node(usize, String),
 }
@@ -65,6 +69,7 @@ impl fmt::Display for GatewayError {
                 write!(f, "cannot listen on {address}: {error}")
             }
             GatewayError::Tls(what) => f.write_str(what),
+            GatewayError::Store(what) => write!(f, "the store failed: {what}"),
             GatewayError::Bus(error) => error.fmt(f),
             GatewayError::Node(node, why) => write!(f, "node {node}: {why}"),
         }
@@ -81,13 +86,20 @@ impl std::error::Error for GatewayError {}
 ///
 /// # Errors
 /// Before anything is served: a configuration that makes no sense, a certificate that cannot be
-/// used, an address that cannot be listened on.
+/// used, an address that cannot be listened on, a store that is not there. Later: a store that is gone.
 pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<Stats, GatewayError> {
     let (listener, address, tls) = begin(&config)?;
+    if let Some(history) = &config.history
+        && let Some(address_of_store) = &history.store
+    {
+        let store = Store::connect(address_of_store, history.clone()).await?;
+        on_ready(address);
+        return bus::node::serve_with(store, config, listener, tls, shutdown).await;
+    }
     let hub = Arc::new(Hub::new(config, Instant::now(), None));
     on_ready(address);
     listener::run(listener, tls, &hub, shutdown).await;

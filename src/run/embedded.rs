@@ -260,6 +260,9 @@ fn config(embedded: &Embedded) -> Value {
             if let Some(time) = history.r#for {
                 kept["for"] = millis(time.0).into();
             }
+            if let Some(store) = &history.store {
+                kept["store"] = store.as_str().into();
+            }
             kept
         }),
     );
@@ -345,6 +348,9 @@ mod tests {
         assert_eq!(knobs.reset_epoch_after, Some(Duration::from_secs(9)));
         let kept = config.history.map(|h| (h.messages, h.lasts));
         assert_eq!(kept, Some((7, Duration::from_secs(2))));
+        let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
+        let store = store.and_then(|h| h.store);
+        assert_eq!(store.as_deref(), Some("redis://127.0.0.1:1/0"));
         let default = understood("{ history: {} }").history;
         assert_eq!(default, Some(crate::gateway::History::default()));
     }

@@ -1,4 +1,5 @@
-//! The real binary against WebSocket servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`.
+//! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, and gateways
+//! that share a Redis server.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -9,6 +10,7 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod servers;
+mod store;
 
 use harness::{Done, Lab, Summary};
 use servers::{Kind, Server, certificates};

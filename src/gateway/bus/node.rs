@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, duplex, split};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::super::history::Standing;
 use super::super::hub::Hub;
 use super::super::stats::Stats;
+use super::super::store::Store;
 use super::super::{Config, GatewayError, begin, listener};
 use super::uplink::Uplink;
 use super::wire::{BusError, Down, Inbox, Up};
 
 /// Deliveries made before others on the thread have a turn.
 const DELIVERIES: usize = 4096;
+
+/// Bytes on the way between a gateway and its store, each way.
+const LINK: usize = 256 * 1024;
 
 /// For the last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -71,6 +77,51 @@ where
     let _ = timeout(LAST_WORDS, speaking).await;
     listening.abort();
     Ok(stats)
+}
+
+/// Serves as a gateway whose bus is a store that others share. Ends with the store.
+pub(in super::super) async fn serve_with(
+    store: Store,
+    config: Config,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Stats, GatewayError> {
+    let hub = Arc::new(Hub::new(config, Instant::now(), Some(Uplink::default())));
+    let (ours, theirs) = duplex(LINK);
+    let (reader, writer) = split(ours);
+    // Nobody says when to end but the caller.
+    let (drain, _drained) = oneshot::channel();
+    let listening = tokio::spawn(listen(Arc::clone(&hub), Inbox::default(), reader, drain));
+    let speaking = {
+        let hub = Arc::clone(&hub);
+        tokio::spawn(async move {
+            if let Some(bus) = &hub.bus {
+                bus.write_to(writer).await;
+            }
+        })
+    };
+    let (from, to) = split(theirs);
+    let mut carrying = tokio::spawn(store.carry(from, to));
+    let mut lost = None;
+    let until = async {
+        tokio::select! {
+            () = shutdown => {}
+            carried = &mut carrying => lost = Some(carried),
+        }
+    };
+    listener::run(listener, tls, &hub, until).await;
+    if let Some(bus) = &hub.bus {
+        bus.finish();
+    }
+    let _ = timeout(LAST_WORDS, speaking).await;
+    carrying.abort();
+    listening.abort();
+    match lost {
+        None => Ok(hub.stats()),
+        Some(Ok(Err(error))) => Err(GatewayError::Store(error.to_string())),
+        Some(_) => Err(GatewayError::Store("it ended".into())),
+    }
 }
 
 /// The first message.

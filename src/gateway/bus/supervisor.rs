@@ -125,6 +125,11 @@ where
     let mut end = END;
     for (node, config) in orders.iter().enumerate() {
         config.check()?;
+        if config.history.as_ref().is_some_and(|h| h.store.is_some()) {
+            let what =
+                "history.store is for gateways of their own that share it, not for nodes of one";
+            return Err(GatewayError::Config(what.to_owned()));
+        }
         if config.max_message > MAX_FRAME / 2 {
             let most = MAX_FRAME / 2;
             let what = format!("with several nodes max_message must be at most {most} bytes");

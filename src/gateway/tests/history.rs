@@ -1,6 +1,7 @@
 //! Clients that come back, at the same gateway or at another node of it, and what they are brought.
 
-use super::nodes::Nodes;
+use super::super::bus::wire::{Down, Inbox, Up, encode};
+use super::nodes::{Nodes, link};
 use super::*;
 use crate::gateway::History;
 
@@ -210,4 +211,105 @@ async fn leaving_before_the_answer_is_no_trouble() {
     publish_up_to(&mut publisher, last + 1, last + 3).await;
     assert_eq!(delivered_to(&mut client, 3).await, [1, 2, 3]);
     nodes.stop().await;
+}
+
+/// The next thing that a node says to its supervisor, as the test that plays it needs to know it.
+async fn said<R: tokio::io::AsyncRead + Unpin>(
+    inbox: &mut Inbox,
+    reader: &mut R,
+) -> (&'static str, SocketAddr, u64, u64) {
+    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+    loop {
+        match inbox.next::<Up<'_>>().unwrap() {
+            Some(Up::Listening { address }) => return ("listening", address, 0, 0),
+            Some(Up::Subscribe { token, client, .. }) => {
+                return ("subscribe", nobody, token, client);
+            }
+            Some(Up::Disinterest { .. }) => return ("disinterest", nobody, 0, 0),
+            Some(other) => panic!("{other:?}"),
+            None => assert!(within(inbox.fill(reader)).await.unwrap(), "the end"),
+        }
+    }
+}
+
+/// What is on its way while the supervisor has not answered is not for whoever waits: that comes behind the answer, in order.
+#[tokio::test]
+async fn nothing_is_delivered_before_the_supervisors_answer() {
+    let ((mut reader, mut writer), (theirs, to)) = link();
+    let node = tokio::spawn(serve_node(theirs, to));
+    let mut inbox = Inbox::default();
+    let mut bytes = Vec::new();
+    let config = serde_json::to_string(&keeping(10)).unwrap();
+    encode(&Down::Order { config: &config }, &mut bytes);
+    within(writer.write_all(&bytes)).await.unwrap();
+    let (_, address, ..) = said(&mut inbox, &mut reader).await;
+    let gateway = Gateway {
+        address,
+        stop: None,
+        served: node,
+    };
+    let deliver = |sequence| Down::Deliver {
+        topic: "t",
+        sequence,
+        payload: "0",
+    };
+    let answer = |token, sequence, recovered| Down::Subscribed {
+        token,
+        answer: Some((sequence, 0xe, recovered)),
+    };
+    // One is there already, so that the topic is heard.
+    let mut there = gateway.connect().await;
+    send(&mut there, json!({"type": "subscribe", "topic": "t"})).await;
+    let (.., token, _) = said(&mut inbox, &mut reader).await;
+    bytes.clear();
+    encode(&answer(token, 3, None), &mut bytes);
+    within(writer.write_all(&bytes)).await.unwrap();
+    assert_eq!(next_json(&mut there).await["seq"], 3);
+
+    let mut back = gateway.connect().await;
+    let message =
+        json!({"type": "subscribe", "topic": "t", "since": 3, "epoch": "000000000000000e"});
+    send(&mut back, message).await;
+    let (.., token, client) = said(&mut inbox, &mut reader).await;
+    bytes.clear();
+    encode(&deliver(4), &mut bytes);
+    // Missed by whoever asked before and is not there any more, or asked again.
+    let mut missed = |sequence, client| {
+        let message = Down::Missed {
+            topic: "t",
+            client,
+            sequence,
+            payload: "0",
+        };
+        encode(&message, &mut bytes);
+    };
+    missed(4, client);
+    missed(4, client + 1);
+    encode(&answer(token, 5, Some(true)), &mut bytes);
+    for sequence in [4, 5] {
+        let message = Down::Missed {
+            topic: "t",
+            client,
+            sequence,
+            payload: "0",
+        };
+        encode(&message, &mut bytes);
+    }
+    encode(&deliver(6), &mut bytes);
+    within(writer.write_all(&bytes)).await.unwrap();
+    let ack = next_json(&mut back).await;
+    assert_eq!(
+        (&ack["type"], &ack["seq"], &ack["recovered"]),
+        (&json!("subscribed"), &json!(5), &json!(true))
+    );
+    assert_eq!(delivered_to(&mut back, 3).await, [4, 5, 6]);
+    assert_eq!(
+        delivered_to(&mut there, 2).await,
+        [4, 6],
+        "what was told to all"
+    );
+    drop((back, there));
+    assert_eq!(said(&mut inbox, &mut reader).await.0, "disinterest");
+    drop((reader, writer));
+    gateway.stopped().await;
 }

@@ -5,7 +5,7 @@ use super::super::bus::wire::{Down, Inbox, Up, encode};
 use super::*;
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
-type Link = (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>);
+pub(super) type Link = (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>);
 
 /// Nodes under test, each as a [`Gateway`].
 pub(super) struct Nodes {
@@ -22,7 +22,7 @@ fn bounds() -> Bounds {
 }
 
 /// A link: the supervisor's end and the node's.
-fn link() -> (Link, Link) {
+pub(super) fn link() -> (Link, Link) {
     let (one, other) = duplex(64 * 1024);
     (split(one), split(other))
 }

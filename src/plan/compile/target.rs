@@ -433,6 +433,29 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
             format!("{path}.for"),
             "the time",
         );
+        if let Some(store) = &history.store {
+            let path = format!("{path}.store");
+            if !store.starts_with("redis://") {
+                problems.add(Problem::error(
+                    &path,
+                    "a store is a Redis server: `redis://host:port/number`",
+                ));
+            }
+            if nodes(embedded) > 1 {
+                problems.add(
+                    Problem::error(&path, "nodes have their history together already")
+                        .help("leave `store` out, or start gateways of their own that share it and list them under `target.url`"),
+                );
+            }
+            if embedded
+                .misbehave
+                .as_ref()
+                .is_some_and(|m| m.reset_epoch_after.is_some())
+            {
+                let message = "the epoch is the store's: `reset_epoch_after` cannot reset it";
+                problems.add(Problem::error(&path, message));
+            }
+        }
         let messages = history.messages.map_or(1000, |n| n.0);
         let queue = u64::from(embedded.queue.unwrap_or(1024));
         if messages > queue {

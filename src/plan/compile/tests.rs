@@ -2041,6 +2041,21 @@ fn what_the_embedded_gateway_keeps_is_checked() {
         ("{history: {messages: 1025}}", "history", "raise `queue`"),
         ("{history: {}, queue: 999}", "history", "queue of 999"),
         (
+            "{history: {store: 'http://h'}}",
+            "history.store",
+            "redis://",
+        ),
+        (
+            "{nodes: 2, history: {store: 'redis://h'}}",
+            "history.store",
+            "together already",
+        ),
+        (
+            "{history: {store: 'redis://h'}, misbehave: {reset_epoch_after: 1s}}",
+            "history.store",
+            "the epoch is the store's",
+        ),
+        (
             "{misbehave: {reset_epoch_after: 1s}}",
             "misbehave.reset_epoch_after",
             "needs `history`",

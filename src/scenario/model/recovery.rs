@@ -51,4 +51,8 @@ pub struct History {
     /// How long each is kept. Default 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#for: Option<Duration>,
+    /// A Redis server that keeps them, and joins all gateways that share it: `redis://host:port/number`. Default: the
+    /// gateway keeps them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
