@@ -6,7 +6,7 @@
 mod lasting;
 mod victims;
 
-pub use lasting::{Reading, Slow};
+pub use lasting::{Network, Partition, Reading, Slow};
 pub use victims::{Victim, Victims};
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,10 @@ pub enum Effect {
     Cut(How),
     /// It is a slow consumer for a time.
     Slow(Slow),
+    /// It has a bad network for a time.
+    Network(Network),
+    /// It cannot reach the target for a time.
+    Partition(Partition),
 }
 
 impl Effect {
@@ -75,6 +79,8 @@ impl Effect {
         match self {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
+            Effect::Network(_) => "network",
+            Effect::Partition(_) => "partition",
         }
     }
 

@@ -13,7 +13,9 @@ mod types;
 
 pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
-pub use fault::{Action, Effect, Hit, How, PlannedFault, Reading, Slow, Victim, Victims};
+pub use fault::{
+    Action, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Slow, Victim, Victims,
+};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use seeded::{Purpose, Stream, lifetime, payload_size, rng, var_value};

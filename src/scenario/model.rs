@@ -8,7 +8,9 @@
 mod fault;
 mod recovery;
 
-pub use fault::{Burst, Cut, Fault, How, Pauses, Reading, Slow};
+pub use fault::{
+    Address, Addresses, Burst, Cut, Fault, How, Network, Partition, Pauses, Reading, Slow,
+};
 
 pub use recovery::{History, Resume, Session};
 
