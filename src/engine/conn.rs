@@ -62,14 +62,10 @@ pub struct Conn {
     pub lost_ns: u64,
     /// When the ping that waits for its pong was sent, 0 when none waits.
     pub ping_ns: u64,
-    /// Whether this socket became ready.
-    pub was_ready: bool,
     /// Its queue did not fit the socket.
     pub blocked: bool,
-    /// The kernel tells when its socket takes bytes again; asked only of sockets that once did not.
-    pub watched: bool,
-    /// Its socket may still hold bytes: it is on the shard's list to be read again.
-    pub unread: bool,
+    /// What it is marked with: see [`Mark`].
+    marks: u8,
     /// A fault that lasts has something to say about its reading or writing: see `fault::trouble`.
     pub troubled: bool,
     /// What it subscribed to.
@@ -100,13 +96,11 @@ impl Conn {
             endpoint,
             heard_ms: 0,
             backoff_ms: 0,
-            was_ready: false,
             first_ready_ns: u64::MAX,
             lost_ns: 0,
             ping_ns: 0,
             blocked: false,
-            watched: false,
-            unread: false,
+            marks: 0,
             troubled: false,
             topics: Topics::None,
             inbound: ws::Inbound::default(),
@@ -116,10 +110,37 @@ impl Conn {
         }
     }
 
+    /// Whether it bears this mark.
+    pub fn is(&self, mark: Mark) -> bool {
+        self.marks & mark as u8 != 0
+    }
+
+    /// Sets or takes away a mark; whether it bore it before.
+    pub fn mark(&mut self, mark: Mark, on: bool) -> bool {
+        let before = self.is(mark);
+        match on {
+            true => self.marks |= mark as u8,
+            false => self.marks &= !(mark as u8),
+        }
+        before
+    }
+
     /// What the kernel's events for its socket bear: its place in the shard and its generation.
     pub fn token(&self, c: usize) -> Token {
         Token(c | (self.generation as usize) << 32)
     }
+}
+
+/// What is so or not so of a connection: a bit each, as there are a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mark {
+    /// This socket became ready.
+    WasReady = 1,
+    /// The kernel tells when its socket takes bytes again; asked only of sockets that once did not.
+    Watched = 2,
+    /// Its socket may still hold bytes: it is on the shard's list to be read again.
+    Unread = 4,
 }
 
 /// Why we close a connection.
@@ -250,6 +271,17 @@ pub struct Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_are_apart() {
+        let mut conn = Conn::idle(0, 0, 0);
+        let all = [Mark::WasReady, Mark::Watched, Mark::Unread];
+        for mark in all {
+            assert!(!conn.is(mark) && !conn.mark(mark, true) && conn.is(mark));
+        }
+        assert!(conn.mark(Mark::Watched, false));
+        assert_eq!(all.map(|mark| conn.is(mark)), [true, false, true]);
+    }
 
     /// The budget is 256 bytes of user memory an idle connection, its timers (16 bytes each) and its
     /// accounts (32 bytes a stream) included.

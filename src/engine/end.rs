@@ -1,7 +1,7 @@
 //! The ends of connections: losses and their kinds, the close handshake, backoff and reconnect, churn,
 //! heartbeats that declare a peer dead, and the end of the run.
 
-use super::conn::{Conn, Intent, State};
+use super::conn::{Conn, Intent, Mark, State};
 use super::outbox::{Written, recycle};
 use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
@@ -94,7 +94,7 @@ impl Shard {
         let shaken = state == State::Closing && peer_code != 0;
         let failure = match &cause {
             // Told to go before it was ready: an opening that failed, whatever the code.
-            _ if shaken && !conn.was_ready => Some(Failure::Step),
+            _ if shaken && !conn.is(Mark::WasReady) => Some(Failure::Step),
             _ if shaken => None,
             Cause::Eof => Some(Failure::Eof),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
@@ -148,13 +148,13 @@ impl Shard {
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);
         conn.inbound = Default::default();
-        conn.unread = false;
+        conn.mark(Mark::Unread, false);
         conn.ping_ns = 0;
         if conn.blocked {
             conn.blocked = false;
             self.blocked -= 1;
         }
-        let was_ready = std::mem::take(&mut conn.was_ready);
+        let was_ready = conn.mark(Mark::WasReady, false);
         conn.state = State::Over;
         if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);

@@ -1,6 +1,6 @@
 //! Receiving: bytes from a socket, messages from bytes, and what each message means for the connection.
 
-use super::conn::{Stage, State};
+use super::conn::{Mark, Stage, State};
 use super::end::Cause;
 use super::shard::Shard;
 use super::tail::origin;
@@ -39,7 +39,7 @@ impl Shard {
             }
             return;
         }
-        if (readable || ended) && !self.conns[c].unread {
+        if (readable || ended) && !self.conns[c].is(Mark::Unread) {
             self.read(c, now, ended);
         }
     }
@@ -93,8 +93,7 @@ impl Shard {
             }
         }
         self.scratch = scratch;
-        if !drained && !self.conns[c].unread {
-            self.conns[c].unread = true;
+        if !drained && !self.conns[c].mark(Mark::Unread, true) {
             self.again.push_back((c as u32, generation));
         }
     }

@@ -2,7 +2,7 @@
 //! it can fail has a kind of its own.
 
 use super::answer::Heard;
-use super::conn::{Asked, Opening, Stage, State};
+use super::conn::{Asked, Mark, Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
 use super::session::Session;
@@ -134,7 +134,7 @@ impl Shard {
         }
         let conn = &mut self.conns[c];
         conn.stream = Some(Stream { socket, tls: None });
-        conn.watched = watched;
+        conn.mark(Mark::Watched, watched);
         if let Some(opening) = &mut conn.opening {
             opening.stage = Stage::Tcp;
             opening.since_ns = began;
@@ -561,7 +561,7 @@ impl Shard {
         }
         let conn = &mut self.conns[c];
         conn.state = State::Ready;
-        conn.was_ready = true;
+        conn.mark(Mark::WasReady, true);
         conn.first_ready_ns = conn.first_ready_ns.min(now);
         conn.ping_ns = 0;
         self.groups[g].open += 1;

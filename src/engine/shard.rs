@@ -3,7 +3,7 @@
 
 use super::answer::Kept;
 use super::clock::{self, Alarm};
-use super::conn::Conn;
+use super::conn::{Conn, Mark};
 use super::dns::Resolver;
 use super::fault::Faults;
 use super::mask::Masks;
@@ -375,7 +375,7 @@ impl Shard {
             };
             let conn = &mut self.conns[c as usize];
             if conn.generation == generation {
-                conn.unread = false;
+                conn.mark(Mark::Unread, false);
                 self.read(c as usize, now, true);
             }
         }

@@ -1,6 +1,6 @@
 //! Sending: publishes and requests when they are due, frames into the connection's queue, queues into sockets.
 
-use super::conn::{Conn, Pending, Piece, Publishing, State, Work};
+use super::conn::{Conn, Mark, Pending, Piece, Publishing, State, Work};
 use super::end::Cause;
 use super::outbox::{Allowance, Flushed, Outbox, Written, recycle};
 use super::shard::{Group, Shard};
@@ -378,7 +378,7 @@ impl Shard {
                     conn.blocked = true;
                     *blocked += 1;
                 }
-                if !conn.watched {
+                if !conn.is(Mark::Watched) {
                     self.watch_writes(c);
                 }
             }
@@ -411,7 +411,7 @@ impl Shard {
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         match registry.reregister(&mut stream.socket, token, both) {
-            Ok(()) => conn.watched = true,
+            Ok(()) => drop(conn.mark(Mark::Watched, true)),
             Err(e) => {
                 let now = self.now();
                 self.lost(c, Cause::Socket(e), now);

@@ -8,6 +8,7 @@
 //! Nothing is lost here: what is not read stays in the kernel's buffer. Events are edges, so that a socket that was
 //! not read to its end is remembered (`unread`) and read again when it may be.
 
+use super::super::conn::Mark;
 use super::super::end::Cause;
 use super::super::outbox::Allowance;
 use super::super::shard::Shard;
@@ -255,8 +256,7 @@ impl Shard {
             self.faults.troubles.remove(&(c as u32));
             let conn = &mut self.conns[c];
             conn.troubled = false;
-            if unread && !conn.unread {
-                conn.unread = true;
+            if unread && !conn.mark(Mark::Unread, true) {
                 self.again.push_back((c as u32, conn.generation));
             }
             return;
