@@ -210,6 +210,20 @@ pub struct Misbehave {
     pub close_code: Option<u16>,
     /// `echo` and raw messages are never answered.
     pub mute: bool,
+    /// How it breaks the rules when it is asked to end; `None`: it does not.
+    pub drain: Option<BadDrain>,
+}
+
+/// How a gateway drains badly. At the end of a run, when it is told to hurry, none of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadDrain {
+    /// Goes on accepting connections until the deadline, and cuts those that are there then.
+    KeepAccepting,
+    /// Closes nobody, and is gone at the deadline.
+    Never,
+    /// Closes everybody at the same moment.
+    AllAtOnce,
 }
 
 /// How the gateway lies about pongs.

@@ -33,11 +33,11 @@ use tokio_rustls::TlsAcceptor;
 use hub::Hub;
 
 pub use bus::node::serve_node;
-pub use bus::supervisor::{Summary, supervise};
+pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
-pub use config::{Certificate, Config, Misbehave, Ping, PongLie, WhenFull};
+pub use config::{BadDrain, Certificate, Config, Misbehave, Ping, PongLie, WhenFull};
 pub use listener::{Reserved, reserve};
-pub use shutdown::shutdown_signal;
+pub use shutdown::{Goodbye, shutdown_signal};
 pub use stats::Stats;
 pub use tls::self_signed;
 
@@ -83,13 +83,13 @@ impl std::error::Error for GatewayError {}
 /// used, an address that cannot be listened on.
 pub async fn serve(
     config: Config,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output: Into<Goodbye>>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<Stats, GatewayError> {
     let (listener, address, tls) = begin(&config)?;
     let hub = Arc::new(Hub::new(config, Instant::now(), None));
     on_ready(address);
-    listener::run(listener, tls, &hub, shutdown).await;
+    listener::run(listener, tls, &hub, async { shutdown.await.into() }).await;
     Ok(hub.stats())
 }
 

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::super::Stats;
+use super::super::{Goodbye, Stats};
 
 /// Version of the frames and of the messages in them.
-pub(in super::super) const VERSION: u8 = 1;
+pub(in super::super) const VERSION: u8 = 2;
 
 /// Largest frame, in bytes.
 pub(in super::super) const MAX_FRAME: usize = 256 << 20;
@@ -60,8 +60,11 @@ pub(in super::super) enum Down<'a> {
     },
     /// What was published with this token has this number; `None`: there are too many topics.
     Published { token: u64, sequence: Option<u64> },
-    /// Time to end, as at SIGTERM.
-    Drain,
+    /// Time to end.
+    Drain {
+        /// In what manner.
+        goodbye: Goodbye,
+    },
 }
 
 /// Why the bus has come to its end.

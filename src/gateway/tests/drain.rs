@@ -143,7 +143,7 @@ async fn an_idle_gateway_ends_at_once_and_a_half_open_handshake_does_not_hold_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_is_a_request_to_end() {
-    let ended = shutdown_signal(false).unwrap();
+    let ended = shutdown_signal(None::<fn(String)>).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
     within(ended).await;
 }

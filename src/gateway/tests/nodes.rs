@@ -4,6 +4,7 @@ use super::super::bus::supervisor::{Bounds, supervise_within};
 use super::super::bus::wire::{Down, Inbox, Up, encode};
 use super::*;
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::sync::mpsc;
 
 type Link = (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>);
 
@@ -39,10 +40,11 @@ async fn supervised(
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, addresses) = oneshot::channel();
     let orders = vec![config; links.len()];
+    let (_, rejoins) = mpsc::unbounded_channel();
     let supervised = tokio::spawn(async move {
         let shutdown = async { drop(stopped.await) };
         let ready = move |addresses: &[SocketAddr]| _ = ready.send(addresses.to_vec());
-        supervise_within(bounds, links, &orders, shutdown, ready).await
+        supervise_within(bounds, links, &orders, rejoins, shutdown, ready).await
     });
     (within(addresses).await.unwrap(), stop, supervised)
 }
@@ -54,7 +56,11 @@ impl Nodes {
         for _ in 0..count {
             let (ours, (reader, writer)) = link();
             links.push(ours);
-            served.push(tokio::spawn(serve_node(reader, writer)));
+            served.push(tokio::spawn(serve_node(
+                reader,
+                writer,
+                std::future::pending::<()>(),
+            )));
         }
         let (addresses, stop, supervised) = supervised(bounds(), links, config).await;
         let nodes = addresses.into_iter().zip(served);
@@ -264,9 +270,9 @@ async fn drains_as_one_gateway_does() {
 async fn a_node_that_cannot_serve_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (first, (reader, writer)) = link();
-    let one = tokio::spawn(serve_node(reader, writer));
+    let one = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let (second, (reader, writer)) = link();
-    let other = tokio::spawn(serve_node(reader, writer));
+    let other = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let orders = [
         brief(),
         Config {
@@ -274,12 +280,11 @@ async fn a_node_that_cannot_serve_is_named() {
             ..brief()
         },
     ];
-    let never = std::future::pending();
+    let never = std::future::pending::<()>();
     let links = vec![first, second];
-    let error = within(supervise(links, &orders, never, |_| panic!("not ready")))
-        .await
-        .unwrap_err()
-        .to_string();
+    let (_, rejoins) = mpsc::unbounded_channel();
+    let served = supervise(links, &orders, rejoins, never, |_| panic!("not ready"));
+    let error = within(served).await.unwrap_err().to_string();
     assert!(error.starts_with("node 1: cannot listen"), "{error}");
     assert!(within(other).await.unwrap().is_err());
     // Its supervisor is gone, so the other one ends too.
@@ -357,7 +362,7 @@ async fn a_node_that_takes_nothing_slows_publishers_and_is_given_up() {
 #[tokio::test]
 async fn a_slow_bus_makes_clients_wait_and_loses_nothing() {
     let (mut ours, (reader, writer)) = link();
-    let node = tokio::spawn(serve_node(reader, writer));
+    let node = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let mut bytes = Vec::new();
     let config = serde_json::to_string(&brief()).unwrap();
     encode(&Down::Order { config: &config }, &mut bytes);
