@@ -67,6 +67,10 @@ pub struct Conn {
     pub watched: bool,
     /// Its socket may still hold bytes: it is on the shard's list to be read again.
     pub unread: bool,
+    /// Deploys that had begun when it became ready.
+    pub deploys: u8,
+    /// A deploy cut it, and it is not back yet.
+    pub moving: bool,
     /// What it subscribed to.
     pub topics: Topics,
     /// Frame decoding, and what is incomplete of it.
@@ -101,6 +105,8 @@ impl Conn {
             blocked: false,
             watched: false,
             unread: false,
+            deploys: 0,
+            moving: false,
             topics: Topics::None,
             inbound: ws::Inbound::default(),
             opening: None,

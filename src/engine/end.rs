@@ -81,6 +81,8 @@ impl Shard {
     /// A connection, or the attempt at one, is over. Counts it, frees it, and decides what is next.
     pub(super) fn lost(&mut self, c: usize, cause: Cause, now: u64) {
         let phase = self.phase;
+        // A deploy that is due begins before what it does to this one.
+        self.begin_deploys(now);
         let conn = &self.conns[c];
         let (g, state, intent, peer_code) = (
             usize::from(conn.group),
@@ -120,15 +122,16 @@ impl Shard {
                 Intent::Churn | Intent::Cut | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
-            self.recorder.close(
-                CloseKey {
-                    code,
-                    by_target,
-                    clean: shaken,
-                },
-                phase,
-                g,
-            );
+            let close = CloseKey {
+                code,
+                by_target,
+                clean: shaken,
+            };
+            self.recorder.close(close, phase, g);
+            // Of one that said goodbye first this was counted when it did.
+            if intent == Intent::None && !shaken {
+                self.ended_in_deploy(c, close, now);
+            }
         }
         self.leave_ready(c);
         self.abandon(c);

@@ -4,12 +4,14 @@
 //! Nothing is kept per connection, and while no victim is due a turn pays one comparison. A fault of very many is
 //! worked off a few at a time, so that the others' messages are not held up by it.
 
+mod deploy;
 mod drop;
 
 use super::shard::Shard;
 use super::stream::Stream;
 use crate::metrics::Counter;
 use crate::plan::{Action, Effect, Plan, Victim, Victims};
+use deploy::Deploys;
 
 /// Victims in one turn: each costs a few system calls.
 const VICTIMS_PER_TURN: usize = 64;
@@ -34,6 +36,7 @@ struct Turn {
 /// The shard's share of the plan's faults.
 pub(super) struct Faults {
     running: Vec<Running>,
+    deploys: Deploys,
     next_ns: u64,
     /// Sockets of connections that vanished: silent, and open to the end of the run.
     vanished: Vec<Stream>,
@@ -57,6 +60,7 @@ impl Faults {
         };
         let mut faults = Faults {
             running: plan.faults().enumerate().filter_map(running).collect(),
+            deploys: Deploys::new(plan),
             next_ns: u64::MAX,
             vanished: Vec::new(),
         };
@@ -76,7 +80,8 @@ impl Faults {
 
     fn look(&mut self) {
         let due = self.running.iter().filter_map(|fault| fault.victims.peek());
-        self.next_ns = due.min().unwrap_or(u64::MAX);
+        let next = due.min().unwrap_or(u64::MAX);
+        self.next_ns = next.min(self.deploys.next_ns());
     }
 
     /// The next victim that is due.
@@ -101,6 +106,7 @@ impl Shard {
         if now < self.faults.next_ns {
             return false;
         }
+        self.begin_deploys(now);
         for _ in 0..VICTIMS_PER_TURN {
             let Some(turn) = self.faults.due(now) else {
                 break;

@@ -519,6 +519,7 @@ impl Shard {
             now as i64 - opening.scheduled_ns as i64,
         );
         self.recorder.count(Counter::Opened, phase, g, 1);
+        let lost_ns = conn.lost_ns;
         if conn.lost_ns > 0 {
             self.recorder.count(Counter::Reconnected, phase, g, 1);
             self.recorder
@@ -531,7 +532,11 @@ impl Shard {
         conn.attempt = 0;
         conn.backoff_ms = 0;
         conn.ping_ns = 0;
+        // Those that are open when it begins are counted before this one is.
+        self.begin_deploys(now);
+        self.ready_in_deploy(c, lost_ns, now);
         self.groups[g].open += 1;
+        let conn = &self.conns[c];
         let (index, life) = (conn.index, u32::from(conn.life));
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);

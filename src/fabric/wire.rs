@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-        Tagged, Timer, TimerDelta,
+        CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta, FaultTally, Gauges,
+        SNAPSHOT_VERSION, Sample, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -247,6 +247,23 @@ mod tests {
             faults: vec![FaultDelta {
                 fault: 1,
                 did: FaultTally::one(true, 7),
+            }],
+            drains: vec![DrainDelta {
+                key: DrainKey {
+                    fault: 1,
+                    endpoint: 2,
+                    tenth: 30,
+                    close: CloseKey {
+                        code: 1001,
+                        by_target: true,
+                        clean: true,
+                    },
+                },
+                count: 5,
+            }],
+            moved: vec![FaultDelta {
+                fault: 1,
+                did: FaultTally::one(true, 9),
             }],
             timers: vec![TimerDelta {
                 phase: 0,

@@ -237,7 +237,13 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         | Timer::Tls
         | Timer::Upgrade
         | Timer::Ready
-        | Timer::OpenLag => 0,
+        | Timer::OpenLag
+        | Timer::Drain => 0,
+        // Who was cut in a phase is back in it or later, and counts there.
+        Timer::CutOff => {
+            let cut = scope.count(totals, Counter::Severed);
+            cut.saturating_sub(scope.count(totals, Counter::Moved))
+        }
     };
     never + scope.count(totals, Counter::OutOfRange)
 }

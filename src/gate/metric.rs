@@ -148,6 +148,8 @@ impl Count {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp => &[C::Reconnected, C::GaveUp],
                 C::Churned => &[C::Opened],
+                C::Severed => &[C::Old],
+                C::Moved | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed => &[C::Expected],
                 C::Duplicated | C::Reordered | C::Indeterminate => &[C::Received],
@@ -155,6 +157,7 @@ impl Count {
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
                 | C::Cut
+                | C::Old
                 | C::Offered
                 | C::Expected
                 | C::Unaccounted
@@ -184,6 +187,8 @@ impl Count {
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
+                // Without a deploy there is none of it, and without old connections nothing to cut or to move.
+                C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
                 C::Churned
                 | C::Cut
                 | C::Errors
@@ -202,6 +207,8 @@ impl Count {
                 C::Opened
                 | C::Reconnected
                 | C::GaveUp
+                | C::Severed
+                | C::Moved
                 | C::Sent
                 | C::Dropped
                 | C::Cancelled
@@ -283,6 +290,10 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
+        Timer::Drain => {
+            "A deploy's start to the end of a connection that was open then; the largest is the drain time"
+        }
+        Timer::CutOff => "A connection cut by a deploy to ready again",
     }
 }
 
@@ -295,6 +306,14 @@ fn counter_doc(counter: Counter) -> &'static str {
             "Connections that gave up reconnecting, or were still away when the run ended"
         }
         Counter::Cut => "Connections cut on purpose by a fault",
+        Counter::Old => "Connections open when a deploy began",
+        Counter::Severed => {
+            "Of these, those that the target ended (or let go silent) during the deploy"
+        }
+        Counter::Moved => "Of these, those that are ready again, whenever that was",
+        Counter::CutAgain => {
+            "Connections opened after a deploy began that the target ended during it: cut once more, or let in by who was leaving"
+        }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
         Counter::Sent => "Publishes written",

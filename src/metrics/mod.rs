@@ -24,8 +24,8 @@ pub use names::{Counter, Failure, Timer};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
-    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
-    TimerDelta,
+    CloseKey, DrainDelta, DrainKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged, TimerDelta,
 };
 pub use timeline::{Interval, Second};
 pub use totals::{AbsorbError, Totals};

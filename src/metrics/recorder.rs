@@ -7,8 +7,8 @@ use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::names::{Counter, Failure, Timer};
 use super::snapshot::{
-    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
-    TimerDelta,
+    CloseKey, DrainDelta, DrainKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged, TimerDelta,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
@@ -30,6 +30,8 @@ pub struct Recorder {
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    drains: BTreeMap<DrainKey, u64>,
+    moved: BTreeMap<u16, FaultTally>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -54,6 +56,8 @@ impl Recorder {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            moved: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -117,11 +121,17 @@ impl Recorder {
 
     /// Counts a connection whose turn it was in the run's fault with this number.
     pub fn fault(&mut self, number: usize, touched: bool, now_ns: u64) {
-        let one = FaultTally::one(touched, now_ns);
-        self.faults
-            .entry(tag16(number))
-            .and_modify(|tally| *tally = tally.and(one))
-            .or_insert(one);
+        tally(&mut self.faults, number, touched, now_ns);
+    }
+
+    /// Counts a connection that is ready again after the deploy with this number cut it.
+    pub fn moved(&mut self, number: usize, now_ns: u64) {
+        tally(&mut self.moved, number, true, now_ns);
+    }
+
+    /// Counts a connection that was open when a deploy began and ended during it.
+    pub fn drain(&mut self, key: DrainKey) {
+        *self.drains.entry(key).or_default() += 1;
     }
 
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
@@ -182,10 +192,12 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             closes: drain(&mut self.closes),
-            faults: std::mem::take(&mut self.faults)
+            faults: tallies(&mut self.faults),
+            drains: std::mem::take(&mut self.drains)
                 .into_iter()
-                .map(|(fault, did)| FaultDelta { fault, did })
+                .map(|(key, count)| DrainDelta { key, count })
                 .collect(),
+            moved: tallies(&mut self.moved),
             timers,
             gauges,
             samples: std::mem::take(&mut self.samples)
@@ -199,6 +211,18 @@ impl Recorder {
                 .collect(),
         }
     }
+}
+
+fn tally(of: &mut BTreeMap<u16, FaultTally>, number: usize, touched: bool, now_ns: u64) {
+    let one = FaultTally::one(touched, now_ns);
+    of.entry(tag16(number))
+        .and_modify(|tally| *tally = tally.and(one))
+        .or_insert(one);
+}
+
+fn tallies(of: &mut BTreeMap<u16, FaultTally>) -> Vec<FaultDelta> {
+    let all = std::mem::take(of).into_iter();
+    all.map(|(fault, did)| FaultDelta { fault, did }).collect()
 }
 
 fn tag8(phase: usize) -> u8 {

@@ -4,7 +4,7 @@ use super::names::{Counter, Failure, Timer};
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 2;
+pub const SNAPSHOT_VERSION: u16 = 3;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Snapshot {
     pub closes: Vec<Tagged<CloseKey>>,
     /// What faults did to connections, by their number in the run; only those that did something.
     pub faults: Vec<FaultDelta>,
+    /// How connections that were open when a deploy began ended during it.
+    pub drains: Vec<DrainDelta>,
+    /// When such connections were ready again, by the deploy's number among the run's faults.
+    pub moved: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
     /// State of the shard now.
@@ -109,6 +113,28 @@ impl FaultTally {
             last_ns: self.last_ns.max(other.last_ns),
         }
     }
+}
+
+/// Connections that were open when a deploy began and ended during it, alike in where, when and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainDelta {
+    /// Which.
+    pub key: DrainKey,
+    /// How many.
+    pub count: u64,
+}
+
+/// Where, when and how connections ended during a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DrainKey {
+    /// The deploy's number among the run's faults.
+    pub fault: u16,
+    /// Index of the endpoint that they were connected to.
+    pub endpoint: u16,
+    /// Tenths of a second since the deploy's start, rounded down.
+    pub tenth: u32,
+    /// How they ended.
+    pub close: CloseKey,
 }
 
 /// One timer's values since the last snapshot.

@@ -3,7 +3,9 @@
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::shard::ShardTotals;
-use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
+use super::snapshot::{
+    CloseKey, DrainKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+};
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +73,8 @@ pub struct Totals {
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    drains: BTreeMap<DrainKey, u64>,
+    moved: BTreeMap<u16, FaultTally>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -94,6 +98,8 @@ impl Totals {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            moved: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -131,7 +137,7 @@ impl Totals {
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
             && fits(&snapshot.closes, known)
-            && snapshot.faults.iter().all(|delta| delta.did.makes_sense()))
+            && tallies(&snapshot).all(|delta| delta.did.makes_sense()))
         {
             return Err(malformed);
         }
@@ -160,11 +166,10 @@ impl Totals {
         add(&mut self.failures, &snapshot.failures);
         add(&mut self.statuses, &snapshot.statuses);
         add(&mut self.closes, &snapshot.closes);
-        for delta in &snapshot.faults {
-            self.faults
-                .entry(delta.fault)
-                .and_modify(|tally| *tally = tally.and(delta.did))
-                .or_insert(delta.did);
+        tally(&mut self.faults, &snapshot.faults);
+        tally(&mut self.moved, &snapshot.moved);
+        for delta in &snapshot.drains {
+            *self.drains.entry(delta.key).or_default() += delta.count;
         }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
@@ -270,6 +275,21 @@ impl Totals {
         self.faults.get(&u16::try_from(number).ok()?).copied()
     }
 
+    /// When connections that the deploy with this number cut were ready again; `None` while none is.
+    pub fn moved(&self, number: usize) -> Option<FaultTally> {
+        self.moved.get(&u16::try_from(number).ok()?).copied()
+    }
+
+    /// How the connections that were open when the deploy with this number began ended during it, in order of time
+    /// for each endpoint.
+    pub fn drains(&self, number: usize) -> impl Iterator<Item = (&DrainKey, u64)> {
+        let of = move |key: &DrainKey| usize::from(key.fault) == number;
+        self.drains
+            .iter()
+            .filter(move |(key, _)| of(key))
+            .map(|(key, count)| (key, *count))
+    }
+
     /// The shards' own sums, by index.
     pub fn shards(&self) -> &[ShardTotals] {
         &self.shards
@@ -329,6 +349,18 @@ fn second_of(at_ns: i64) -> u32 {
 fn seconds_over(at_ns: i64) -> u32 {
     let over = at_ns.saturating_add(SECOND_NS / 2).div_euclid(SECOND_NS);
     u32::try_from(over.max(0)).unwrap_or(u32::MAX)
+}
+
+fn tallies(snapshot: &Snapshot) -> impl Iterator<Item = &FaultDelta> {
+    snapshot.faults.iter().chain(&snapshot.moved)
+}
+
+fn tally(into: &mut BTreeMap<u16, FaultTally>, deltas: &[FaultDelta]) {
+    for delta in deltas {
+        into.entry(delta.fault)
+            .and_modify(|tally| *tally = tally.and(delta.did))
+            .or_insert(delta.did);
+    }
 }
 
 fn fits<K>(tagged: &[Tagged<K>], known: impl Fn(u8, u16) -> bool) -> bool {

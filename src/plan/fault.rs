@@ -3,8 +3,10 @@
 //! Of three kinds, by who carries them out: some are a part of the schedules, some act on connections, some act
 //! on the target. Who is hit and when is a formula; see [`Victims`].
 
+mod deploy;
 mod victims;
 
+pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
 pub use victims::{Victim, Victims};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ pub enum Action {
     },
     /// Acts on connections of a group: shards carry it out.
     Hit(Hit),
+    /// Acts on the target: the coordinator carries it out, shards measure it.
+    Deploy(Deploy),
 }
 
 /// What is done to some of a group's connections.

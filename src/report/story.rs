@@ -2,7 +2,7 @@
 //! Texts here are as they came: whoever shows them escapes them.
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{GateStatus, Outcome, TimerReport, ValidityState};
+use super::{DeployReport, GateStatus, Outcome, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
@@ -63,6 +63,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
     lines.extend(faults(outcome));
+    lines.extend(outcome.deploys.iter().map(deploy));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
     lines
@@ -302,6 +303,15 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// A deploy: what is to be said of it aloud, and what was found.
+fn deploy(deploy: &DeployReport) -> Line {
+    let findings = deploy.findings.iter().map(|finding| finding.text.clone());
+    line(
+        "deploy",
+        std::iter::once(deploy.verdict.clone()).chain(findings),
+    )
 }
 
 /// How hard the target was knocked at in the worst second of a phase.

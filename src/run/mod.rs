@@ -2,6 +2,7 @@
 
 mod clock;
 mod cost;
+mod deploy;
 mod drive;
 mod embedded;
 pub mod machine;
@@ -16,6 +17,7 @@ use crate::plan::{self, Compiled, Plan};
 use crate::report::{self, Bundle, CostSample, Look, Redactor};
 use crate::scenario::{self, Document, Problem};
 use cost::Meter;
+use deploy::Deploys;
 use drive::Course;
 use embedded::Gateway;
 use progress::{Display, Progress};
@@ -218,7 +220,8 @@ fn measure(
         let started = clock::wall();
         let served_by = gateway.as_ref().map(Gateway::processes);
         let mut meter = Meter::new(display, served_by.unwrap_or_default());
-        let course = shards(&program, &plan, &mut interrupts, &mut meter).await?;
+        let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller));
+        let course = shards(&program, &plan, &mut interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {
@@ -242,6 +245,7 @@ async fn shards(
     program: &Path,
     plan: &Plan,
     interrupts: &mut UnboundedReceiver<()>,
+    deploys: Deploys,
     display: &mut impl Progress,
 ) -> Result<Course, String> {
     let mut fabric = Local::spawn(program, plan.generator().shards)
@@ -253,6 +257,7 @@ async fn shards(
         run,
         clock::monotonic,
         interrupts,
+        deploys,
         display,
     )
     .await)

@@ -7,7 +7,7 @@
 
 mod fault;
 
-pub use fault::{Burst, Cut, Fault, How};
+pub use fault::{Burst, Cut, Deploy, Fault, How, Roll, SendSignal, To, Webhook};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;
@@ -170,6 +170,12 @@ pub struct Embedded {
     /// Server pings: how often, and how long until a silent client is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping: Option<Heartbeat>,
+    /// Asked to end (a roll, SIGTERM) it closes its connections spread evenly over this time. Default 2s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_window: Option<Duration>,
+    /// Asked to end it ends after this, whatever is still open. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_deadline: Option<Duration>,
     /// Trouble the gateway makes on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misbehave: Option<Misbehave>,
@@ -227,6 +233,21 @@ pub struct Misbehave {
     /// Requests (`echo`) are never answered.
     #[serde(default)]
     pub mute: bool,
+    /// How a node that is asked to end breaks the rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<BadDrain>,
+}
+
+/// How the gateway drains badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadDrain {
+    /// It goes on accepting connections until its deadline, and cuts them then.
+    KeepAccepting,
+    /// It closes nobody, and is gone at its deadline.
+    Never,
+    /// It closes everybody at the same moment.
+    AllAtOnce,
 }
 
 /// How the gateway lies about pongs.

@@ -1,6 +1,7 @@
 //! Faults: trouble on purpose, each checked against its phase and its group. One file a fault; what they share is here.
 
 mod burst;
+mod deploy;
 mod drop;
 
 use super::timeline::Multiple;
@@ -28,6 +29,10 @@ pub(super) fn compile(
         Fault::Drop(c) => {
             let path = format!("{path}.drop");
             drop::compile(c, &path, scenario, phase, problems)
+        }
+        Fault::Deploy(d) => {
+            let path = format!("{path}.deploy");
+            deploy::compile(d, &path, scenario, phase, problems)
         }
     };
     phase.faults.extend(planned);

@@ -131,6 +131,8 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         statuses: Vec::new(),
         closes: Vec::new(),
         faults: Vec::new(),
+        drains: Vec::new(),
+        moved: Vec::new(),
         timers: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
@@ -220,7 +222,16 @@ async fn driven(mut fabric: Fake, interrupt: Option<Duration>, most: Duration) -
     }
     let plan = plan();
     let mut deaf = Deaf;
-    let run = drive(&mut fabric, &plan, 1, || NOW, &mut interrupts, &mut deaf);
+    let deploys = Deploys::new(&plan, None);
+    let run = drive(
+        &mut fabric,
+        &plan,
+        1,
+        || NOW,
+        &mut interrupts,
+        deploys,
+        &mut deaf,
+    );
     let course = tokio::time::timeout(most, run).await.expect("no hang");
     drop(kept);
     course

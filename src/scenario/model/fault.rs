@@ -1,5 +1,9 @@
 //! What a user may write of faults: trouble on purpose, one type a fault.
 
+mod deploy;
+
+pub use deploy::{Deploy, Roll, SendSignal, To, Webhook};
+
 use super::super::units::{Count, Duration, Factor, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +16,8 @@ pub enum Fault {
     Burst(Burst),
     /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
     Drop(Cut),
+    /// The target is deployed anew, and what its clients have of it is measured.
+    Deploy(Deploy),
 }
 
 /// A multiple of a group's rates for a time.
