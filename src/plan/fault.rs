@@ -6,6 +6,7 @@
 mod deploy;
 mod victims;
 
+pub(in crate::plan) use deploy::quoted;
 pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
 pub use victims::{Victim, Victims};
 

@@ -9,6 +9,7 @@ mod webhook;
 
 use super::embedded::{NodeTimes, Roller};
 use crate::plan::{Action, Deploy, Plan, Rollout};
+use crate::report::Redactor;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -17,6 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// For a deploy that is stopped to be gone: longer than its processes are given between SIGTERM and SIGKILL.
 const STOP: Duration = Duration::from_secs(5);
+
+/// Bytes shown of what a deploy says.
+const SHOWN: usize = 8 * 1024;
 
 /// How a deploy came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +90,13 @@ pub struct Deploys {
     running: Option<Running>,
     done: BTreeMap<usize, Done>,
     roller: Option<Roller>,
+    redact: Redactor,
 }
 
 impl Deploys {
-    /// Those of a plan; `roller` reaches the embedded gateway, where there is one.
-    pub fn new(plan: &Plan, roller: Option<Roller>) -> Self {
+    /// Those of a plan; `roller` reaches the embedded gateway, where there is one. What is said passes through `redact`
+    /// while it is whole.
+    pub fn new(plan: &Plan, roller: Option<Roller>, redact: Redactor) -> Self {
         let deploys = plan.faults().enumerate().filter_map(|(number, fault)| {
             let Action::Deploy(deploy) = &fault.action else {
                 return None;
@@ -107,6 +113,7 @@ impl Deploys {
             running: None,
             done: BTreeMap::new(),
             roller,
+            redact,
         }
     }
 
@@ -151,7 +158,9 @@ impl Deploys {
             return String::new();
         };
         // A task that was lost is as one that was ended.
-        let carried = carried.unwrap_or(Carried::new(Ending::Interrupted, String::new()));
+        let lost = || Carried::new(Ending::Interrupted, String::new());
+        let mut carried = carried.unwrap_or_else(lost);
+        carried.output = shown(self.redact.text(&carried.output));
         let now = Instant::now();
         let took = now.saturating_duration_since(running.began).as_secs_f64();
         let said = format!(
@@ -251,6 +260,20 @@ async fn within(
         done = timeout(limit, work) => {
             done.unwrap_or_else(|_| Carried::new(Ending::TimedOut, String::new()))
         }
+    }
+}
+
+/// The end of what was said, as the reason of a failure comes last.
+fn shown(text: String) -> String {
+    let from = text.len().saturating_sub(SHOWN);
+    match text.char_indices().find(|(at, _)| *at >= from) {
+        Some((at, _)) if at > 0 => {
+            format!(
+                "… ({at} bytes before)\n{}",
+                text.get(at..).unwrap_or_default()
+            )
+        }
+        _ => text,
     }
 }
 

@@ -220,7 +220,8 @@ fn measure(
         let started = clock::wall();
         let served_by = gateway.as_ref().map(Gateway::processes);
         let mut meter = Meter::new(display, served_by.unwrap_or_default());
-        let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller));
+        let redact = Redactor::new(document.secrets());
+        let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
         let course = shards(&program, &plan, &mut interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
         let mut against = Vec::new();

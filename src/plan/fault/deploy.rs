@@ -106,8 +106,10 @@ impl fmt::Display for Rollout {
                 let all = if *all { "all of " } else { "" };
                 match to {
                     Receiver::Pid(pid) => write!(f, "{name} to pid {pid}"),
-                    Receiver::PidFile(path) => write!(f, "{name} to the pid in {path}"),
-                    Receiver::Process(name_of) => write!(f, "{name} to {all}process {name_of}"),
+                    Receiver::PidFile(path) => write!(f, "{name} to the pid in {}", quoted(path)),
+                    Receiver::Process(name_of) => {
+                        write!(f, "{name} to {all}process {}", quoted(name_of))
+                    }
                 }
             }
             Rollout::Webhook(hook) => {
@@ -132,11 +134,11 @@ impl fmt::Display for Rollout {
     }
 }
 
-/// As a shell would take it for one word.
-fn quoted(word: &str) -> String {
+/// A word as it is, or in quotes as JSON has it, a form in which secrets are looked for.
+pub(in super::super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    serde_json::Value::from(word).to_string()
 }

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Bytes kept of what a command says: the last ones, as the reason of a failure comes last.
-const KEPT: usize = 8 * 1024;
+/// Bytes kept of what a command says: the last ones, and more than are shown, so that a secret in what is shown is whole.
+const KEPT: usize = 64 * 1024;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// For the last words of a command that has ended: what it left running in the background may hold its output open.
@@ -36,7 +36,7 @@ pub(super) async fn run(
         let listening = said.hear(&mut stdout, &mut stderr);
         attend(&mut group, listening, limit, stop).await
     };
-    Carried::new(ending, said.text())
+    Carried::new(ending, readable(&said.bytes))
 }
 
 /// Waits for its end, or ends it, and listens meanwhile.
@@ -173,7 +173,6 @@ impl Drop for Group {
 #[derive(Default)]
 struct Said {
     bytes: Vec<u8>,
-    left_out: u64,
 }
 
 impl Said {
@@ -201,16 +200,7 @@ impl Said {
         self.bytes
             .extend_from_slice(bytes.get(..count).unwrap_or_default());
         let over = self.bytes.len().saturating_sub(KEPT);
-        self.left_out += over as u64;
         self.bytes.drain(..over);
-    }
-
-    fn text(&self) -> String {
-        let text = readable(&self.bytes);
-        match self.left_out {
-            0 => text,
-            n => format!("… ({n} bytes before)\n{text}"),
-        }
     }
 }
 

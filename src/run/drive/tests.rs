@@ -222,7 +222,7 @@ async fn driven(mut fabric: Fake, interrupt: Option<Duration>, most: Duration) -
     }
     let plan = plan();
     let mut deaf = Deaf;
-    let deploys = Deploys::new(&plan, None);
+    let deploys = Deploys::new(&plan, None, crate::report::Redactor::default());
     let run = drive(
         &mut fabric,
         &plan,

@@ -3,7 +3,9 @@
 use super::super::target;
 use super::super::{Problems, names};
 use super::{SOONER, beyond};
-use crate::plan::fault::{Action, Deploy, PlannedFault, Receiver, Rollout, SIGNALS, Webhook};
+use crate::plan::fault::{
+    Action, Deploy, PlannedFault, Receiver, Rollout, SIGNALS, Webhook, quoted,
+};
 use crate::plan::types::Phase;
 use crate::scenario::model;
 use crate::scenario::units;
@@ -51,18 +53,28 @@ pub(super) fn compile(
     })
 }
 
-/// In words: `deploy: run kubectl rollout restart deploy/gateway`.
+/// In words: `deploy: run kubectl rollout restart deploy/gateway`. What is too long is left out in whole words, as a
+/// part of a secret could not be found any more.
 fn label(how: &Rollout) -> String {
-    let whole = match how {
+    let words = match how {
+        Rollout::Run(arguments) => {
+            let words = arguments.iter().map(|argument| quoted(argument));
+            std::iter::once("run".to_owned()).chain(words).collect()
+        }
+        Rollout::Shell(line) => vec!["shell".to_owned(), quoted(line)],
         // Path and query may be long, and hold what concerns nobody.
-        Rollout::Webhook(hook) => format!("{} to {}", hook.method, hook.host),
-        other => other.to_string(),
+        Rollout::Webhook(hook) => vec![format!("{} to {}", hook.method, hook.host)],
+        other => vec![other.to_string()],
     };
-    let line: String = whole.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LABEL) {
-        Some((cut, _)) => format!("deploy: {}…", line.get(..cut).unwrap_or_default()),
-        None => format!("deploy: {line}"),
+    let mut label = "deploy:".to_owned();
+    for (i, word) in words.iter().enumerate() {
+        if i > 0 && label.chars().count() + 1 + word.chars().count() > LABEL {
+            return label + " …";
+        }
+        label.push(' ');
+        label.push_str(word);
     }
+    label
 }
 
 /// What is done: exactly one thing.
@@ -319,3 +331,6 @@ fn span(
     }
     Some((start, start + timeout.0))
 }
+
+#[cfg(test)]
+mod tests;
