@@ -51,7 +51,10 @@ const MAY: &[(&str, &[&str])] = &[
 ];
 
 /// What one file may name beyond its module's line.
-const FILES: &[(&str, &[&str])] = &[("fabric/worker.rs", &["engine"])];
+const FILES: &[(&str, &[&str])] = &[
+    ("fabric/worker.rs", &["engine"]),
+    ("run/deploy/webhook.rs", &["transport"]),
+];
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[

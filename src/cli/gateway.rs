@@ -6,6 +6,7 @@
 //! itself), and ends with its coordinator.
 
 mod nodes;
+mod roll;
 
 use super::output;
 use crate::exit::Exit;
@@ -275,7 +276,8 @@ impl Order {
             .build()
             .map_err(fail)?;
         let stats = runtime.block_on(async {
-            let shutdown = shutdown_signal(coordinated).map_err(fail)?;
+            // One node alone has nothing to roll: whatever is said, it goes on.
+            let shutdown = shutdown_signal(coordinated.then_some(|_: String| {})).map_err(fail)?;
             let ready = |address| ready(&[address], &[std::process::id()]);
             serve(config, shutdown, ready)
                 .await
@@ -301,6 +303,10 @@ fn several(
             let line = serde_json::json!({ "node": node, "status": status.to_string() });
             output::print(&format!("{line}\n"));
         }
+        nodes::News::Roll(turn) if coordinated => {
+            output::print(&format!("{}\n", turn.json()));
+        }
+        nodes::News::Roll(turn) => output::complain(&turn.words()),
         nodes::News::Dead(node, status) => {
             output::complain(&format!("node {node} of the gateway ended: {status}"));
         }

@@ -68,6 +68,8 @@ pub struct Conn {
     marks: u8,
     /// A fault that lasts has something to say about its reading or writing: see `fault::trouble`.
     pub troubled: bool,
+    /// Deploys that had begun when it became ready.
+    pub deploys: u8,
     /// What it subscribed to.
     pub topics: Topics,
     /// Frame decoding, and what is incomplete of it.
@@ -102,6 +104,7 @@ impl Conn {
             blocked: false,
             marks: 0,
             troubled: false,
+            deploys: 0,
             topics: Topics::None,
             inbound: ws::Inbound::default(),
             opening: None,
@@ -141,6 +144,8 @@ pub enum Mark {
     Watched = 2,
     /// Its socket may still hold bytes: it is on the shard's list to be read again.
     Unread = 4,
+    /// A deploy cut it, and it is not back yet.
+    Moving = 8,
 }
 
 /// Why we close a connection.
@@ -275,12 +280,12 @@ mod tests {
     #[test]
     fn marks_are_apart() {
         let mut conn = Conn::idle(0, 0, 0);
-        let all = [Mark::WasReady, Mark::Watched, Mark::Unread];
+        let all = [Mark::WasReady, Mark::Watched, Mark::Unread, Mark::Moving];
         for mark in all {
             assert!(!conn.is(mark) && !conn.mark(mark, true) && conn.is(mark));
         }
         assert!(conn.mark(Mark::Watched, false));
-        assert_eq!(all.map(|mark| conn.is(mark)), [true, false, true]);
+        assert_eq!(all.map(|mark| conn.is(mark)), [true, false, true, true]);
     }
 
     /// The budget is 256 bytes of user memory an idle connection, its timers (16 bytes each) and its

@@ -82,6 +82,8 @@ impl Shard {
     /// A connection, or the attempt at one, is over. Counts it, frees it, and decides what is next.
     pub(super) fn lost(&mut self, c: usize, cause: Cause, now: u64) {
         let phase = self.phase;
+        // A deploy that is due begins before what it does to this one.
+        self.begin_deploys(now);
         let conn = &self.conns[c];
         let (g, state, intent, peer_code) = (
             usize::from(conn.group),
@@ -129,15 +131,16 @@ impl Shard {
             let code = if shaken { peer_code } else { 1006 };
             ended_with = by_target.then_some(code);
             told = (intent == Intent::None).then_some(code);
-            self.recorder.close(
-                CloseKey {
-                    code,
-                    by_target,
-                    clean: shaken,
-                },
-                phase,
-                g,
-            );
+            let close = CloseKey {
+                code,
+                by_target,
+                clean: shaken,
+            };
+            self.recorder.close(close, phase, g);
+            // Of one that said goodbye first this was counted when it did.
+            if intent == Intent::None && !shaken {
+                self.ended_in_deploy(c, close, now);
+            }
         }
         if self.conns[c].troubled {
             self.trouble_lost(c, ended_with, now);

@@ -6,6 +6,7 @@
 //! for as long; who is a victim is a formula, asked again when a connection comes back while its fault lasts.
 
 mod bucket;
+mod deploy;
 mod drop;
 mod network;
 mod partition;
@@ -18,6 +19,7 @@ use super::stream::Stream;
 use crate::metrics::{Counter, FaultTally, Recorder};
 use crate::plan::{self, Action, Effect, Plan, Purpose, Victim, Victims};
 use crate::transport::socket;
+use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
 use std::cmp::Reverse;
@@ -64,6 +66,7 @@ struct Turn {
 /// The shard's share of the plan's faults.
 pub(super) struct Faults {
     running: Vec<Running>,
+    deploys: Deploys,
     next_ns: u64,
     /// When the next of those that last is over.
     ends_ns: u64,
@@ -100,6 +103,7 @@ impl Faults {
         };
         let mut faults = Faults {
             running: plan.faults().enumerate().filter_map(running).collect(),
+            deploys: Deploys::new(plan),
             next_ns: u64::MAX,
             ends_ns: u64::MAX,
             vanished: Vec::new(),
@@ -146,7 +150,8 @@ impl Faults {
 
     fn look(&mut self) {
         let due = self.running.iter().filter_map(|fault| fault.victims.peek());
-        self.next_ns = due.min().unwrap_or(u64::MAX);
+        let next = due.min().unwrap_or(u64::MAX);
+        self.next_ns = next.min(self.deploys.next_ns());
         let ends = self.running.iter().filter(|fault| !fault.over);
         self.ends_ns = ends.map(|fault| fault.end_ns).min().unwrap_or(u64::MAX);
     }
@@ -167,6 +172,7 @@ impl Shard {
         if now < self.faults.next_ns {
             return false;
         }
+        self.begin_deploys(now);
         for _ in 0..VICTIMS_PER_TURN {
             let Some(Turn { fault, victim }) = self.faults.due(now) else {
                 break;

@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
-use crate::metrics::{Absence, Counter, Failure, Timer};
+use crate::metrics::{Absence, CloseKey, Counter, Failure, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
@@ -184,6 +184,14 @@ impl Shard {
             State::Closing => {}
             _ => {
                 let code = close.code;
+                // Old or not is a question of now: the rest of the handshake may take until after a deploy begins.
+                self.begin_deploys(now);
+                let said = CloseKey {
+                    code: code.unwrap_or(1005),
+                    by_target: true,
+                    clean: true,
+                };
+                self.ended_in_deploy(c, said, now);
                 self.leave_ready(c);
                 self.conns[c].state = State::Closing;
                 self.closing += 1;

@@ -550,7 +550,8 @@ impl Shard {
         self.recorder.count(Counter::Opened, phase, g, 1);
         let step = self.recorder.step(now);
         step.opened += 1;
-        let back = conn.lost_ns > 0;
+        let lost_ns = conn.lost_ns;
+        let back = lost_ns > 0;
         if back {
             step.back += 1;
             self.recorder.count(Counter::Reconnected, phase, g, 1);
@@ -564,7 +565,11 @@ impl Shard {
         conn.mark(Mark::WasReady, true);
         conn.first_ready_ns = conn.first_ready_ns.min(now);
         conn.ping_ns = 0;
+        // Those that are open when it begins are counted before this one is.
+        self.begin_deploys(now);
+        self.ready_in_deploy(c, lost_ns, now);
         self.groups[g].open += 1;
+        let conn = &self.conns[c];
         let (index, life) = (conn.index, u32::from(conn.life));
         self.placed(c, opening.node, back);
         let group = &self.plan.groups()[g];

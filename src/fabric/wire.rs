@@ -204,8 +204,9 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        Absence, AbsenceDelta, CloseKey, Counter, Failure, FaultDelta, FaultEnd, FaultEndKey,
-        FaultTally, Gauges, NodeName, SNAPSHOT_VERSION, Sample, Step, Tagged, Timer, TimerDelta,
+        Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
+        FaultEnd, FaultEndKey, FaultTally, Gauges, NodeName, SNAPSHOT_VERSION, Sample, Step,
+        Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -275,6 +276,24 @@ mod tests {
             absences: vec![AbsenceDelta {
                 fault: 1,
                 messages: Absence::RECOVERED,
+            }],
+            drains: vec![DrainDelta {
+                key: DrainKey {
+                    fault: 1,
+                    endpoint: 2,
+                    tenth: 30,
+                    close: CloseKey {
+                        code: 1001,
+                        by_target: true,
+                        clean: true,
+                    },
+                },
+                count: 5,
+            }],
+            moved: vec![FaultDelta {
+                fault: 1,
+                did: FaultTally::one(true, 9),
+                ends: Vec::new(),
             }],
             timers: vec![TimerDelta {
                 phase: 0,

@@ -250,7 +250,13 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         | Timer::Upgrade
         | Timer::Ready
         | Timer::OpenLag
-        | Timer::Evicted => 0,
+        | Timer::Evicted
+        | Timer::Drain => 0,
+        // Who was cut in a phase is back in it or later, and counts there.
+        Timer::CutOff => {
+            let cut = scope.count(totals, Counter::Severed);
+            cut.saturating_sub(scope.count(totals, Counter::Returned))
+        }
     };
     never + scope.count(totals, Counter::OutOfRange)
 }

@@ -150,6 +150,8 @@ impl Count {
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
+                C::Severed => &[C::Old],
+                C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
                 C::Duplicated | C::Reordered | C::Indeterminate => &[C::Received],
@@ -157,6 +159,7 @@ impl Count {
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
                 | C::Cut
+                | C::Old
                 | C::Offered
                 | C::Expected
                 | C::Unaccounted
@@ -186,6 +189,8 @@ impl Count {
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
+                // Without a deploy there is none of it, and without old connections nothing to cut or to move.
+                C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
                 C::Churned
                 | C::Cut
                 | C::Errors
@@ -209,6 +214,8 @@ impl Count {
                 | C::Stopped
                 | C::Moved
                 | C::Stayed
+                | C::Severed
+                | C::Returned
                 | C::Sent
                 | C::Dropped
                 | C::Cancelled
@@ -297,6 +304,10 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Evicted => {
             "Beginning of a `slow` or `stall` fault on a connection to the target ending it"
         }
+        Timer::Drain => {
+            "A deploy's start to the end of a connection that was open then; the largest is the drain time"
+        }
+        Timer::CutOff => "A connection cut by a deploy to ready again",
     }
 }
 
@@ -316,6 +327,14 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Moved => "Reconnected on another node of the target than before, as it tells them",
         Counter::Stayed => "Reconnected on the same node of the target as before",
         Counter::Cut => "Connections cut on purpose by a fault",
+        Counter::Old => "Connections open when a deploy began",
+        Counter::Severed => {
+            "Of these, those that the target ended (or let go silent) during the deploy"
+        }
+        Counter::Returned => "Of these, those that are ready again, whenever that was",
+        Counter::CutAgain => {
+            "Connections opened after a deploy began that the target ended during it: cut once more, or let in by who was leaving"
+        }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
         Counter::Sent => "Publishes written",

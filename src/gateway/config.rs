@@ -272,6 +272,20 @@ pub struct Misbehave {
     /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.
     #[serde(with = "option_millis")]
     pub reset_epoch_after: Option<Duration>,
+    /// How it breaks the rules when it is asked to end; `None`: it does not.
+    pub drain: Option<BadDrain>,
+}
+
+/// How a gateway drains badly. At the end of a run, when it is told to hurry, none of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadDrain {
+    /// Goes on accepting connections until the deadline, and cuts those that are there then.
+    KeepAccepting,
+    /// Closes nobody, and is gone at the deadline.
+    Never,
+    /// Closes everybody at the same moment.
+    AllAtOnce,
 }
 
 /// How the gateway lies about pongs.

@@ -139,7 +139,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
         _ => return Err(Page::new(404, "", "WebSocket is spoken at /ws\n")),
     }
     let upgrade = upgrade(request, hub.config.node)?;
-    if hub.draining() {
+    if hub.refuses() {
         return Err(draining());
     }
     let config = &hub.config;

@@ -49,6 +49,8 @@ struct Clients {
     free: Vec<u32>,
     last_id: u64,
     draining: bool,
+    /// While it drains newcomers are let in all the same: on purpose.
+    admitting: bool,
 }
 
 /// There are [`MAX_TOPICS`] already.
@@ -126,7 +128,7 @@ impl Hub {
     /// A place for a new client; none any more once the gateway drains.
     pub(super) fn admit(&self) -> Option<Arc<Client>> {
         let mut clients = self.clients();
-        if clients.draining {
+        if clients.refuse() {
             return None;
         }
         clients.last_id += 1;
@@ -172,11 +174,22 @@ impl Hub {
         self.clients().draining
     }
 
-    /// Admits nobody from here on and closes everyone with 1001, spread evenly over `window`.
+    /// Whether newcomers are turned away.
+    pub(super) fn refuses(&self) -> bool {
+        self.clients().refuse()
+    }
+
+    /// From here on it drains. Admits nobody any more, unless it misbehaves.
+    pub(super) fn begin_to_drain(&self, admitting: bool) {
+        let mut clients = self.clients();
+        clients.draining = true;
+        clients.admitting = admitting;
+    }
+
+    /// Closes everyone who is there now with 1001, spread evenly over `window`.
     pub(super) async fn drain(&self, window: Duration) {
         let mut leaving: Vec<Arc<Client>> = {
-            let mut clients = self.clients();
-            clients.draining = true;
+            let clients = self.clients();
             clients.slots.iter().flatten().map(Arc::clone).collect()
         };
         leaving.sort_unstable_by_key(|client| client.id);
@@ -228,6 +241,10 @@ impl Hub {
 impl Clients {
     fn open(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    fn refuse(&self) -> bool {
+        self.draining && !self.admitting
     }
 }
 

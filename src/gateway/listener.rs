@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::http;
 use super::hub::Hub;
 use super::socket::Socket;
-use super::{Config, GatewayError};
+use super::{BadDrain, Config, GatewayError, Goodbye};
 use crate::heap::Tide;
 
 /// Out of descriptors, accepting is tried again after this.
@@ -74,34 +74,51 @@ pub fn reserve(address: SocketAddr) -> Result<Reserved, GatewayError> {
     })
 }
 
-/// Serves until `shutdown`, then drains.
+/// At the end of a run everybody has said goodbye: what is still open after this is cut.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown`, then drains in the way it says.
 pub(super) async fn run(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     hub: &Arc<Hub>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Goodbye>,
 ) {
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
     let mut tide = Tide::default();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let goodbye = loop {
         tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            goodbye = &mut shutdown => break goodbye,
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => start(&mut tasks, accepted, tls.as_ref(), hub).await,
             _ = seconds.tick() => drop(tide.stands_at(hub.open())),
         }
-    }
+    };
 
     // The port stays open while clients leave, so that newcomers hear 503 and not nothing.
-    let deadline = sleep_until(Instant::now() + hub.config.drain_deadline);
+    let (window, deadline, bad) = match goodbye {
+        Goodbye::Hurry => (Duration::ZERO, HURRY.min(hub.config.drain_deadline), None),
+        Goodbye::Drain => (
+            hub.config.drain_window,
+            hub.config.drain_deadline,
+            hub.config.misbehave.drain,
+        ),
+    };
+    let window = match bad {
+        Some(BadDrain::AllAtOnce) => Duration::ZERO,
+        _ => window,
+    };
+    let to_the_deadline = bad == Some(BadDrain::KeepAccepting);
+    hub.begin_to_drain(to_the_deadline);
+    let deadline = sleep_until(Instant::now() + deadline);
     let mut deadline = pin!(deadline);
-    let mut drain = pin!(hub.drain(hub.config.drain_window));
-    let mut closing = true;
-    while closing || hub.open() > 0 {
+    let mut drain = pin!(hub.drain(window));
+    let mut closing = bad != Some(BadDrain::Never);
+    while closing || to_the_deadline || hub.open() > 0 {
         tokio::select! {
             biased;
             () = &mut deadline => {
@@ -184,5 +201,8 @@ async fn open<S: Socket>(
     connection.socket().write_all(head.as_bytes()).await?;
     connection.socket().flush().await?;
     hub.counters.opened();
+    if hub.draining() {
+        hub.counters.opened_draining();
+    }
     Ok(Some(connection))
 }

@@ -36,11 +36,11 @@ use hub::Hub;
 use store::Store;
 
 pub use bus::node::serve_node;
-pub use bus::supervisor::{Summary, supervise};
+pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
-pub use config::{Certificate, Config, History, Misbehave, Ping, PongLie, WhenFull};
+pub use config::{BadDrain, Certificate, Config, History, Misbehave, Ping, PongLie, WhenFull};
 pub use listener::{Reserved, reserve};
-pub use shutdown::shutdown_signal;
+pub use shutdown::{Goodbye, shutdown_signal};
 pub use stats::Stats;
 pub use tls::self_signed;
 
@@ -89,7 +89,7 @@ impl std::error::Error for GatewayError {}
 /// used, an address that cannot be listened on, a store that is not there. Later: a store that is gone.
 pub async fn serve(
     config: Config,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output: Into<Goodbye>>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<Stats, GatewayError> {
     let (listener, address, tls) = begin(&config)?;
@@ -102,7 +102,7 @@ pub async fn serve(
     }
     let hub = Arc::new(Hub::new(config, Instant::now(), None));
     on_ready(address);
-    listener::run(listener, tls, &hub, shutdown).await;
+    listener::run(listener, tls, &hub, async { shutdown.await.into() }).await;
     Ok(hub.stats())
 }
 

@@ -61,6 +61,8 @@ pub struct Stats {
     pub closed_by_code: BTreeMap<u16, u64>,
     /// Connections still open at the drain deadline, then cut.
     pub cut_at_deadline: u64,
+    /// Upgrades that succeeded after shutdown had begun: only `misbehave.drain: keep_accepting` lets any.
+    pub opened_draining: u64,
     /// True once shutdown has begun.
     pub draining: bool,
 }
@@ -131,6 +133,7 @@ counters!(
     recovered,
     pings_in,
     cut_at_deadline,
+    opened_draining,
 );
 
 impl Counters {
@@ -140,6 +143,10 @@ impl Counters {
 
     pub(super) fn opened(&self) {
         add(&self.opened, 1);
+    }
+
+    pub(super) fn opened_draining(&self) {
+        add(&self.opened_draining, 1);
     }
 
     pub(super) fn handshake_failed(&self) {

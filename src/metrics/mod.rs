@@ -31,8 +31,8 @@ pub use nodes::{Node, NodeName};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
-    CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-    Snapshot, Tagged, TimerDelta,
+    CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
+    SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
 pub use timeline::{Interval, Second};

@@ -60,6 +60,10 @@ names! {
         OpenLag = "open_lag",
         /// Beginning of a `slow` or `stall` fault on a connection to the target ending it.
         Evicted = "evicted",
+        /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
+        Drain = "drain",
+        /// A connection cut by a deploy to ready again.
+        CutOff = "cut_off",
     }
 }
 
@@ -88,6 +92,14 @@ names! {
         Churned = "churned",
         /// Connections cut on purpose by a fault.
         Cut = "cut",
+        /// Connections open when a deploy began.
+        Old = "old",
+        /// Of these, those that ended during the deploy, and not by us.
+        Severed = "severed",
+        /// Of these, those that are ready again.
+        Returned = "returned",
+        /// Connections opened after a deploy began that ended during it, and not by us.
+        CutAgain = "cut_again",
         /// Publishes due by the schedule.
         Offered = "offered",
         /// Publishes written.

@@ -10,8 +10,8 @@ use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
 use super::nodes::{Names, Node};
 use super::snapshot::{
-    CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-    Snapshot, Tagged, TimerDelta,
+    CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
+    SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
@@ -38,6 +38,8 @@ pub struct Recorder {
     faults: BTreeMap<u16, (FaultTally, BTreeMap<FaultEndKey, u64>)>,
     moments: Moments,
     absences: BTreeMap<u16, Absence>,
+    drains: BTreeMap<DrainKey, u64>,
+    moved: BTreeMap<u16, FaultTally>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -67,6 +69,8 @@ impl Recorder {
             faults: BTreeMap::new(),
             moments: Moments::default(),
             absences: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            moved: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -173,6 +177,16 @@ impl Recorder {
         *messages = messages.and(more);
     }
 
+    /// Counts a connection that is ready again after the deploy with this number cut it.
+    pub fn moved(&mut self, number: usize, now_ns: u64) {
+        tally(&mut self.moved, number, true, now_ns);
+    }
+
+    /// Counts a connection that was open when a deploy began and ended during it.
+    pub fn drain(&mut self, key: DrainKey) {
+        *self.drains.entry(key).or_default() += 1;
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -257,6 +271,11 @@ impl Recorder {
                 .into_iter()
                 .map(|(fault, messages)| AbsenceDelta { fault, messages })
                 .collect(),
+            drains: std::mem::take(&mut self.drains)
+                .into_iter()
+                .map(|(key, count)| DrainDelta { key, count })
+                .collect(),
+            moved: tallies(&mut self.moved),
             timers,
             gauges,
             samples: std::mem::take(&mut self.samples)
@@ -270,6 +289,23 @@ impl Recorder {
                 .collect(),
         }
     }
+}
+
+fn tally(of: &mut BTreeMap<u16, FaultTally>, number: usize, touched: bool, now_ns: u64) {
+    let one = FaultTally::one(touched, now_ns);
+    of.entry(tag16(number))
+        .and_modify(|tally| *tally = tally.and(one))
+        .or_insert(one);
+}
+
+fn tallies(of: &mut BTreeMap<u16, FaultTally>) -> Vec<FaultDelta> {
+    let all = std::mem::take(of).into_iter();
+    all.map(|(fault, did)| FaultDelta {
+        fault,
+        did,
+        ends: Vec::new(),
+    })
+    .collect()
 }
 
 fn tag8(phase: usize) -> u8 {

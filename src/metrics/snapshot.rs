@@ -40,6 +40,10 @@ pub struct Snapshot {
     pub steps: Vec<Step>,
     /// What came of the messages of connections that faults cut off.
     pub absences: Vec<AbsenceDelta>,
+    /// How connections that were open when a deploy began ended during it.
+    pub drains: Vec<DrainDelta>,
+    /// When such connections were ready again, by the deploy's number among the run's faults.
+    pub moved: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
     /// State of the shard now.
@@ -185,6 +189,28 @@ impl FaultTally {
             receive_buffer: smallest,
         }
     }
+}
+
+/// Connections that were open when a deploy began and ended during it, alike in where, when and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainDelta {
+    /// Which.
+    pub key: DrainKey,
+    /// How many.
+    pub count: u64,
+}
+
+/// Where, when and how connections ended during a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DrainKey {
+    /// The deploy's number among the run's faults.
+    pub fault: u16,
+    /// Index of the endpoint that they were connected to.
+    pub endpoint: u16,
+    /// Tenths of a second since the deploy's start, rounded down.
+    pub tenth: u32,
+    /// How they ended.
+    pub close: CloseKey,
 }
 
 /// One timer's values since the last snapshot.

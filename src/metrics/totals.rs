@@ -7,7 +7,8 @@ use super::names::{Counter, Failure, Timer};
 use super::nodes::{NODES, NodeName};
 use super::shard::ShardTotals;
 use super::snapshot::{
-    CloseKey, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+    CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged,
 };
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
@@ -83,6 +84,8 @@ pub struct Totals {
     steps: Steps,
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     absences: BTreeMap<u16, Absence>,
+    drains: BTreeMap<DrainKey, u64>,
+    moved: BTreeMap<u16, FaultTally>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -112,6 +115,8 @@ impl Totals {
             steps: Steps::default(),
             fault_ends: BTreeMap::new(),
             absences: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            moved: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -151,7 +156,7 @@ impl Totals {
             && fits(&snapshot.closes, known)
             && fits(&snapshot.endpoints, known)
             && fits(&snapshot.nodes, known)
-            && snapshot.faults.iter().all(|delta| delta.did.makes_sense()))
+            && tallies(&snapshot).all(|delta| delta.did.makes_sense()))
         {
             return Err(malformed);
         }
@@ -181,10 +186,6 @@ impl Totals {
         add(&mut self.statuses, &snapshot.statuses);
         add(&mut self.closes, &snapshot.closes);
         for delta in &snapshot.faults {
-            self.faults
-                .entry(delta.fault)
-                .and_modify(|tally| *tally = tally.and(delta.did))
-                .or_insert(delta.did);
             for end in &delta.ends {
                 *self.fault_ends.entry((delta.fault, end.key)).or_default() += end.count;
             }
@@ -193,6 +194,11 @@ impl Totals {
         for delta in &snapshot.absences {
             let messages = self.absences.entry(delta.fault).or_default();
             *messages = messages.and(delta.messages);
+        }
+        tally(&mut self.faults, &snapshot.faults);
+        tally(&mut self.moved, &snapshot.moved);
+        for delta in &snapshot.drains {
+            *self.drains.entry(delta.key).or_default() += delta.count;
         }
         let second = second_of(snapshot.at_ns).max(self.first_open());
         self.pending
@@ -330,6 +336,21 @@ impl Totals {
             .collect()
     }
 
+    /// When connections that the deploy with this number cut were ready again; `None` while none is.
+    pub fn moved(&self, number: usize) -> Option<FaultTally> {
+        self.moved.get(&u16::try_from(number).ok()?).copied()
+    }
+
+    /// How the connections that were open when the deploy with this number began ended during it, in order of time
+    /// for each endpoint.
+    pub fn drains(&self, number: usize) -> impl Iterator<Item = (&DrainKey, u64)> {
+        let of = move |key: &DrainKey| usize::from(key.fault) == number;
+        self.drains
+            .iter()
+            .filter(move |(key, _)| of(key))
+            .map(|(key, count)| (key, *count))
+    }
+
     /// The shards' own sums, by index.
     pub fn shards(&self) -> &[ShardTotals] {
         &self.shards
@@ -411,6 +432,18 @@ fn second_of(at_ns: i64) -> u32 {
 fn seconds_over(at_ns: i64) -> u32 {
     let over = at_ns.saturating_add(SECOND_NS / 2).div_euclid(SECOND_NS);
     u32::try_from(over.max(0)).unwrap_or(u32::MAX)
+}
+
+fn tallies(snapshot: &Snapshot) -> impl Iterator<Item = &FaultDelta> {
+    snapshot.faults.iter().chain(&snapshot.moved)
+}
+
+fn tally(into: &mut BTreeMap<u16, FaultTally>, deltas: &[FaultDelta]) {
+    for delta in deltas {
+        into.entry(delta.fault)
+            .and_modify(|tally| *tally = tally.and(delta.did))
+            .or_insert(delta.did);
+    }
 }
 
 fn fits<K>(tagged: &[Tagged<K>], known: impl Fn(u8, u16) -> bool) -> bool {

@@ -3,9 +3,12 @@
 //! Of three kinds, by who carries them out: some are a part of the schedules, some act on connections, some act
 //! on the target. Who is hit and when is a formula; see [`Victims`].
 
+mod deploy;
 mod lasting;
 mod victims;
 
+pub(in crate::plan) use deploy::quoted;
+pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
 pub use lasting::{Network, Partition, Reading, Slow};
 pub use victims::{Victim, Victims};
 
@@ -35,6 +38,8 @@ pub enum Action {
     },
     /// Acts on connections of a group: shards carry it out.
     Hit(Hit),
+    /// Acts on the target: the coordinator carries it out, shards measure it.
+    Deploy(Deploy),
 }
 
 impl Action {
@@ -42,6 +47,7 @@ impl Action {
     pub fn cuts(&self) -> bool {
         match self {
             Action::Burst { .. } => false,
+            Action::Deploy(_) => true,
             Action::Hit(hit) => hit.effect.cuts(),
         }
     }

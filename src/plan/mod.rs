@@ -14,7 +14,8 @@ mod types;
 pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{
-    Action, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Slow, Victim, Victims,
+    Action, Deploy, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Receiver, Rollout,
+    SIGNALS, Slow, Victim, Victims, Webhook, Window,
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};

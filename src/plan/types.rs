@@ -4,7 +4,7 @@
 //! rely on: indices in range, rates finite, phases contiguous from 0, templates compiled. All times
 //! are counted from the run's start.
 
-use super::fault::PlannedFault;
+use super::fault::{Action, PlannedFault, Window};
 use crate::protocol::ProtocolConfig;
 use crate::transport::{Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,25 @@ impl Plan {
     /// The faults of all phases in order; the place of one is its number in the run.
     pub fn faults(&self) -> impl Iterator<Item = &PlannedFault> {
         self.phases.iter().flat_map(|p| &p.faults)
+    }
+    /// The stretches in which deploys are measured, in order; they never overlap.
+    pub fn deploys(&self) -> Vec<Window> {
+        let mut windows = Vec::new();
+        let mut number = 0;
+        for (index, phase) in self.phases.iter().enumerate() {
+            for fault in &phase.faults {
+                if matches!(fault.action, Action::Deploy(_)) {
+                    windows.push(Window {
+                        fault: number,
+                        phase: index,
+                        start_ns: fault.start.as_nanos() as u64,
+                        end_ns: phase.end.as_nanos() as u64,
+                    });
+                }
+                number += 1;
+            }
+        }
+        windows
     }
     /// Length of the run without its drain.
     pub fn length(&self) -> Duration {

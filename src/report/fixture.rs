@@ -499,6 +499,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
                 },
             ],
         },
+        deploys: Vec::new(),
         timeline,
         samples: vec![
             ("close 1001".into(), "going away: draining node gw-2".into()),

@@ -1,7 +1,7 @@
 //! `summary.md`: the head of the report as a comment on a pull request.
 
-use super::text::markdown as escape;
-use super::{GateStatus, Outcome, ValidityState, number, story};
+use super::text::{clean, markdown as escape};
+use super::{DeployReport, GateStatus, Outcome, ValidityState, number, story};
 use std::io::{self, Write};
 
 /// Gates shown before the rest is folded away.
@@ -51,6 +51,9 @@ pub fn markdown(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             parts.join(" · ")
         )?;
     }
+    for deploy in &outcome.deploys {
+        self::deploy(deploy, out)?;
+    }
     phases(outcome, out)?;
     if !outcome.warnings.is_empty() {
         writeln!(out)?;
@@ -93,6 +96,30 @@ fn gates(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "| | … | | {} |", escape(&story::tally(outcome)))?;
     }
     writeln!(out)
+}
+
+fn deploy(deploy: &DeployReport, out: &mut impl Write) -> io::Result<()> {
+    let (phase, label) = (escape(&deploy.phase), escape(&deploy.label));
+    writeln!(out, "\n#### Deploy in {phase}\n\n<code>{label}</code>\n")?;
+    writeln!(out, "**{}**\n", escape(&deploy.verdict))?;
+    for finding in &deploy.findings {
+        let sign = if finding.trouble { "⚠️ " } else { "" };
+        writeln!(out, "- {sign}{}", escape(&finding.text))?;
+    }
+    writeln!(
+        out,
+        "\n<details><summary>In numbers</summary>\n\n| | |\n|:--|:--|"
+    )?;
+    for (name, value) in deploy.facts() {
+        writeln!(out, "| {name} | {} |", escape(&value))?;
+    }
+    if !deploy.output.is_empty() {
+        writeln!(out, "\nWhat it said:\n")?;
+        for line in deploy.output.lines() {
+            writeln!(out, "    {}", clean(line))?;
+        }
+    }
+    writeln!(out, "\n</details>")
 }
 
 fn phases(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {

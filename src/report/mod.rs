@@ -6,6 +6,7 @@
 
 mod bundle;
 mod csv;
+mod deploy;
 mod folder;
 mod hlog;
 mod html;
@@ -27,12 +28,14 @@ mod tests;
 
 pub use bundle::{Bundle, Histograms, SecondHistogram};
 pub use csv::csv;
+pub use deploy::*;
 pub use folder::{ReadError, WriteError, read, refresh, write};
 pub use hlog::{hlog, read_hlog};
 pub use html::html;
 pub use json::{json, read_json, schema};
 pub use junit::junit;
 pub use markdown::markdown;
+pub use number::count as thousands;
 pub use outcome::*;
 pub use redact::{MASK, Redactor};
 pub use sweep::{SWEEP_VERSION, Sweep, Try, sweep_terminal, write_sweep};

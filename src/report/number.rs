@@ -4,7 +4,7 @@
 pub(super) const NONE: &str = "–";
 
 /// `1,204,332`.
-pub(super) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -1,5 +1,6 @@
 //! The one value every report is rendered from; serialised it is `summary.json`.
 
+use super::deploy::DeployReport;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,6 +77,9 @@ pub struct Outcome {
     /// What the run cost this machine.
     #[serde(default)]
     pub cost: CostReport,
+    /// Deploys, in order.
+    #[serde(default)]
+    pub deploys: Vec<DeployReport>,
     /// Second by second.
     pub timeline: Vec<Second>,
     /// Texts from the target, by kind.

@@ -4,6 +4,7 @@
 //! to be `1000` or `table` can break neither a number nor a tag. A secret inside a text may itself come escaped or
 //! encoded (an echoed URL, a basic-auth header), so those forms are looked for too.
 
+use super::DeployReport;
 use super::Outcome;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -115,6 +116,7 @@ impl Redactor {
             timers_by_group,
             per_shard,
             cost: _,
+            deploys,
             timeline: _,
             samples,
             warnings,
@@ -133,6 +135,7 @@ impl Redactor {
         for storm in storms {
             texts.extend([&mut storm.cause, &mut storm.phase]);
         }
+        texts.extend(deploys.iter_mut().flat_map(DeployReport::texts));
         texts.extend(groups.iter_mut().map(|group| &mut group.name));
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));
         texts.extend(samples.iter_mut().map(|(kind, _)| kind));

@@ -6,7 +6,7 @@ mod trouble;
 pub(super) use trouble::{absence, storm};
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{GateStatus, Outcome, PlaceReport, TimerReport, ValidityState};
+use super::{DeployReport, GateStatus, Outcome, PlaceReport, TimerReport, ValidityState};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
@@ -71,6 +71,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
     lines.extend(trouble::lines(outcome));
+    lines.extend(outcome.deploys.iter().map(deploy));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
     lines
@@ -308,6 +309,15 @@ fn requests(outcome: &Outcome) -> Option<Line> {
             [sent, format!("timed out {}", count(n("request_timeouts")))],
         )
     })
+}
+
+/// A deploy: what is to be said of it aloud, and what was found.
+fn deploy(deploy: &DeployReport) -> Line {
+    let findings = deploy.findings.iter().map(|finding| finding.text.clone());
+    line(
+        "deploy",
+        std::iter::once(deploy.verdict.clone()).chain(findings),
+    )
 }
 
 fn generator(outcome: &Outcome) -> Line {

@@ -3,11 +3,13 @@
 //! All shards take each step together. Every wait has a deadline, after which the run goes on without
 //! whoever is missing; a shard that is lost or silent is named, never waited for without end.
 
+use super::deploy::{Deploys, Done};
 use super::progress::Progress;
 use crate::fabric::wire::{Assignment, FromWorker, ToWorker};
 use crate::fabric::{Event, Fabric};
 use crate::metrics::{SNAPSHOT_VERSION, StreamEnd, Totals};
 use crate::plan::Plan;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, sleep_until};
@@ -40,6 +42,8 @@ pub struct Course {
     pub length: Duration,
     /// Bytes of all that the shards said.
     pub heard: u64,
+    /// What came of the deploys that were begun, by the fault's number.
+    pub deploys: BTreeMap<usize, Done>,
 }
 
 /// What became of a shard.
@@ -76,6 +80,7 @@ struct Drive<'a, F, P> {
     shards: Vec<Shard>,
     totals: Totals,
     ledger: Vec<StreamEnd>,
+    deploys: Deploys,
     start: Option<Instant>,
     interrupted: Option<Duration>,
     /// When the last shard was lost, from the start.
@@ -86,13 +91,14 @@ struct Drive<'a, F, P> {
 }
 
 /// Runs the plan to its end. `run` tags this run's messages; `now` reads `CLOCK_MONOTONIC` in
-/// nanoseconds; the first of `interrupts` stops the run in order.
+/// nanoseconds; the first of `interrupts` stops the run in order. `deploys` are carried out on the way.
 pub async fn drive<F: Fabric, P: Progress>(
     fabric: &mut F,
     plan: &Plan,
     run: u32,
     now: impl Fn() -> u64,
     interrupts: &mut mpsc::UnboundedReceiver<()>,
+    deploys: Deploys,
     progress: &mut P,
 ) -> Course {
     let shards = fabric.shards();
@@ -111,6 +117,7 @@ pub async fn drive<F: Fabric, P: Progress>(
             .collect(),
         totals: Totals::new(plan.phases().len(), plan.groups().len(), shards as usize),
         ledger: Vec::new(),
+        deploys,
         start: None,
         interrupted: None,
         deserted: None,
@@ -126,8 +133,10 @@ pub async fn drive<F: Fabric, P: Progress>(
         start,
         interrupted,
         deserted,
+        deploys,
         ..
     } = drive;
+    let deploys = deploys.finish(start).await;
     totals.finish();
     let until = [interrupted, deserted]
         .into_iter()
@@ -138,6 +147,7 @@ pub async fn drive<F: Fabric, P: Progress>(
         totals,
         reached: start.map_or(Duration::ZERO, |_| until.min(plan.length())),
         heard,
+        deploys,
         shards: shards.into_iter().map(|s| s.fate).collect(),
         interrupted,
         length: start.map_or(Duration::ZERO, |at| {
@@ -236,6 +246,7 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
                     deadline = deadline.min(Instant::now() + GRACE);
                 }
                 event = self.fabric.next() => self.take(event),
+                said = self.deploys.next(self.start) => self.progress.note(&said),
                 _ = self.seconds.tick() => self.second(),
                 () = sleep_until(deadline) => {
                     self.give_up(step, patience);
@@ -283,6 +294,7 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
         self.progress
             .note("interrupted: closing in order; once more ends at once");
         self.tell_all(&ToWorker::Stop);
+        self.deploys.stop();
     }
 
     fn tell(&mut self, shard: u32, message: &ToWorker) {

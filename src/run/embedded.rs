@@ -3,6 +3,7 @@
 //! Its configuration goes over standard input, never through the argument list; the other end of this
 //! small agreement is `squall gateway --coordinated`.
 
+use super::deploy::{Carried, Ending};
 use crate::plan::Plan;
 use crate::scenario::model::{Embedded, Misbehave};
 use serde::Deserialize;
@@ -12,11 +13,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long the gateway may take to listen, and what each of its nodes adds: more than it waits for them itself, so that
 /// it can say that not all of them did.
@@ -24,8 +27,8 @@ const START: Duration = Duration::from_secs(20);
 const START_OF_EACH: Duration = Duration::from_millis(50);
 /// How long the gateway may take to end once it was asked to, beyond its own drain.
 const END: Duration = Duration::from_secs(5);
-/// Bytes that it may say: its addresses, and which nodes ended.
-const SAID: u64 = 1 << 20;
+/// Bytes that it may say: its addresses, which nodes ended, and how rolls went.
+const SAID: u64 = 16 << 20;
 
 /// Why there is no gateway.
 #[derive(Debug)]
@@ -56,6 +59,50 @@ pub struct Gateway {
     ca: Option<String>,
     /// Tells at the gateway's end which nodes had ended before.
     dead: JoinHandle<Vec<Dead>>,
+    roller: Roller,
+}
+
+/// Reaches a running gateway to roll its nodes.
+#[derive(Debug, Clone)]
+pub struct Roller {
+    /// Orders; taken away, it is the gateway's end.
+    orders: Arc<Mutex<Option<ChildStdin>>>,
+    news: Arc<Mutex<mpsc::UnboundedReceiver<Turn>>>,
+}
+
+/// A node's turn in a roll.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeTimes {
+    /// Its index.
+    pub node: usize,
+    /// When it was asked to end, from the deploy's start.
+    pub draining: Duration,
+    /// When its process had ended.
+    pub ended: Option<Duration>,
+    /// When it listened again.
+    pub ready: Option<Duration>,
+    /// What it had counted by its end: upgrades it let in while it drained…
+    pub opened_draining: Option<u64>,
+    /// …and connections that it cut at its deadline.
+    pub cut_at_deadline: Option<u64>,
+}
+
+/// What the gateway says of a roll.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "roll", rename_all = "snake_case")]
+enum Turn {
+    Draining { node: usize },
+    Ended { node: usize, stats: Option<Counted> },
+    Ready { node: usize },
+    Done,
+    Failed { why: String },
+}
+
+/// The part of a node's counters that a roll is judged by.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    opened_draining: u64,
+    cut_at_deadline: u64,
 }
 
 /// What the gateway says first.
@@ -124,8 +171,14 @@ impl Gateway {
                         tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
                     });
                 }
-                let dead = tokio::spawn(deaths(stdout));
+                let (turns, news) = mpsc::unbounded_channel();
+                let dead = tokio::spawn(hear(stdout, turns));
+                let roller = Roller {
+                    orders: Arc::new(Mutex::new(child.stdin.take())),
+                    news: Arc::new(Mutex::new(news)),
+                };
                 Ok(Gateway {
+                    roller,
                     child,
                     listen,
                     nodes: pids,
@@ -186,13 +239,15 @@ impl Gateway {
         }
     }
 
+    /// What reaches it to roll its nodes.
+    pub fn roller(&self) -> Roller {
+        self.roller.clone()
+    }
+
     /// Asks it to end, and makes it. Returns which nodes had ended by themselves, and how.
     pub async fn stop(mut self, patience: Duration) -> Vec<String> {
-        if let Some(pid) = self.child.id() {
-            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-            // The child is not reaped yet, so the number is still its own.
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        }
+        // The end of its standard input is the end in a hurry; SIGTERM would be a drain in all its length.
+        drop(self.roller.orders.lock().await.take());
         if timeout(patience + END, self.child.wait()).await.is_err() {
             let _ = self.child.start_kill();
             let _ = self.child.wait().await;
@@ -210,15 +265,97 @@ impl Gateway {
     }
 }
 
+impl Roller {
+    /// Has all nodes restarted one by one, and waits for the last of them.
+    pub async fn roll(
+        &self,
+        pause: Duration,
+        limit: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Carried {
+        let mut nodes: Vec<NodeTimes> = Vec::new();
+        let work = async {
+            let mut news = self.news.lock().await;
+            // What an earlier one said after its time is not for this one.
+            while news.try_recv().is_ok() {}
+            if let Err(error) = self
+                .say(&json!({ "roll": { "pause": millis(pause) } }))
+                .await
+            {
+                return Ending::NotBegun(format!("the embedded gateway: {error}"));
+            }
+            let began = Instant::now();
+            loop {
+                let Some(turn) = news.recv().await else {
+                    return Ending::Failed("the embedded gateway ended".into());
+                };
+                if let Some(ending) = turn.take(began.elapsed(), &mut nodes) {
+                    return ending;
+                }
+            }
+        };
+        let ending = tokio::select! {
+            biased;
+            () = stop => Ending::Interrupted,
+            done = timeout(limit, work) => done.unwrap_or(Ending::TimedOut),
+        };
+        Carried {
+            ending,
+            output: String::new(),
+            nodes,
+        }
+    }
+
+    async fn say(&self, order: &Value) -> io::Result<()> {
+        let mut orders = self.orders.lock().await;
+        let stdin = orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(format!("{order}\n").as_bytes()).await
+    }
+}
+
+impl Turn {
+    /// Takes what is said `at`; the end of the roll if it is that.
+    fn take(self, at: Duration, nodes: &mut Vec<NodeTimes>) -> Option<Ending> {
+        match self {
+            Turn::Draining { node } => nodes.push(NodeTimes {
+                node,
+                draining: at,
+                ..NodeTimes::default()
+            }),
+            Turn::Ended { node, stats } => {
+                if let Some(times) = nodes.iter_mut().rfind(|times| times.node == node) {
+                    times.ended = Some(at);
+                    times.opened_draining = stats.as_ref().map(|stats| stats.opened_draining);
+                    times.cut_at_deadline = stats.as_ref().map(|stats| stats.cut_at_deadline);
+                }
+            }
+            Turn::Ready { node } => {
+                if let Some(times) = nodes.iter_mut().rfind(|times| times.node == node) {
+                    times.ready = Some(at);
+                }
+            }
+            Turn::Done => return Some(Ending::Succeeded),
+            Turn::Failed { why } => return Some(Ending::Failed(why)),
+        }
+        None
+    }
+}
+
 /// Hears the gateway to its end.
-async fn deaths(stdout: Option<impl AsyncBufRead + Unpin>) -> Vec<Dead> {
+async fn hear(
+    stdout: Option<impl AsyncBufRead + Unpin>,
+    turns: mpsc::UnboundedSender<Turn>,
+) -> Vec<Dead> {
     let mut all = Vec::new();
     let Some(stdout) = stdout else {
         return all;
     };
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        all.extend(serde_json::from_str::<Dead>(&line));
+        match serde_json::from_str::<Turn>(&line) {
+            Ok(turn) => drop(turns.send(turn)),
+            Err(_) => all.extend(serde_json::from_str::<Dead>(&line)),
+        }
     }
     all
 }
@@ -229,9 +366,6 @@ fn config(embedded: &Embedded) -> Value {
     let mut config = json!({
         "tokens": embedded.tokens,
         "origins": embedded.origins,
-        // All connections have said goodbye by the time it is asked to end.
-        "drain_window": 0,
-        "drain_deadline": 1000,
     });
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -266,6 +400,9 @@ fn config(embedded: &Embedded) -> Value {
             kept
         }),
     );
+    let time = |time: Option<crate::scenario::units::Duration>| time.map(|t| millis(t.0).into());
+    set("drain_window", time(embedded.drain_window));
+    set("drain_deadline", time(embedded.drain_deadline));
     set("misbehave", embedded.misbehave.as_ref().map(misbehave));
     config
 }
@@ -286,6 +423,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_code": knobs.close_code,
         "mute": knobs.mute,
         "reset_epoch_after": time(knobs.reset_epoch_after),
+        "drain": knobs.drain,
     })
 }
 
@@ -298,7 +436,7 @@ mod tests {
     use super::*;
 
     // The one place outside `cli` that names both sides, to hold them together.
-    use crate::gateway::{Config, PongLie, WhenFull};
+    use crate::gateway::{BadDrain, Config, PongLie, WhenFull};
 
     fn understood(yaml: &str) -> Config {
         let embedded: Embedded = serde_yaml::from_str(yaml).expect("a scenario's part");
@@ -311,7 +449,8 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s }, history: { messages: 7, for: 2s } }",
+               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never },
+               drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
         assert_eq!(
             (config.queue, config.when_full, config.max_message),
@@ -353,16 +492,14 @@ mod tests {
         assert_eq!(store.as_deref(), Some("redis://127.0.0.1:1/0"));
         let default = understood("{ history: {} }").history;
         assert_eq!(default, Some(crate::gateway::History::default()));
+        assert_eq!(knobs.drain, Some(BadDrain::Never));
+        let drain = (config.drain_window, config.drain_deadline);
+        assert_eq!(drain, (Duration::from_secs(3), Duration::from_secs(4)));
     }
 
     #[test]
     fn nothing_said_is_the_gateways_default() {
         let plain = understood("{}");
-        let default = Config {
-            drain_window: plain.drain_window,
-            drain_deadline: plain.drain_deadline,
-            ..Config::default()
-        };
-        assert_eq!(plain, default);
+        assert_eq!(plain, Config::default());
     }
 }

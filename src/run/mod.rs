@@ -2,6 +2,7 @@
 
 mod clock;
 mod cost;
+mod deploy;
 mod drive;
 mod embedded;
 pub mod machine;
@@ -18,6 +19,7 @@ use crate::plan::{self, Compiled, Plan};
 use crate::report::{self, Bundle, CostSample, Look, Outcome, Redactor};
 use crate::scenario::{self, Document, Problem};
 use cost::Meter;
+use deploy::Deploys;
 use drive::Course;
 use embedded::Gateway;
 use progress::{Display, Progress};
@@ -248,7 +250,9 @@ fn measure(
         let started = clock::wall();
         let served_by = gateway.as_ref().map(Gateway::processes);
         let mut meter = Meter::new(display, served_by.unwrap_or_default());
-        let course = shards(&program, &plan, &mut interrupts, &mut meter).await?;
+        let redact = Redactor::new(document.secrets());
+        let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
+        let course = shards(&program, &plan, &mut interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {
@@ -272,6 +276,7 @@ async fn shards(
     program: &Path,
     plan: &Plan,
     interrupts: &mut UnboundedReceiver<()>,
+    deploys: Deploys,
     display: &mut impl Progress,
 ) -> Result<Course, String> {
     let mut fabric = Local::spawn(program, plan.generator().shards)
@@ -283,6 +288,7 @@ async fn shards(
         run,
         clock::monotonic,
         interrupts,
+        deploys,
         display,
     )
     .await)

@@ -1,6 +1,7 @@
 //! The one value of a run that all reports are rendered from: what was planned, what was measured, and
 //! how it is judged.
 
+mod deploy;
 mod fault;
 mod storm;
 
@@ -47,14 +48,18 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     against.extend(fault::unfinished(&phases));
     // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
     if course.totals.count(Counter::Opened, None, None) > 0 {
-        against.extend(fault::untouched(&phases));
+        against.extend(fault::untouched(plan, &phases));
     }
+    let deploys = deploy::reports(plan, course);
+    against.extend(deploy::against(plan, course, &deploys));
     let validity = validity(plan, course, against);
     let storms = storm::storms(plan, &phases, course);
-    let gates: Vec<GateReport> = gates
+    let mut gates: Vec<GateReport> = gates
         .iter()
         .map(|gate| judge(gate, totals, &phases, plan, validity.state))
         .collect();
+    let believed = validity.state != ValidityState::Invalid;
+    gates.extend(deploys.iter().map(|report| deploy::gate(report, believed)));
     let opened = totals.count(Counter::Opened, None, None);
     let exit = exit(
         opened > 0,
@@ -112,6 +117,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             telemetry_bytes: course.heard,
             samples: facts.cost,
         },
+        deploys,
         timeline: totals
             .timeline()
             .iter()

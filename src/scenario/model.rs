@@ -9,7 +9,8 @@ mod fault;
 mod recovery;
 
 pub use fault::{
-    Address, Addresses, Burst, Cut, Fault, How, Network, Partition, Pauses, Reading, Slow,
+    Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
+    SendSignal, Slow, To, Webhook,
 };
 
 pub use recovery::{History, Resume, Session};
@@ -195,6 +196,12 @@ pub struct Embedded {
     /// What is kept of each topic for clients that come back. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// Asked to end (a roll, SIGTERM) it closes its connections spread evenly over this time. Default 2s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_window: Option<Duration>,
+    /// Asked to end it ends after this, whatever is still open. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_deadline: Option<Duration>,
     /// Trouble the gateway makes on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misbehave: Option<Misbehave>,
@@ -255,6 +262,21 @@ pub struct Misbehave {
     /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_epoch_after: Option<Duration>,
+    /// How a node that is asked to end breaks the rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<BadDrain>,
+}
+
+/// How the gateway drains badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadDrain {
+    /// It goes on accepting connections until its deadline, and cuts them then.
+    KeepAccepting,
+    /// It closes nobody, and is gone at its deadline.
+    Never,
+    /// It closes everybody at the same moment.
+    AllAtOnce,
 }
 
 /// How the gateway lies about pongs.

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)] // waiting for processes polls
 
 mod codes;
+mod deploys;
 mod ending;
 mod faults;
 mod gates;

@@ -317,3 +317,78 @@ fn a_late_cut_is_of_the_phase_that_planned_it() {
     assert_eq!(count(&totals, Counter::Cut), 2);
     assert_eq!(totals.count(Counter::Reconnected, Some(1), None), 2);
 }
+
+/// Ends a connection after a while: with this Close code, or by a reset.
+fn ends_after(stream: &mut TcpStream, ms: u64, code: Option<u16>) {
+    std::thread::sleep(Duration::from_millis(ms));
+    match code {
+        Some(code) => {
+            let _ = stream.write_all(&frame(8, &code.to_be_bytes()));
+            let _ = end_of(stream);
+        }
+        None => {
+            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+#[test]
+fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
+    let accepted = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let serve = move |mut stream: TcpStream| {
+        accept(&mut stream);
+        match accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            // Before the deploy: it is back, and old, when that begins at 1 s.
+            0 => ends_after(&mut stream, 200, Some(1012)),
+            // During it, one with a goodbye and one without.
+            1 => ends_after(&mut stream, 1500, Some(1012)),
+            2 => ends_after(&mut stream, 1500, None),
+            // Of those that came back one is cut again, at about 1.9 s, and one after the phase.
+            5 => ends_after(&mut stream, 400, Some(1001)),
+            6 => ends_after(&mut stream, 1500, Some(1001)),
+            _ => drop(end_of(&mut stream)),
+        }
+    };
+    let text = raw(server(serve), 4, "1s", "", BACK).replace(
+        "generator:",
+        "  - { name: deploy, for: 1500ms, faults: [ { deploy: { run: [\"true\"] } } ] }\n  - { name: after, for: 1s }\ngenerator:",
+    );
+    let totals = run(&text);
+    let in_deploy = |counter| {
+        (
+            totals.count(counter, Some(1), None),
+            count(&totals, counter),
+        )
+    };
+    for (counter, expected) in [
+        (Counter::Old, 4),
+        (Counter::Severed, 2),
+        (Counter::Moved, 2),
+        (Counter::CutAgain, 1),
+    ] {
+        assert_eq!(in_deploy(counter), (expected, expected), "{counter:?}");
+    }
+    assert_eq!(count(&totals, Counter::Reconnected), 5);
+    let did = totals.fault(0).expect("it touched some");
+    assert_eq!((did.due, did.touched), (2, 2));
+    assert!(
+        did.first_ns > 1_000 * MS && did.last_ns < 2_500 * MS,
+        "{did:?}"
+    );
+    assert_eq!(totals.moved(0).map(|did| did.touched), Some(2));
+    let mut ends: Vec<(u16, bool, u64)> = totals
+        .drains(0)
+        .map(|(key, n)| {
+            assert!(key.endpoint == 0 && key.close.by_target);
+            // Since the deploy's start, not the run's.
+            assert!((1..15).contains(&key.tenth), "{key:?}");
+            (key.close.code, key.close.clean, n)
+        })
+        .collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [(1006, false, 1), (1012, true, 1)]);
+    let off = totals.histogram(Timer::CutOff, Some(1), None);
+    assert_eq!(off.len(), 2);
+    assert!(off.min() >= 49_000, "the backoff is a part of it");
+    assert_eq!(totals.histogram(Timer::Drain, Some(1), None).len(), 2);
+}

@@ -4,17 +4,24 @@
 //! which everything goes. What is said there is the gateway's affair.
 
 use super::super::output;
+use super::roll::{self, Roll, Turn};
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
-use crate::gateway::{Config, Summary, reserve, serve_node, shutdown_signal, supervise};
+use crate::gateway::{Config, Reserved, Summary, reserve, serve_node, shutdown_signal, supervise};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -27,6 +34,8 @@ pub(super) enum News<'a> {
     Ready(&'a [SocketAddr], &'a [u32]),
     /// A node, by index, has ended by itself.
     Dead(usize, ExitStatus),
+    /// How far a roll is.
+    Roll(Turn),
 }
 
 /// How it went.
@@ -36,7 +45,8 @@ pub(super) struct Served {
     pub dead: Vec<(usize, ExitStatus)>,
 }
 
-/// Serves with `nodes` processes until SIGTERM or Ctrl-C.
+/// Serves with `nodes` processes until SIGTERM or Ctrl-C. Under a coordinator it rolls when told so, by hand on
+/// SIGHUP.
 pub(super) fn serve(
     config: &Config,
     nodes: u16,
@@ -51,56 +61,152 @@ pub(super) fn serve(
         .build()
         .map_err(|e| fail("the gateway", e))?;
     runtime.block_on(async {
-        let shutdown = shutdown_signal(coordinated).map_err(|e| fail("the gateway", e))?;
-        let shared = one_port.then(|| reserve(config.listen)).transpose();
-        let shared = shared.map_err(|e| e.to_string())?;
-        let orders = orders(
-            config,
-            nodes,
-            shared.as_ref().map(|shared| shared.address()),
-        )?;
+        let (asks, mut asked) = mpsc::unbounded_channel();
+        let mut hangups = signal(SignalKind::hangup()).map_err(|e| fail("the gateway", e))?;
+        let hear = move |line: String| drop(asks.send(line));
+        let shutdown = shutdown_signal(coordinated.then_some(hear));
+        let shutdown = shutdown.map_err(|e| fail("the gateway", e))?;
+        let places = places(config, nodes, one_port)?;
+        let orders: Vec<Config> = places.iter().map(|place| place.config.clone()).collect();
+        let mut processes = Processes::default();
         let mut links = Vec::new();
         let mut pids = Vec::new();
-        let mut deaths = JoinSet::new();
         for node in 0..usize::from(nodes) {
-            let (link, mut child) = start().map_err(|e| fail("a node", e))?;
+            let (link, pid) = processes.start(node).map_err(|e| fail("a node", e))?;
             links.push(link.into_split());
-            pids.push(child.id().unwrap_or(0));
-            deaths.spawn(async move { (node, child.wait().await) });
+            pids.push(pid);
         }
         let ending = Cell::new(false);
         let shutdown = async {
-            shutdown.await;
+            let goodbye = shutdown.await;
             ending.set(true);
+            goodbye
         };
+        let (rejoin, rejoins) = mpsc::unbounded_channel();
         let ready = |addresses: &[SocketAddr]| tell(News::Ready(addresses, &pids));
-        let mut supervised = std::pin::pin!(supervise(links, &orders, shutdown, ready));
+        let mut supervised = std::pin::pin!(supervise(links, &orders, rejoins, shutdown, ready));
+        let mut roll = Roll::new(&orders, rejoin);
         let mut dead = Vec::new();
-        let mut note = |node, status: io::Result<ExitStatus>| {
-            // Waiting for a child of ours does not fail; if it did, there would be nothing to tell.
-            if let Ok(status) = status
-                && !(ending.get() && status.success())
-            {
-                tell(News::Dead(node, status));
-                dead.push((node, status));
-            }
-        };
         let summary = loop {
             tokio::select! {
                 biased;
-                Some(Ok((node, status))) = deaths.join_next() => note(node, status),
+                Some((node, status)) = processes.ended() => {
+                    if roll.expects(node) {
+                        roll.ended(status);
+                    } else if !(ending.get() && status.success()) {
+                        tell(News::Dead(node, status));
+                        dead.push((node, status));
+                    }
+                }
                 summary = &mut supervised => break summary.map_err(|e| e.to_string())?,
+                due = roll.due(), if !ending.get() => {
+                    if let Some(turn) = roll.take(due, &mut processes) {
+                        tell(News::Roll(turn));
+                    }
+                }
+                Some(line) = asked.recv() => {
+                    if let Some(pause) = roll::order(&line) && !roll.begin(pause) {
+                        tell(News::Roll(Turn::Failed("a roll is under way".into())));
+                    }
+                }
+                Some(()) = hangups.recv(), if !coordinated => {
+                    if !roll.begin(roll::BY_HAND) {
+                        tell(News::Roll(Turn::Failed("a roll is under way".into())));
+                    }
+                }
             }
         };
         // Whoever has not ended by then is killed with its task.
         let rest = async {
-            while let Some(Ok((node, status))) = deaths.join_next().await {
-                note(node, status);
+            while let Some((node, status)) = processes.ended().await {
+                if !status.success() {
+                    tell(News::Dead(node, status));
+                    dead.push((node, status));
+                }
             }
         };
         let _ = timeout(END, rest).await;
         Ok(Served { summary, dead })
     })
+}
+
+/// The nodes' processes, wherever they are in their lives.
+#[derive(Default)]
+pub(super) struct Processes {
+    deaths: JoinSet<(usize, io::Result<ExitStatus>)>,
+    /// By node: signals for its latest process.
+    signals: HashMap<usize, mpsc::UnboundedSender<Signal>>,
+}
+
+impl Processes {
+    /// Starts a node's process. Returns its stream and its id.
+    pub(super) fn start(&mut self, node: usize) -> io::Result<(UnixStream, u32)> {
+        let (link, mut child) = start()?;
+        let pid = child.id().unwrap_or(0);
+        let (sender, mut signals) = mpsc::unbounded_channel();
+        self.signals.insert(node, sender);
+        self.deaths.spawn(async move {
+            loop {
+                tokio::select! {
+                    status = child.wait() => break (node, status),
+                    Some(signal) = signals.recv() => {
+                        // Not reaped yet, so the number is still its own.
+                        if let Some(pid) = child.id() {
+                            let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+                        }
+                    }
+                }
+            }
+        });
+        Ok((link, pid))
+    }
+
+    /// Signals a node's latest process.
+    pub(super) fn signal(&self, node: usize, signal: Signal) {
+        if let Some(signals) = self.signals.get(&node) {
+            let _ = signals.send(signal);
+        }
+    }
+
+    /// Waits for the next one to end; `None` when there is none.
+    async fn ended(&mut self) -> Option<(usize, ExitStatus)> {
+        loop {
+            // Waiting for a child of ours does not fail; if it did, there would be nothing to tell.
+            if let Ok((node, Ok(status))) = self.deaths.join_next().await? {
+                return Some((node, status));
+            }
+        }
+    }
+}
+
+/// A node's configuration, and its address, which stays taken while nobody listens on it: what a node that is rolled
+/// comes back to must not be another's meanwhile.
+struct Place {
+    config: Config,
+    _address: Rc<Reserved>,
+}
+
+fn places(config: &Config, nodes: u16, one_port: bool) -> Result<Vec<Place>, String> {
+    let shared = one_port.then(|| reserve(config.listen)).transpose();
+    let shared = shared.map_err(|e| e.to_string())?.map(Rc::new);
+    let orders = orders(
+        config,
+        nodes,
+        shared.as_ref().map(|shared| shared.address()),
+    )?;
+    let place = |mut config: Config| {
+        let address = match &shared {
+            Some(shared) => Rc::clone(shared),
+            None => Rc::new(reserve(config.listen).map_err(|e| e.to_string())?),
+        };
+        config.listen = address.address();
+        config.reuse_port = true;
+        Ok(Place {
+            config,
+            _address: address,
+        })
+    };
+    orders.into_iter().map(place).collect()
 }
 
 /// What each node is told.
@@ -151,7 +257,10 @@ pub(super) fn be_one() -> Exit {
         runtime.block_on(async {
             let link = UnixStream::from_std(link).map_err(|e| format!("cannot start: {e}"))?;
             let (reader, writer) = link.into_split();
-            serve_node(reader, writer).await.map_err(|e| e.to_string())
+            let shutdown = shutdown_signal(None::<fn(String)>);
+            let shutdown = shutdown.map_err(|e| format!("cannot start: {e}"))?;
+            let served = serve_node(reader, writer, shutdown).await;
+            served.map_err(|e| e.to_string())
         })
     }) {
         Ok(_) => Exit::Passed,

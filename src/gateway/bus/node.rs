@@ -15,7 +15,7 @@ use super::super::history::Standing;
 use super::super::hub::Hub;
 use super::super::stats::Stats;
 use super::super::store::Store;
-use super::super::{Config, GatewayError, begin, listener};
+use super::super::{Config, GatewayError, Goodbye, begin, listener};
 use super::uplink::Uplink;
 use super::wire::{BusError, Down, Inbox, Up};
 
@@ -28,13 +28,17 @@ const LINK: usize = 256 * 1024;
 /// For the last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves as one node until the supervisor says so or is gone, then drains as
+/// Serves as one node until `shutdown`, or until the supervisor says so or is gone, then drains as
 /// [`serve`](super::super::serve) does. The streams lead to
 /// [`supervise`](super::supervisor::supervise).
 ///
 /// # Errors
 /// There was no configuration, or no serving with it; the supervisor is told too.
-pub async fn serve_node<R, W>(mut reader: R, writer: W) -> Result<Stats, GatewayError>
+pub async fn serve_node<R, W>(
+    mut reader: R,
+    writer: W,
+    shutdown: impl Future<Output: Into<Goodbye>>,
+) -> Result<Stats, GatewayError>
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -68,7 +72,13 @@ where
             }
         })
     };
-    listener::run(listener, tls, &hub, async { drop(drained.await) }).await;
+    let shutdown = async {
+        tokio::select! {
+            goodbye = shutdown => goodbye.into(),
+            goodbye = drained => goodbye.unwrap_or(Goodbye::Drain),
+        }
+    };
+    listener::run(listener, tls, &hub, shutdown).await;
     let stats = hub.stats();
     if let Some(bus) = &hub.bus {
         bus.send(&Up::Stats(Box::new(stats.clone())));
@@ -85,7 +95,7 @@ pub(in super::super) async fn serve_with(
     config: Config,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output: Into<Goodbye>>,
 ) -> Result<Stats, GatewayError> {
     let hub = Arc::new(Hub::new(config, Instant::now(), Some(Uplink::default())));
     let (ours, theirs) = duplex(LINK);
@@ -106,8 +116,11 @@ pub(in super::super) async fn serve_with(
     let mut lost = None;
     let until = async {
         tokio::select! {
-            () = shutdown => {}
-            carried = &mut carrying => lost = Some(carried),
+            goodbye = shutdown => goodbye.into(),
+            carried = &mut carrying => {
+                lost = Some(carried);
+                Goodbye::Drain
+            }
         }
     };
     listener::run(listener, tls, &hub, until).await;
@@ -141,12 +154,12 @@ async fn order<R: AsyncRead + Unpin>(
     Err(BusError::Io(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
-/// Hears the bus to its end. `drain` is dropped when it is time to end.
+/// Hears the bus to its end. `drain` is used, or dropped, when it is time to end.
 async fn listen<R: AsyncRead + Unpin>(
     hub: Arc<Hub>,
     mut inbox: Inbox,
     mut reader: R,
-    drain: oneshot::Sender<()>,
+    drain: oneshot::Sender<Goodbye>,
 ) {
     let mut drain = Some(drain);
     let mut wakers = Vec::new();
@@ -155,7 +168,11 @@ async fn listen<R: AsyncRead + Unpin>(
     loop {
         loop {
             match inbox.next() {
-                Ok(Some(Down::Drain)) => drop(drain.take()),
+                Ok(Some(Down::Drain { goodbye })) => {
+                    if let Some(drain) = drain.take() {
+                        let _ = drain.send(goodbye);
+                    }
+                }
                 Ok(Some(message)) => delivered += take(&hub, message, &mut wakers),
                 Ok(None) => break,
                 // Nothing after it could be trusted.
@@ -228,6 +245,6 @@ fn take(hub: &Arc<Hub>, message: Down<'_>, wakers: &mut Vec<Waker>) -> usize {
             }
             1
         }
-        Down::Order { .. } | Down::Drain => 0,
+        Down::Order { .. } | Down::Drain { .. } => 0,
     }
 }

@@ -242,6 +242,13 @@ impl Sequencer {
             .any(|outbox| outbox.bytes.len() + outbox.writing >= bytes)
     }
 
+    /// A node is there anew in the place of one that is gone.
+    pub(super) fn rejoin(&mut self, node: usize) {
+        if let Some(outbox) = self.nodes.get_mut(node) {
+            *outbox = Outbox::default();
+        }
+    }
+
     /// The node is gone: nothing waits for it any more.
     pub(super) fn leave(&mut self, node: usize) {
         if let Some(outbox) = self.nodes.get_mut(node)

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::super::Stats;
+use super::super::{Goodbye, Stats};
 
 /// Version of the frames and of the messages in them.
 pub(in super::super) const VERSION: u8 = 2;
@@ -81,8 +81,11 @@ pub(in super::super) enum Down<'a> {
         sequence: u64,
         payload: &'a str,
     },
-    /// Time to end, as at SIGTERM.
-    Drain,
+    /// Time to end.
+    Drain {
+        /// In what manner.
+        goodbye: Goodbye,
+    },
 }
 
 /// Why the bus has come to its end.

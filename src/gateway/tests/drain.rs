@@ -143,7 +143,101 @@ async fn an_idle_gateway_ends_at_once_and_a_half_open_handshake_does_not_hold_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_is_a_request_to_end() {
-    let ended = shutdown_signal(false).unwrap();
+    let ended = shutdown_signal(None::<fn(String)>).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
     within(ended).await;
+}
+
+fn badly(drain: BadDrain) -> Config {
+    Config {
+        drain_window: Duration::ZERO,
+        drain_deadline: Duration::from_millis(400),
+        misbehave: Misbehave {
+            drain: Some(drain),
+            ..Misbehave::default()
+        },
+        ..Config::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_keeps_accepting_does_so_to_its_deadline_and_cuts_them_then() {
+    let mut gateway = Gateway::start(badly(BadDrain::KeepAccepting)).await;
+    let mut old = gateway.connect().await;
+    let begin = Instant::now();
+    gateway.begin_to_stop();
+    assert_eq!(closed(&mut old).await, Some(1001));
+    assert!(gateway.get("/healthz").await.starts_with("HTTP/1.1 503 "));
+    let mut new = gateway.connect().await;
+    let stats = gateway.stopped().await;
+    assert!(begin.elapsed() >= Duration::from_millis(400));
+    assert_eq!((stats.opened_draining, stats.cut_at_deadline), (1, 1));
+    assert_eq!(stats.closed_by_code, [(1001, 1)].into());
+    let end = within(new.next()).await.expect("an end without a Close");
+    assert!(end.is_err(), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_never_drains_closes_nobody_and_is_gone_at_its_deadline() {
+    let mut gateway = Gateway::start(badly(BadDrain::Never)).await;
+    let mut client = gateway.connect().await;
+    let begin = Instant::now();
+    gateway.begin_to_stop();
+    let end = within(client.next()).await.expect("an end without a Close");
+    assert!(end.is_err(), "{end:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(400));
+    let stats = gateway.stopped().await;
+    assert_eq!((stats.cut_at_deadline, stats.closed_by_code.len()), (1, 0));
+    // With nobody there it has nothing to wait for.
+    let gateway = Gateway::start(Config {
+        drain_deadline: Duration::from_secs(3600),
+        ..badly(BadDrain::Never)
+    })
+    .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_closes_all_at_once_has_no_window() {
+    let mut gateway = Gateway::start(Config {
+        drain_window: Duration::from_secs(3600),
+        drain_deadline: Duration::from_secs(3600),
+        ..badly(BadDrain::AllAtOnce)
+    })
+    .await;
+    let mut clients = [gateway.connect().await, gateway.connect().await];
+    gateway.begin_to_stop();
+    for client in &mut clients {
+        assert_eq!(closed(client).await, Some(1001));
+    }
+    gateway.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_hurry_there_is_neither_a_window_nor_misbehaviour() {
+    for drain in [BadDrain::KeepAccepting, BadDrain::Never] {
+        let config = Config {
+            drain_window: Duration::from_secs(3600),
+            drain_deadline: Duration::from_secs(3600),
+            ..badly(drain)
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (ready, address) = oneshot::channel();
+        let hurry = async {
+            drop(stopped.await);
+            Goodbye::Hurry
+        };
+        let served = tokio::spawn(serve(config, hurry, move |at| _ = ready.send(at)));
+        let gateway = Gateway {
+            address: within(address).await.unwrap(),
+            stop: Some(stop),
+            served,
+        };
+        let mut clients = [gateway.connect().await, gateway.connect().await];
+        let stopping = tokio::spawn(gateway.stop());
+        for client in &mut clients {
+            assert_eq!(closed(client).await, Some(1001));
+        }
+        assert_eq!(within(stopping).await.unwrap().cut_at_deadline, 0);
+    }
 }

@@ -236,7 +236,7 @@ async fn said<R: tokio::io::AsyncRead + Unpin>(
 #[tokio::test]
 async fn nothing_is_delivered_before_the_supervisors_answer() {
     let ((mut reader, mut writer), (theirs, to)) = link();
-    let node = tokio::spawn(serve_node(theirs, to));
+    let node = tokio::spawn(serve_node(theirs, to, std::future::pending::<()>()));
     let mut inbox = Inbox::default();
     let mut bytes = Vec::new();
     let config = serde_json::to_string(&keeping(10)).unwrap();

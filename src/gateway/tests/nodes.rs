@@ -4,6 +4,7 @@ use super::super::bus::supervisor::{Bounds, supervise_within};
 use super::super::bus::wire::{Down, Inbox, Up, encode};
 use super::*;
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::sync::mpsc;
 
 pub(super) type Link = (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>);
 
@@ -39,10 +40,11 @@ async fn supervised(
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, addresses) = oneshot::channel();
     let orders = vec![config; links.len()];
+    let (_, rejoins) = mpsc::unbounded_channel();
     let supervised = tokio::spawn(async move {
         let shutdown = async { drop(stopped.await) };
         let ready = move |addresses: &[SocketAddr]| _ = ready.send(addresses.to_vec());
-        supervise_within(bounds, links, &orders, shutdown, ready).await
+        supervise_within(bounds, links, &orders, rejoins, shutdown, ready).await
     });
     (within(addresses).await.unwrap(), stop, supervised)
 }
@@ -54,7 +56,11 @@ impl Nodes {
         for _ in 0..count {
             let (ours, (reader, writer)) = link();
             links.push(ours);
-            served.push(tokio::spawn(serve_node(reader, writer)));
+            served.push(tokio::spawn(serve_node(
+                reader,
+                writer,
+                std::future::pending::<()>(),
+            )));
         }
         let (addresses, stop, supervised) = supervised(bounds(), links, config).await;
         let nodes = addresses.into_iter().zip(served);
@@ -264,9 +270,9 @@ async fn drains_as_one_gateway_does() {
 async fn a_node_that_cannot_serve_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (first, (reader, writer)) = link();
-    let one = tokio::spawn(serve_node(reader, writer));
+    let one = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let (second, (reader, writer)) = link();
-    let other = tokio::spawn(serve_node(reader, writer));
+    let other = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let orders = [
         brief(),
         Config {
@@ -274,12 +280,11 @@ async fn a_node_that_cannot_serve_is_named() {
             ..brief()
         },
     ];
-    let never = std::future::pending();
+    let never = std::future::pending::<()>();
     let links = vec![first, second];
-    let error = within(supervise(links, &orders, never, |_| panic!("not ready")))
-        .await
-        .unwrap_err()
-        .to_string();
+    let (_, rejoins) = mpsc::unbounded_channel();
+    let served = supervise(links, &orders, rejoins, never, |_| panic!("not ready"));
+    let error = within(served).await.unwrap_err().to_string();
     assert!(error.starts_with("node 1: cannot listen"), "{error}");
     assert!(within(other).await.unwrap().is_err());
     // Its supervisor is gone, so the other one ends too.
@@ -357,7 +362,7 @@ async fn a_node_that_takes_nothing_slows_publishers_and_is_given_up() {
 #[tokio::test]
 async fn a_slow_bus_makes_clients_wait_and_loses_nothing() {
     let (mut ours, (reader, writer)) = link();
-    let node = tokio::spawn(serve_node(reader, writer));
+    let node = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
     let mut bytes = Vec::new();
     let config = serde_json::to_string(&brief()).unwrap();
     encode(&Down::Order { config: &config }, &mut bytes);
@@ -404,4 +409,115 @@ async fn a_slow_bus_makes_clients_wait_and_loses_nothing() {
     within(flushing).await.unwrap().unwrap();
     drop(ours);
     assert_eq!(node.stopped().await.published, sent);
+}
+
+#[tokio::test]
+async fn a_node_takes_anothers_place_and_numbers_go_on() {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (ready, addresses) = oneshot::channel();
+    let (rejoin, rejoins) = mpsc::unbounded_channel();
+    let (first, (reader, writer)) = link();
+    let one = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
+    let (second, (reader, writer)) = link();
+    let (leave, left) = oneshot::channel::<()>();
+    let leaving = async { drop(left.await) };
+    let other = tokio::spawn(serve_node(reader, writer, leaving));
+    let supervised = tokio::spawn(async move {
+        let shutdown = async { drop(stopped.await) };
+        let ready = move |addresses: &[SocketAddr]| _ = ready.send(addresses.to_vec());
+        let orders = vec![brief(); 2];
+        supervise_within(
+            bounds(),
+            vec![first, second],
+            &orders,
+            rejoins,
+            shutdown,
+            ready,
+        )
+        .await
+    });
+    let addresses = within(addresses).await.unwrap();
+    let gateway = |address, served| Gateway {
+        address,
+        stop: None,
+        served,
+    };
+    let (one, other) = (gateway(addresses[0], one), gateway(addresses[1], other));
+    let mut publisher = one.connect().await;
+    let mut subscriber = other.connect().await;
+    subscribe(&mut subscriber, "t").await;
+    for n in 1..=3 {
+        assert_eq!(publish(&mut publisher, "t", json!(n)).await, n);
+        assert_eq!(next_json(&mut subscriber).await["seq"], n);
+    }
+    // The bus is told first; then the node is asked to end, as by a signal.
+    let (linked, to_link) = oneshot::channel();
+    let (listening, listens) = oneshot::channel();
+    let (farewell, told) = oneshot::channel();
+    let sent = rejoin.send(Rejoin {
+        node: 1,
+        config: brief(),
+        link: to_link,
+        listening,
+        farewell,
+    });
+    assert!(sent.is_ok());
+    drop(leave);
+    assert_eq!(closed(&mut subscriber).await, Some(1001));
+    let stats = other.stopped().await;
+    assert_eq!(within(told).await.unwrap(), stats);
+    // While nobody is there, nothing is kept for it and nothing waits for it.
+    assert_eq!(publish(&mut publisher, "t", json!(4)).await, 4);
+    let (ours, (reader, writer)) = link();
+    let anew = tokio::spawn(serve_node(reader, writer, std::future::pending::<()>()));
+    assert!(linked.send(ours).is_ok());
+    let address = within(listens).await.unwrap().unwrap();
+    let anew = gateway(address, anew);
+    let mut subscriber = anew.connect().await;
+    assert_eq!(subscribe(&mut subscriber, "t").await, 4, "where it stands");
+    assert_eq!(publish(&mut publisher, "t", json!(5)).await, 5);
+    assert_eq!(next_json(&mut subscriber).await["seq"], 5);
+    drop(stop);
+    let ends = [one.stopped().await, anew.stopped().await];
+    let summary = within(supervised).await.unwrap().unwrap();
+    let mut sum = stats;
+    ends.iter().for_each(|end| sum.absorb(end));
+    assert_eq!(summary.total(), sum, "both lives of the second node count");
+    assert_eq!(sum.published, 5);
+}
+
+#[tokio::test]
+async fn a_node_that_never_comes_back_leaves_the_others_to_end() {
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let (rejoin, rejoins) = mpsc::unbounded_channel();
+    let (ours, (reader, writer)) = link();
+    let (leave, left) = oneshot::channel::<()>();
+    let leaving = async { drop(left.await) };
+    let node = tokio::spawn(serve_node(reader, writer, leaving));
+    let (ready, is_ready) = oneshot::channel();
+    let supervised = tokio::spawn(async move {
+        let shutdown = async { drop(stopped.await) };
+        let orders = [brief()];
+        let ready = move |_: &[SocketAddr]| _ = ready.send(());
+        supervise_within(bounds(), vec![ours], &orders, rejoins, shutdown, ready).await
+    });
+    within(is_ready).await.unwrap();
+    let (linked, link) = oneshot::channel::<Link>();
+    let (listening, listens) = oneshot::channel();
+    let (farewell, _told) = oneshot::channel();
+    let config = brief();
+    let sent = rejoin.send(Rejoin {
+        node: 0,
+        config,
+        link,
+        listening,
+        farewell,
+    });
+    assert!(sent.is_ok());
+    drop(leave);
+    within(node).await.unwrap().unwrap();
+    assert!(!supervised.is_finished(), "one is to come");
+    drop(linked);
+    assert!(within(listens).await.is_err());
+    within(supervised).await.unwrap().unwrap();
 }

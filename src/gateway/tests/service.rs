@@ -362,7 +362,7 @@ async fn speaks_tls_with_a_certificate_of_its_own() {
 async fn says_why_it_cannot_serve() {
     let gateway = Gateway::start(brief()).await;
     let serve = |config| {
-        serve(config, std::future::pending(), |_| {
+        serve(config, std::future::pending::<()>(), |_| {
             panic!("it is not ready")
         })
     };

@@ -1,6 +1,7 @@
 //! Faults: trouble on purpose, each checked against its phase and its group. One file a fault; what they share is here.
 
 mod burst;
+mod deploy;
 mod drop;
 mod lasting;
 mod network;
@@ -44,6 +45,10 @@ pub(super) fn compile(
         Fault::Partition(p) => {
             let path = format!("{path}.partition");
             partition::compile(p, &path, scenario, phase, problems)
+        }
+        Fault::Deploy(d) => {
+            let path = format!("{path}.deploy");
+            deploy::compile(d, &path, scenario, phase, problems)
         }
     };
     phase.faults.extend(planned);

@@ -2,6 +2,7 @@
 
 use super::{Needs, Shortage};
 use crate::plan::compile::Compiled;
+use crate::plan::{Action, Plan};
 use std::fmt::{self, Write as _};
 
 /// What will run and what it takes, in short aligned lines, with the command for whatever is too low.
@@ -31,6 +32,7 @@ pub fn describe(compiled: &Compiled) -> String {
         &format!("{}: {}", whole(needs.connections), listed(&groups)),
     );
     phases(&mut out, needs);
+    deploys(&mut out, plan);
     row(&mut out, "messages", &messages(needs));
     row(&mut out, "gates", &gates.len().to_string());
     let _ = writeln!(out);
@@ -149,6 +151,30 @@ fn phases(out: &mut String, needs: &Needs) {
             parts.join(", ")
         );
         row(out, if i == 0 { "phases" } else { "" }, &text);
+    }
+}
+
+/// What the scenario does to this machine or to others, in full: it is to be seen before it is done.
+fn deploys(out: &mut String, plan: &Plan) {
+    let faults = plan
+        .phases()
+        .iter()
+        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    let deploys = faults.filter_map(|(phase, fault)| match &fault.action {
+        Action::Deploy(deploy) => Some((phase, fault, deploy)),
+        Action::Burst { .. } | Action::Hit(_) => None,
+    });
+    for (i, (phase, fault, deploy)) in deploys.enumerate() {
+        let at = time((fault.start - phase.start).as_secs_f64());
+        let limit = time(deploy.timeout.as_secs_f64());
+        let what: String = deploy.how.to_string();
+        // One line, whatever is in it.
+        let what: String = what
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let text = format!("in {}, after {at}, for {limit} at most: {what}", phase.name);
+        row(out, if i == 0 { "will do" } else { "" }, &text);
     }
 }
 

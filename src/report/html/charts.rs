@@ -5,7 +5,7 @@ use super::palette::{KINDS, Role};
 use super::plot::{Plot, Series, Shape};
 use super::reduce::reduce;
 use crate::metrics::Timer;
-use crate::report::{Histograms, Outcome, Second, number, story};
+use crate::report::{DeployReport, Histograms, Outcome, Second, number, story};
 use std::collections::BTreeMap;
 
 /// A plot, and whether it takes the page's whole width.
@@ -28,6 +28,12 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
     if !timeline.is_empty() {
         charts.extend([view.rates(), view.connections(), view.openings()].map(narrow));
         charts.extend(view.failures().map(narrow));
+        for deploy in &outcome.deploys {
+            charts.push(Chart {
+                plot: view.deploy(deploy),
+                wide: true,
+            });
+        }
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
     }
@@ -266,6 +272,38 @@ impl View<'_> {
         let y = axis::linear(feet.iter().copied().fold(0.0, f64::max), axis::compact);
         (!series.is_empty())
             .then(|| self.plot("failures", "Failures by kind", "per second", y, series))
+    }
+
+    /// What a deploy did to connections, its whole measured time shaded.
+    fn deploy(&self, deploy: &DeployReport) -> Plot {
+        let refused = |second: &Second| {
+            let kinds = ["status", "refused", "reset", "eof"];
+            let kinds = kinds.iter().filter_map(|kind| second.failures.get(*kind));
+            kinds.sum::<u64>()
+        };
+        let series = vec![
+            self.over_time("open", Role::Open, Shape::Area, |s| Some(s.open as f64)),
+            self.rate(
+                "closed by the target, per second",
+                Role::Max,
+                Shape::Line(1.75),
+                |s| s.closed,
+            ),
+            self.rate(
+                "failed and refused, per second",
+                Role::Dropped,
+                Shape::Line(1.75),
+                refused,
+            ),
+        ];
+        let y = axis::linear(most(&series), axis::compact);
+        let id = format!("deploy-{}", deploy.start as u64);
+        let title = format!("Connections through the deploy in {}", clean(&deploy.phase));
+        let unit = "shaded: from its start to the last connection's end";
+        let mut plot = self.plot(&id, &title, unit, y, series);
+        let last = deploy.drain.unwrap_or(0.0).max(deploy.took.unwrap_or(0.0));
+        plot.faults = vec![(deploy.start, deploy.start + last)];
+        plot
     }
 
     fn lag(&self) -> Option<Plot> {

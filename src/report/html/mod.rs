@@ -3,6 +3,7 @@
 
 mod axis;
 mod charts;
+mod deploys;
 mod page;
 mod palette;
 mod plot;

@@ -2,7 +2,7 @@
 
 use super::charts::{Chart, charts};
 use super::plot::{Plot, Shape};
-use super::{palette, tables};
+use super::{deploys, palette, tables};
 use crate::exit::Exit;
 use crate::report::text::clean;
 use crate::report::{GateReport, GateStatus, Histograms, Outcome, ValidityState, story};
@@ -41,6 +41,7 @@ pub(super) fn page(outcome: &Outcome, histograms: &Histograms) -> io::Result<Mar
                     h2 { "How it went" }
                     div.charts { @for figure in &figures { (figure) } }
                 }
+                (deploys::deploys(outcome))
                 (tables::tables(outcome))
                 footer {
                     (clean(&outcome.tool)) " · " (clean(&outcome.started)) " · seed " (outcome.seed) " · exit "

@@ -135,6 +135,8 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         faults: Vec::new(),
         steps: Vec::new(),
         absences: Vec::new(),
+        drains: Vec::new(),
+        moved: Vec::new(),
         timers: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
@@ -224,7 +226,16 @@ async fn driven(mut fabric: Fake, interrupt: Option<Duration>, most: Duration) -
     }
     let plan = plan();
     let mut deaf = Deaf;
-    let run = drive(&mut fabric, &plan, 1, || NOW, &mut interrupts, &mut deaf);
+    let deploys = Deploys::new(&plan, None, crate::report::Redactor::default());
+    let run = drive(
+        &mut fabric,
+        &plan,
+        1,
+        || NOW,
+        &mut interrupts,
+        deploys,
+        &mut deaf,
+    );
     let course = tokio::time::timeout(most, run).await.expect("no hang");
     drop(kept);
     course

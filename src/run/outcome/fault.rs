@@ -3,13 +3,14 @@
 use super::super::drive::Course;
 use super::seconds_of;
 use crate::metrics::{Second, Totals};
-use crate::plan::{Action, PlannedFault};
+use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{AbsenceReport, FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
 
 /// A fault as it was.
 pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
     match &fault.action {
+        Action::Deploy(_) => super::deploy::fault(fault, number, course),
         Action::Burst { group } => scheduled(fault, *group, course),
         Action::Hit(hit) => {
             let told = course.totals.fault(number);
@@ -105,14 +106,16 @@ pub(super) fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
         .collect()
 }
 
-/// Faults that came and found nobody.
-pub(super) fn untouched(phases: &[PhaseReport]) -> Vec<String> {
+/// Faults that came and found nobody. Of deploys more is known: they are judged by themselves.
+pub(super) fn untouched(plan: &Plan, phases: &[PhaseReport]) -> Vec<String> {
     let faults = phases
         .iter()
         .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
     faults
-        .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
-        .map(|(phase, fault)| {
+        .zip(plan.faults())
+        .filter(|(_, planned)| !matches!(planned.action, Action::Deploy(_)))
+        .filter(|((_, fault), _)| fault.actual_start.is_some() && fault.touched == 0)
+        .map(|((phase, fault), _)| {
             format!(
                 "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
                 fault.label, phase.name

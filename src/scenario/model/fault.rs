@@ -1,5 +1,9 @@
 //! What a user may write of faults: trouble on purpose, one type a fault.
 
+mod deploy;
+
+pub use deploy::{Deploy, Roll, SendSignal, To, Webhook};
+
 use super::super::units::{ByteRate, ByteSize, Count, Duration, Factor, ReadRate, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,8 @@ pub enum Fault {
     Network(Network),
     /// A part of a group's connections cannot reach the target, or some of its addresses.
     Partition(Partition),
+    /// The target is deployed anew, and what its clients have of it is measured.
+    Deploy(Deploy),
 }
 
 /// A multiple of a group's rates for a time.

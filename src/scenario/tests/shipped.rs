@@ -48,6 +48,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
         names,
         [
             "capacity",
+            "deploy-rehearsal",
             "echo-latency",
             "failover",
             "million",

@@ -1,0 +1,446 @@
+//! Deploys: commands to their end, whatever it is, and rolls of the embedded gateway whose sums are known.
+
+use crate::harness::{Lab, Summary, assert_gone, children, files, send, squall};
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A run in which something is done to a target that does not mind.
+fn scenario(deploy: &str) -> String {
+    format!(
+        "
+name: deploys
+target: {{ embedded: {{}} }}
+clients: {{ subs: {{ count: 5, subscribe: [t], reconnect: {{}} }} }}
+phases:
+  - {{ name: open, for: 500ms }}
+  - {{ name: deploy, for: 1500ms, faults: [ {{ deploy: {{ {deploy} }} }} ] }}
+gates: ['opened >= 5']
+"
+    )
+}
+
+fn deploy(summary: &Summary) -> &Value {
+    summary.at("/deploys/0")
+}
+
+/// The gate that every deploy has.
+fn gate(summary: &Summary) -> Value {
+    let gates = summary.at("/gates").as_array().expect("a list");
+    let gate = gates.last().expect("at least the deploy's").clone();
+    assert_eq!(gate["text"], "deploy succeeds in deploy");
+    gate
+}
+
+/// Waits for a file that a command writes its process id to.
+fn pid(path: &Path) -> i32 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if let Some(pid) = text.strip_suffix('\n') {
+            return pid.parse().expect("a process id");
+        }
+        assert!(Instant::now() < deadline, "no {}", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn assert_ended(pid: i32) {
+    let process = crate::harness::Process {
+        pid,
+        arguments: Vec::new(),
+    };
+    assert_gone(&[process]);
+}
+
+#[test]
+fn a_command_that_succeeds_is_shown_with_what_it_said_and_no_secret() {
+    let run = r#"run: [sh, -c, 'echo "rolled $0"; echo to stderr >&2', "${env:DEPLOY_SECRET}"], after: 500ms, hitless: true"#;
+    let lab = Lab::new(&scenario(run));
+    let mut command = lab.command(&[]);
+    command.env("DEPLOY_SECRET", "canary-7f3a91");
+    let done = lab.start_command(command).wait();
+    let summary = done.expect(0).summary();
+    let deploy = deploy(&summary);
+    assert_eq!(deploy["result"], "succeeded");
+    let said = deploy["output"].as_str().expect("a text");
+    assert!(
+        said.contains("rolled [redacted]") && said.contains("to stderr"),
+        "{said}"
+    );
+    assert_eq!(gate(&summary)["status"], "passed");
+    let fault = summary.at("/phases/1/faults/0");
+    assert_eq!(
+        (&fault["start"], &fault["touched"]),
+        (&1.0.into(), &0.into())
+    );
+    let (start, end) = (fault["actual_start"].as_f64(), fault["actual_end"].as_f64());
+    assert!(start >= Some(1.0) && end >= start, "{fault}");
+    assert_eq!((&deploy["old"], &deploy["cut"]), (&5.into(), &0.into()));
+    for file in files(done.folder()) {
+        let bytes = std::fs::read(&file).expect("readable");
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("canary"), "{}", file.display());
+    }
+    assert!(!done.stdout.contains("canary") && !done.stderr.contains("canary"));
+    let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+    assert!(page.contains("Deploy in deploy") && page.contains("to stderr"));
+}
+
+#[test]
+fn a_command_that_fails_fails_the_run() {
+    let run = "run: [sh, -c, 'echo no such deployment >&2; exit 3'], hitless: true";
+    let done = Lab::new(&scenario(run)).run(&[]);
+    let summary = done.expect(99).summary();
+    assert_eq!(deploy(&summary)["result"], "failed");
+    let gate = gate(&summary);
+    assert_eq!(
+        (&gate["status"], &gate["actual"]),
+        (&"failed".into(), &"failed".into())
+    );
+    assert_eq!(gate["note"], "failed (exit 3): no such deployment");
+    assert!(done.stdout.contains("failed (exit 3)"), "{}", done.stdout);
+    // A gate of the user's own is judged all the same.
+    assert_eq!(summary.text("/gates/0/status"), "passed");
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_at_its_timeout_and_fails_the_run() {
+    let run = "run: [sh, -c, 'echo $$ > pid; exec sleep 600'], timeout: 1s, hitless: true";
+    let lab = Lab::new(&scenario(run));
+    let summary = lab.run(&[]).expect(99).summary();
+    assert_eq!(deploy(&summary)["result"], "timed_out");
+    let took = deploy(&summary)["took"].as_f64().expect("a time");
+    assert!(took >= 1.0, "{took}");
+    assert_eq!(gate(&summary)["actual"], "timed out");
+    assert_ended(pid(&lab.path().join("pid")));
+}
+
+#[test]
+fn what_could_not_even_be_begun_makes_the_run_invalid() {
+    for (way, why) in [
+        ("run: [/nowhere/to-be-found]", "/nowhere/to-be-found"),
+        (
+            "signal: { to: { process: nobody-is-called-so } }",
+            "no process called",
+        ),
+        ("signal: { to: { pid_file: nowhere.pid } }", "nowhere.pid"),
+        ("webhook: { url: 'http://127.0.0.1:1/' }", "127.0.0.1:1"),
+    ] {
+        let done = Lab::new(&scenario(way)).run(&[]);
+        let summary = done.expect(106).summary();
+        assert_eq!(deploy(&summary)["result"], "not_begun", "{way}");
+        let reasons = summary.reasons();
+        assert!(
+            reasons.contains("could not be begun") && reasons.contains(why),
+            "{reasons}"
+        );
+        assert_ne!(gate(&summary)["status"], "passed");
+    }
+}
+
+#[test]
+fn a_deploy_that_touched_nobody_proves_nothing_unless_it_may() {
+    let done = Lab::new(&scenario("shell: 'true'")).run(&[]);
+    let summary = done.expect(106).summary();
+    assert!(
+        summary.reasons().contains("touched no connection"),
+        "{}",
+        summary.reasons()
+    );
+    Lab::new(&scenario("shell: 'true', hitless: true"))
+        .run(&[])
+        .expect(0);
+}
+
+#[test]
+fn an_interrupt_ends_the_command_too() {
+    let run = "shell: 'echo $$ > pid; sleep 600'";
+    let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
+    let mut running = lab.start(&[]);
+    let command = pid(&lab.path().join("pid"));
+    running.signal(SIGINT);
+    let summary = running.wait().expect(105).summary();
+    assert_eq!(deploy(&summary)["result"], "interrupted");
+    assert_ne!(gate(&summary)["status"], "passed");
+    assert_ended(command);
+}
+
+#[test]
+fn a_command_does_not_outlive_a_coordinator_that_is_killed() {
+    let run = "run: [sh, -c, 'echo $$ > pid; exec sleep 600']";
+    let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
+    let mut running = lab.start(&[]);
+    let command = pid(&lab.path().join("pid"));
+    let children = running.children();
+    assert!(
+        children.iter().any(|child| child.pid == command),
+        "{children:?}"
+    );
+    running.signal(SIGKILL);
+    assert_gone(&children);
+}
+
+#[test]
+fn check_shows_what_will_be_run() {
+    let run = "run: [sh, -c, 'rm -rf \"$HOME\"'], after: 500ms, timeout: 800ms";
+    let lab = Lab::new(&scenario(run));
+    let shown = squall()
+        .current_dir(lab.path())
+        .args(["check", "scenario.yaml"])
+        .output()
+        .expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let expected =
+        r#"will do     in deploy, after 0.5s, for 0.8s at most: run sh -c "rm -rf \"$HOME\"""#;
+    assert!(shown.contains(expected), "{shown}");
+}
+
+/// Subscribers and publishers on three nodes that are rolled; every connection has to come back in time.
+fn rolled(embedded: &str, gates: &str) -> String {
+    format!(
+        "
+name: rolled
+target: {{ embedded: {{ nodes: 3, drain_window: 600ms, drain_deadline: 1500ms{embedded} }} }}
+clients:
+  publishers: {{ count: 6, publish: {{ topic: t, rate: 60/s }}, reconnect: {{ base: 100ms, cap: 500ms }} }}
+  subscribers: {{ count: 69, subscribe: [t], reconnect: {{ base: 100ms, cap: 500ms }} }}
+phases:
+  - {{ name: open, for: 1s }}
+  - {{ name: deploy, for: 9s, faults: [ {{ deploy: {{ roll: {{ pause: 300ms }} }} }} ] }}
+gates: [{gates}]
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+    )
+}
+
+const ALL: u64 = 75;
+
+fn n(summary: &Summary, counter: &str) -> u64 {
+    let counts = summary
+        .at("/counts_by_phase/deploy")
+        .as_object()
+        .expect("a table");
+    counts
+        .get(counter)
+        .map_or(0, |n| n.as_u64().expect("a count"))
+}
+
+fn findings(summary: &Summary) -> Vec<String> {
+    let findings = deploy(summary)["findings"].as_array().expect("a list");
+    let name = |finding: &Value| finding["name"].as_str().expect("a text").to_owned();
+    findings.iter().map(name).collect()
+}
+
+impl Summary {
+    /// Of the run's ends those that were the target's, by code.
+    fn closed_by_target(&self, code: u64) -> u64 {
+        let closes = self.at("/closes").as_array().expect("a list").iter();
+        let those = closes.filter(|close| close["by_target"] == true && close["code"] == code);
+        those
+            .map(|close| close["count"].as_u64().expect("a count"))
+            .sum()
+    }
+}
+
+#[test]
+fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
+    for shards in ["1", "3"] {
+        let gates = "'lost == 0', 'duplicated == 0', 'reordered == 0', 'severed share == 100% in deploy', \
+                     'moved share == 100% in deploy', 'cut_again == 0 in deploy', 'close 1006 == 0', 'drain max < 9s in deploy', \
+                     'cut_off max < 9s in deploy', 'closed_by_target == 75 in deploy'";
+        let done = Lab::new(&rolled("", gates)).run(&["--shards", shards]);
+        let summary = done.expect(0).summary();
+        for counter in ["old", "severed", "moved"] {
+            assert_eq!(n(&summary, counter), ALL, "{counter}");
+        }
+        assert_eq!(n(&summary, "cut_again"), 0);
+        assert_eq!(summary.closed_by_target(1001), ALL);
+        let deploy = deploy(&summary);
+        assert_eq!(deploy["closes"].as_array().map(Vec::len), Some(1));
+        assert_eq!(deploy["closes"][0]["clean"], true);
+        assert_eq!(deploy["accepted_draining"], 0);
+        let nodes = deploy["nodes"].as_array().expect("a list");
+        assert_eq!(nodes.len(), 3);
+        let mut before = 0.0;
+        for (i, node) in nodes.iter().enumerate() {
+            assert_eq!(node["node"], i);
+            for step in ["draining", "ended", "ready"] {
+                let at = node[step].as_f64().unwrap_or_else(|| panic!("{node}"));
+                assert!(at >= before, "{nodes:?}");
+                before = at;
+            }
+            assert_eq!(node["cut_at_deadline"], 0);
+        }
+        // A third of the connections each, at its own time.
+        let stretches = deploy["drains"].as_array().expect("a list");
+        let of: Vec<&Value> = stretches.iter().map(|s| &s["connections"]).collect();
+        assert_eq!(of, [&25, &25, &25], "{stretches:?}");
+        let verdict = deploy["verdict"].as_str().expect("a text");
+        assert!(verdict.starts_with("75 connections moved in "), "{verdict}");
+        assert!(verdict.contains(", 0 messages lost, peak "), "{verdict}");
+        assert!(done.stdout.contains(verdict), "{}", done.stdout);
+        let heading = "#### Deploy in deploy";
+        let page = std::fs::read_to_string(done.folder().join("summary.md")).expect("a page");
+        assert!(page.contains(heading) && page.contains(verdict), "{page}");
+        assert!(!findings(&summary).iter().any(|name| name == "cut_again"));
+    }
+}
+
+#[test]
+fn on_one_port_whoever_moves_to_a_node_still_to_be_rolled_is_cut_again_and_counted() {
+    let gates = "'lost == 0', 'old == 75 in deploy', 'moved share == 100% in deploy'";
+    let summary = Lab::new(&rolled(", one_port: true", gates))
+        .run(&[])
+        .expect(0)
+        .summary();
+    let again = n(&summary, "cut_again");
+    assert_eq!(n(&summary, "severed"), ALL);
+    assert_eq!(
+        summary.closed_by_target(1001) + summary.closed_by_target(1006),
+        ALL + again
+    );
+    assert_eq!(
+        findings(&summary).contains(&"cut_again".to_owned()),
+        again > 0
+    );
+}
+
+#[test]
+fn each_way_to_drain_badly_is_found_by_name() {
+    for (drain, finding, code) in [
+        ("keep_accepting", "accepted_while_draining", 1001),
+        ("never", "never_drained", 1006),
+        ("all_at_once", "closed_all_at_once", 1001),
+    ] {
+        let embedded = format!(", misbehave: {{ drain: {drain} }}");
+        // What a publisher had written to a connection that is cut is lost with it: nothing is asked of that here.
+        let gates = "'old == 75 in deploy', 'severed == 75 in deploy', 'moved == 75 in deploy'";
+        let summary = Lab::new(&rolled(&embedded, gates))
+            .run(&[])
+            .expect(0)
+            .summary();
+        let found = findings(&summary);
+        for name in [
+            "accepted_while_draining",
+            "never_drained",
+            "closed_all_at_once",
+        ] {
+            assert_eq!(
+                found.contains(&name.to_owned()),
+                name == finding,
+                "{drain}: {found:?}"
+            );
+        }
+        assert_eq!(summary.closed_by_target(code), ALL, "{drain}");
+        let again = n(&summary, "cut_again");
+        let accepted = deploy(&summary)["accepted_draining"].as_u64();
+        match drain {
+            // All came back to the node that was leaving, and were cut with it.
+            "keep_accepting" => {
+                assert_eq!((again, accepted), (ALL, Some(ALL)), "{found:?}");
+                assert_eq!(summary.closed_by_target(1006), ALL);
+                assert!(found.contains(&"cut_again".to_owned()));
+            }
+            _ => assert_eq!((again, accepted), (0, Some(0)), "{found:?}"),
+        }
+    }
+}
+
+/// `squall gateway --nodes 3` by hand, and what it says.
+struct ByHand {
+    child: std::process::Child,
+    addresses: Vec<String>,
+    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+}
+
+impl ByHand {
+    fn start() -> ByHand {
+        let json = r#"{"drain_window":300,"drain_deadline":3000}"#;
+        let mut child = squall()
+            .args(["gateway", "--nodes", "3", "--config-json", json])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let lines = stdout.lines().take(3).map(|line| line.expect("a line"));
+        let address = |line: String| {
+            line.strip_prefix("listening on ")
+                .expect("an address")
+                .to_owned()
+        };
+        let addresses = lines.map(address).collect();
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        ByHand {
+            child,
+            addresses,
+            lines,
+        }
+    }
+
+    fn says(&mut self) -> String {
+        let line = self.lines.next().expect("more to say").expect("a line");
+        line.trim_start_matches("squall: ").to_owned()
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_signal_to_a_gateway_of_ones_own_rolls_it() {
+    let mut gateway = ByHand::start();
+    let pid = gateway.child.id();
+    let before = children(pid.cast_signed());
+    let urls = gateway.addresses.join("/ws, ") + "/ws";
+    let text = rolled(
+        "",
+        "'lost == 0', 'cut_again == 0', 'old == 75', 'moved == 75'",
+    )
+    .replace(
+        "roll: { pause: 300ms }",
+        &format!("signal: {{ send: SIGHUP, to: {{ pid: {pid} }} }}"),
+    );
+    let target = text
+        .lines()
+        .find(|line| line.starts_with("target:"))
+        .expect("it has one");
+    let text = text.replace(target, &format!("target: {{ url: [{urls}] }}"));
+    let summary = Lab::new(&text).run(&[]).expect(0).summary();
+    assert_eq!(deploy(&summary)["output"], format!("SIGHUP sent to {pid}"));
+    assert_eq!(summary.closed_by_target(1001), ALL);
+    // What another service than the embedded gateway let in while it drained nobody knows.
+    assert!(deploy(&summary)["accepted_draining"].is_null());
+    for node in 0..3 {
+        for step in ["drains", "ended", "is ready"] {
+            assert_eq!(gateway.says(), format!("node {node} {step}"));
+        }
+    }
+    assert_eq!(gateway.says(), "all nodes rolled");
+    assert_gone(&before);
+    assert_eq!(children(pid.cast_signed()).len(), 3);
+    send(pid.cast_signed(), SIGTERM);
+    assert!(gateway.says().starts_with("gateway: {\"accepted\":"));
+    assert_eq!(gateway.child.wait().expect("ended").code(), Some(0));
+}
+
+#[test]
+fn a_gateway_that_is_asked_to_end_in_the_midst_of_a_roll_ends() {
+    let mut gateway = ByHand::start();
+    let pid = gateway.child.id().cast_signed();
+    send(pid, SIGHUP);
+    assert_eq!(gateway.says(), "node 0 drains");
+    let nodes = children(pid);
+    send(pid, SIGTERM);
+    while !gateway.says().starts_with("gateway: {") {}
+    assert_eq!(gateway.child.wait().expect("ended").code(), Some(0));
+    assert_gone(&nodes);
+}
