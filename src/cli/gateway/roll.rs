@@ -108,7 +108,7 @@ pub(super) enum Due {
     /// A time.
     Time,
     /// What the node that ended had counted.
-    Farewell(Option<Stats>),
+    Farewell(Option<Box<Stats>>),
     /// Where the new node listens.
     Listening(Option<Result<SocketAddr, String>>),
 }
@@ -171,7 +171,7 @@ impl<'a> Roll<'a> {
             State::Next(_, at) | State::Draining(_, at, _) => sleep_until(*at).await,
             State::Over(_, waits, _, until) => {
                 let told = timeout_at(*until, &mut waits.farewell).await;
-                return Due::Farewell(told.ok().and_then(Result::ok));
+                return Due::Farewell(told.ok().and_then(Result::ok).map(Box::new));
             }
             State::Starting(_, _, listening, until) => {
                 let heard = timeout_at(*until, listening).await;
@@ -185,7 +185,7 @@ impl<'a> Roll<'a> {
     /// Does it; tells what there is to tell.
     pub(super) fn take(&mut self, due: Due, processes: &mut Processes) -> Option<Turn> {
         match due {
-            Due::Farewell(told) => return Some(self.start(processes, told)),
+            Due::Farewell(told) => return Some(self.start(processes, told.map(|told| *told))),
             Due::Listening(heard) => return Some(self.started(heard)),
             Due::Time => {}
         }
