@@ -228,6 +228,8 @@ pub struct Work {
     pub captured: Vec<(u32, String)>,
     /// `{last}` of a session that is resumed.
     pub last: String,
+    /// The session is not there any more: the next opening does not ask for it.
+    pub session_gone: bool,
     /// Random sizes.
     pub sizes: Option<crate::plan::Stream>,
 }

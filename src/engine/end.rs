@@ -163,6 +163,7 @@ impl Shard {
             conn.life = conn.life.saturating_add(1);
             self.recorder.count(Counter::Churned, phase, g, 1);
             self.forget_answer(c);
+            self.resumes.forget(c);
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.

@@ -192,6 +192,9 @@ impl Shard {
                     clean: true,
                 };
                 self.ended_in_deploy(c, said, now);
+                if code.is_some_and(Shard::refuses) {
+                    self.resume_refused(c);
+                }
                 self.leave_ready(c);
                 self.conns[c].state = State::Closing;
                 self.closing += 1;
@@ -209,6 +212,7 @@ impl Shard {
 
     /// A whole message.
     fn message(&mut self, c: usize, message: &[u8], now: u64) {
+        self.note_last(c, message);
         match self.conns[c].state {
             State::Opening => {
                 if self.step_message(c, message, now) {
@@ -220,7 +224,6 @@ impl Shard {
             State::Closing => {}
             _ => return,
         }
-        self.note_last(c, message);
         let g = usize::from(self.conns[c].group);
         if let Some(stamp) = Stamp::find(message)
             && stamp.run == self.run

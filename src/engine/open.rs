@@ -606,6 +606,9 @@ impl Shard {
             Stage::Steps(_) => "in an on_open step",
             Stage::Subscribing(_) => "waiting for a subscription to be acknowledged",
         };
+        if matches!(opening.stage, Stage::Subscribing(_)) {
+            self.resume_refused(c);
+        }
         self.recorder.sample("timeout", stage.as_bytes());
         self.lost(c, Cause::Failed(failure), now);
     }

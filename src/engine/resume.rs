@@ -39,6 +39,14 @@ impl Resumes {
         }
     }
 
+    /// Another client takes the connection's place.
+    pub fn forget(&mut self, c: usize) {
+        self.cut_by.remove(&(c as u32));
+        if let Some(back) = self.back_ns.get_mut(c) {
+            *back = 0;
+        }
+    }
+
     /// The fault that cut a connection last.
     pub fn cut_by(&self, c: usize) -> Option<usize> {
         self.cut_by
@@ -176,10 +184,37 @@ impl Shard {
         }
     }
 
+    /// Whether a Close frame with this code, to somebody who asked to resume, can be the answer: policy, and whatever
+    /// frameworks and applications mean by codes of their own. That a server goes away is none.
+    pub(super) fn refuses(code: u16) -> bool {
+        code == 1008 || (3000..5000).contains(&code)
+    }
+
+    /// What was asked for was refused, or never answered: the state is lost, and the next opening does not ask for it.
+    pub(super) fn resume_refused(&mut self, c: usize) {
+        let asked = self.conns[c].opening.as_ref().map(|opening| opening.asked);
+        if asked != Some(Asked::Resume) {
+            return;
+        }
+        self.state_lost(c);
+        if self.by_topic(c) {
+            let number = self.number(c);
+            for place in 0..self.conns[c].topics.named() {
+                self.service.forget(number, place);
+            }
+            self.book_gaps();
+        } else {
+            self.conns[c].work.get_or_insert_default().session_gone = true;
+        }
+    }
+
     /// A connection is ready again, after it asked for this.
     pub(super) fn back(&mut self, c: usize, asked: Asked, now: u64) {
         if asked == Asked::Resume {
             self.count(c, Counter::Resumed);
+        }
+        if let Some(work) = &mut self.conns[c].work {
+            work.session_gone = false;
         }
         if self.resume(c).is_some() {
             let back_ns = &mut self.resumes.back_ns;
@@ -205,8 +240,10 @@ impl Shard {
 
     /// The session that an opening connection takes up again.
     fn session(&self, c: usize) -> Option<&Session> {
+        let conn = &self.conns[c];
+        let gone = conn.work.as_ref().is_some_and(|work| work.session_gone);
         match self.resume(c) {
-            Some(Resume::Session(session)) if self.conns[c].lost_ns > 0 => Some(session),
+            Some(Resume::Session(session)) if conn.lost_ns > 0 && !gone => Some(session),
             _ => None,
         }
     }

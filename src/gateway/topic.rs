@@ -4,23 +4,24 @@
 //! heard from there as long as anybody is subscribed here. With a history the bus answers each subscription, as only it
 //! knows what a client missed; until then nothing is delivered to it.
 
+mod subscription;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::bus::wire::Up;
 use super::client::Client;
+use super::dialect;
 use super::frame::Frame;
 use super::history::{Keeper, Log, Since, Standing};
 use super::hub::Hub;
 use super::stats::{Counters, add};
-use super::{Misbehave, dialect};
+use subscription::{Tally, release_later};
 
-/// A delivery held for swapping goes out by itself if none follows for this long.
-const HOLD: Duration = Duration::from_secs(2);
+pub(super) use subscription::Subscription;
 
 /// A topic: its numbering and its subscribers.
 #[derive(Debug)]
@@ -89,17 +90,6 @@ impl Ack {
         let text = dialect::too_many_topics(self.id.as_deref());
         self.client.reply(Frame::text(text), counters)
     }
-}
-
-#[derive(Debug)]
-pub(super) struct Subscription {
-    client: Arc<Client>,
-    /// Deliveries owed so far, which `*_every` count.
-    deliveries: u32,
-    /// What the bus is to answer before anything is delivered, the low half of its token; 0: nothing.
-    waits: u32,
-    /// The delivery that waits to be overtaken by the next, with its number among the deliveries.
-    held: Option<Box<(u32, Frame)>>,
 }
 
 impl Topic {
@@ -381,99 +371,4 @@ impl Topic {
     fn state(&self) -> MutexGuard<'_, TopicState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Counts of one publish, added to the shared counters once.
-#[derive(Default)]
-struct Tally {
-    dropped: u64,
-    duplicated: u64,
-    reordered: u64,
-}
-
-impl Tally {
-    fn settle(self, deliveries: u64, counters: &Counters) {
-        add(&counters.deliveries, deliveries + self.duplicated);
-        add(&counters.dropped_on_purpose, self.dropped);
-        add(&counters.duplicated, self.duplicated);
-        add(&counters.reordered, self.reordered);
-    }
-}
-
-impl Subscription {
-    /// Delivers a message that was missed.
-    fn bring(
-        &mut self,
-        topic: &Arc<Topic>,
-        sequence: u64,
-        payload: &str,
-        hub: &Arc<Hub>,
-        wakers: &mut Vec<Waker>,
-    ) {
-        let knobs = &hub.config.misbehave;
-        let due = knobs.delay.map(|delay| Instant::now() + delay);
-        let frame = Frame::text(dialect::delivery(&topic.head, sequence, payload));
-        let mut tally = Tally::default();
-        if self.deliver(&frame, due, knobs, hub, &mut tally, wakers) {
-            release_later(hub, topic, self);
-        }
-        tally.settle(1, &hub.counters);
-        add(&hub.counters.recovered, 1);
-    }
-
-    /// Queues a delivery, or does with it what the knobs say. True when it is held back now.
-    fn deliver(
-        &mut self,
-        frame: &Frame,
-        due: Option<Instant>,
-        knobs: &Misbehave,
-        hub: &Hub,
-        tally: &mut Tally,
-        wakers: &mut Vec<Waker>,
-    ) -> bool {
-        self.deliveries = self.deliveries.wrapping_add(1);
-        let hits =
-            |every: Option<u32>| every.is_some_and(|every| self.deliveries.is_multiple_of(every));
-        if hits(knobs.drop_every) {
-            tally.dropped += 1;
-            return false;
-        }
-        if hits(knobs.reorder_every) && self.held.is_none() {
-            self.held = Some(Box::new((self.deliveries, frame.clone())));
-            return true;
-        }
-        let mut queue = |frame: Frame| {
-            wakers.extend(self.client.offer(frame, due, &hub.counters));
-        };
-        queue(frame.clone());
-        if hits(knobs.duplicate_every) {
-            tally.duplicated += 1;
-            queue(frame.clone());
-        }
-        if let Some(held) = self.held.take() {
-            let (_, overtaken) = *held;
-            tally.reordered += 1;
-            queue(overtaken);
-        }
-        false
-    }
-}
-
-/// Sees to it that a held delivery is not held for ever.
-fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &Subscription) {
-    let (hub, topic) = (Arc::clone(hub), Arc::clone(topic));
-    let (id, number) = (subscription.client.id, subscription.deliveries);
-    tokio::spawn(async move {
-        tokio::time::sleep(HOLD).await;
-        let waker = {
-            let mut state = topic.state();
-            state.subscriptions.get_mut(&id).and_then(|subscription| {
-                let held = subscription.held.take_if(|held| held.0 == number)?;
-                subscription.client.offer(held.1, None, &hub.counters)
-            })
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    });
 }

@@ -632,16 +632,62 @@ phases:
     }
 }
 
-fn tables() -> [Table; 7] {
+fn tables() -> [Table; 8] {
     [
         clean(),
         deliveries(),
         comings(),
+        returns(),
         refusals(),
         dead_ends(),
         forgeries(),
         too_late(),
     ]
+}
+
+/// Connections that come back for what they missed: of a slow topic all of it is kept, of a fast one it is not.
+fn returns() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("resumed", "of near", 3),
+        counts("state_lost", "of near", 0),
+        counts("resumed", "of behind", 0),
+        counts("state_lost", "of behind", 2),
+        at_least("recovered", "of near", 3),
+        counts("missed", "of near", 0),
+        at_least("missed", "of behind", 2 * 50),
+        counts("lost", "", 0),
+        counts("duplicated", "", 0),
+        counts("service_gaps", "", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        pass("recovery max < 10s of near", SOON),
+        fail("recovery max > 10s of near", SOON),
+        pass("state_lost share >= 40%", 40.0..=40.0),
+        no_evidence("state_lost == 0 of pubs"),
+    ]);
+    Table {
+        name: "returns",
+        body: "
+target: { embedded: { history: { messages: 50, for: 1m } } }
+clients:
+  near: { count: 3, subscribe: [slow], reconnect: { backoff: no_jitter, base: 400ms, resume: true } }
+  behind: { count: 2, subscribe: [fast], reconnect: { backoff: no_jitter, base: 400ms, resume: true } }
+  pubs:
+    count: 1
+    publish: [ { topic: slow, rate: 20/s }, { topic: fast, rate: 400/s } ]
+phases:
+  - { name: open, for: 1s }
+  - name: cut
+    for: 2s
+    faults:
+      - drop: { clients: near, share: 100%, how: reset }
+      - drop: { clients: behind, share: 100%, how: fin }
+",
+        cases,
+    }
 }
 
 /// What `gate::metrics` calls the metric of a gate.
@@ -691,6 +737,13 @@ fn losses_and_late_clients_fail() {
 #[test]
 fn connections_that_end_fail() {
     let table = comings();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn connections_that_resume_or_cannot_are_judged() {
+    let table = returns();
     let done = table.lab().run(&["--quiet"]);
     table.check(&done, 99);
 }

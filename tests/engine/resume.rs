@@ -61,6 +61,12 @@ impl Talk {
         let _ = self.stream.write_all(&frame(1, text.as_bytes()));
     }
 
+    fn close(&mut self, code: u16) {
+        let _ = self.stream.write_all(&frame(8, &code.to_be_bytes()));
+        // Its answer, so that it is not taken back by a reset.
+        let _ = read_frame(&mut self.stream);
+    }
+
     /// Stays until the client says goodbye, and notes what else it says.
     fn stay(&mut self) {
         while let Some((opcode, payload)) = read_frame(&mut self.stream) {
@@ -314,6 +320,100 @@ generator: {{ drain: 200ms }}
     assert_eq!(counts(&totals, ABOUT), [3, 2, 1, 1]);
     // Number three of b and number six of a; what went with a lost state is no gap.
     assert_eq!(counts(&totals, [Counter::ServiceGaps]), [2]);
+}
+
+/// Who is thrown out for asking, or not answered at all, does not ask for ever.
+#[test]
+fn a_resume_that_is_refused_is_not_asked_for_again() {
+    let (address, heard) = counting(|number, talk| {
+        let asked = talk.hear();
+        let message = r#"{"type":"message","topic":"t","seq":4}"#;
+        match number {
+            0 | 2 => {
+                talk.say(r#"{"type":"subscribed","topic":"t","seq":3,"epoch":"x"}"#);
+                talk.say(message);
+            }
+            // Going away is no answer; the next one is.
+            1 => talk.close(1012),
+            3 if asked.contains("since") => talk.close(3010),
+            _ => talk.stay(),
+        }
+    });
+    let totals = run(&format!(
+        "name: refused\ntarget: {{ url: \"ws://{address}/\", connect_timeout: 300ms }}\nclients:\n  one:\n    count: 1\n    \
+         subscribe: [t]\n    reconnect: {{ backoff: no_jitter, base: 20ms, cap: 20ms, resume: true }}\n\
+         phases: [{{ name: only, for: 1200ms }}]\ngenerator: {{ drain: 200ms }}\n"
+    ));
+    let asks: Vec<bool> = heard
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|c| c[1].contains("since"))
+        .collect();
+    // The third has what the first had heard; the fourth what the third had. Those behind it are not answered.
+    assert_eq!(&asks[..5], [false, true, true, true, false]);
+    assert!(asks[5..].iter().all(|asked| !asked), "{asks:?}");
+    let told = [Counter::Opened, Counter::Resumed, Counter::StateLost];
+    // That of the third does not say that anything was recovered, and the fourth was thrown out.
+    assert_eq!(counts(&totals, told), [2, 0, 2]);
+}
+
+#[test]
+fn nor_is_a_session_that_was_refused_or_a_topic_that_nobody_answers_for() {
+    let (address, heard) = counting(|number, talk| match number {
+        0 => {
+            talk.say(r#"{"op":"hello","s":1}"#);
+            talk.hear();
+        }
+        1 => talk.close(4009),
+        _ => {
+            talk.say(r#"{"op":"hello","s":2}"#);
+            talk.stay();
+        }
+    });
+    let totals = run(&format!(
+        "name: session\ntarget: {{ url: \"ws://{address}/\" }}\nclients:\n  one:\n    count: 1\n    on_open: [{{ expect: {{ pointer: /op }} }}]\n    \
+         protocol: {{ json_mapping: {{ subscribed: none }} }}\n    subscribe: [t]\n    \
+         reconnect: {{ backoff: no_jitter, base: 20ms, resume: {{ query: {{ at: '{{last}}' }}, last: /s, recovered: {{ contains: ok }} }} }}\n\
+         phases: [{{ name: only, for: 1s }}]\ngenerator: {{ drain: 200ms }}\n"
+    ));
+    let asked: Vec<String> = heard.lock().unwrap().iter().map(|c| c[0].clone()).collect();
+    let asked: Vec<&str> = asked
+        .iter()
+        .map(|line| line.split(' ').nth(1).unwrap())
+        .collect();
+    assert_eq!(asked, ["/", "/?at=1", "/"]);
+    assert_eq!(counts(&totals, ABOUT), [2, 1, 0, 1]);
+
+    let (address, heard) = counting(|number, talk| {
+        talk.hear();
+        match number {
+            0 => {
+                talk.say(r#"{"type":"subscribed","topic":"t","seq":3,"epoch":"x"}"#);
+            }
+            1 => {
+                // Silence, until the client has enough of it.
+                talk.hear();
+            }
+            _ => {
+                talk.say(r#"{"type":"subscribed","topic":"t","seq":9,"epoch":"x"}"#);
+                talk.stay();
+            }
+        }
+    });
+    let totals = run(&format!(
+        "name: silence\ntarget: {{ url: \"ws://{address}/\", connect_timeout: 300ms }}\nclients:\n  one:\n    count: 1\n    \
+         subscribe: [t]\n    reconnect: {{ backoff: no_jitter, base: 20ms, resume: true }}\n\
+         phases: [{{ name: only, for: 1s }}]\ngenerator: {{ drain: 200ms }}\n"
+    ));
+    let asks: Vec<bool> = heard
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|c| c[1].contains("since"))
+        .collect();
+    assert_eq!(asks, [false, true, false]);
+    assert_eq!(counts(&totals, ABOUT), [2, 1, 0, 1]);
 }
 
 /// Hostile acknowledgements: nothing panics, nothing grows, and what makes no sense is not resumed.
