@@ -250,11 +250,11 @@ impl Summary {
 fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
     for shards in ["1", "3"] {
         let gates = "'lost == 0', 'duplicated == 0', 'reordered == 0', 'severed share == 100% in deploy', \
-                     'moved share == 100% in deploy', 'cut_again == 0 in deploy', 'close 1006 == 0', 'drain max < 9s in deploy', \
+                     'returned share == 100% in deploy', 'cut_again == 0 in deploy', 'close 1006 == 0', 'drain max < 9s in deploy', \
                      'cut_off max < 9s in deploy', 'closed_by_target == 75 in deploy'";
         let done = Lab::new(&rolled("", gates)).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
-        for counter in ["old", "severed", "moved"] {
+        for counter in ["old", "severed", "returned"] {
             assert_eq!(n(&summary, counter), ALL, "{counter}");
         }
         assert_eq!(n(&summary, "cut_again"), 0);
@@ -292,7 +292,7 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
 
 #[test]
 fn on_one_port_whoever_moves_to_a_node_still_to_be_rolled_is_cut_again_and_counted() {
-    let gates = "'lost == 0', 'old == 75 in deploy', 'moved share == 100% in deploy'";
+    let gates = "'lost == 0', 'old == 75 in deploy', 'returned share == 100% in deploy'";
     let summary = Lab::new(&rolled(", one_port: true", gates))
         .run(&[])
         .expect(0)
@@ -318,7 +318,7 @@ fn each_way_to_drain_badly_is_found_by_name() {
     ] {
         let embedded = format!(", misbehave: {{ drain: {drain} }}");
         // What a publisher had written to a connection that is cut is lost with it: nothing is asked of that here.
-        let gates = "'old == 75 in deploy', 'severed == 75 in deploy', 'moved == 75 in deploy'";
+        let gates = "'old == 75 in deploy', 'severed == 75 in deploy', 'returned == 75 in deploy'";
         let summary = Lab::new(&rolled(&embedded, gates))
             .run(&[])
             .expect(0)
@@ -403,7 +403,7 @@ fn a_signal_to_a_gateway_of_ones_own_rolls_it() {
     let urls = gateway.addresses.join("/ws, ") + "/ws";
     let text = rolled(
         "",
-        "'lost == 0', 'cut_again == 0', 'old == 75', 'moved == 75'",
+        "'lost == 0', 'cut_again == 0', 'old == 75', 'returned == 75'",
     )
     .replace(
         "roll: { pause: 300ms }",
