@@ -31,10 +31,12 @@ pub struct PlannedFault {
 /// What a fault does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Action {
-    /// Multiplies the rates of a group: already a part of its profiles.
+    /// More of a group: already a part of its profiles, or of the curve that it opens by.
     Burst {
         /// Index of the group.
         group: u32,
+        /// So many connections that open by it; 0 where it is of messages.
+        opens: u32,
     },
     /// Acts on connections of a group: shards carry it out.
     Hit(Hit),
@@ -43,12 +45,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it takes connections away, so that there is something to come back from.
+    /// Whether it takes connections away or has them given up, so that there is something to come back from.
     pub fn cuts(&self) -> bool {
         match self {
             Action::Burst { .. } => false,
             Action::Deploy(_) => true,
-            Action::Hit(hit) => hit.effect.cuts(),
+            Action::Hit(hit) => hit.effect.cuts() || matches!(hit.effect, Effect::Partition(_)),
         }
     }
 }

@@ -167,6 +167,7 @@ fn a_storm() -> StormReport {
         phase: "storm".into(),
         start: 115.0,
         end: 155.0,
+        overtaken: false,
         lost: 6_063,
         back: 6_063,
         attempts: 6_670,

@@ -213,6 +213,9 @@ pub struct StormReport {
     pub start: f64,
     /// When nothing was going on any more, the next storm began or the run was over.
     pub end: f64,
+    /// Whether it was still going on when the next one began: then it is not known who would have come back.
+    #[serde(default)]
+    pub overtaken: bool,
     /// Connections lost in it that were to come back.
     pub lost: u64,
     /// Of these, back by its end; the others never came.

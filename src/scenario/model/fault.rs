@@ -4,7 +4,7 @@ mod deploy;
 
 pub use deploy::{Deploy, Roll, SendSignal, To, Webhook};
 
-use super::super::units::{ByteRate, ByteSize, Count, Duration, Factor, ReadRate, Share};
+use super::super::units::{Boost, ByteRate, ByteSize, Count, Duration, ReadRate, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// A group publishes and asks at a multiple of its rate.
+    /// More of a group for a time: of its messages, or of its connections.
     Burst(Burst),
     /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
     Drop(Cut),
@@ -26,18 +26,28 @@ pub enum Fault {
     Deploy(Deploy),
 }
 
-/// A multiple of a group's rates for a time.
+/// More of a group for a time. Exactly one of `rate`, `messages` and `connections` is given.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Burst {
     /// The group.
     pub clients: String,
-    /// The multiple, such as `10x`.
-    pub rate: Factor,
+    /// How much more it publishes and asks for a time: a multiple such as `10x`, or `+500/s` of the whole group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Boost>,
+    /// So many messages (or requests) of the group more, at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Count>,
+    /// So many of its connections open that no phase has opened yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Count>,
+    /// Time over which messages or connections are evenly spread. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
     /// Start, counted from the phase's. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Duration>,
-    /// Length. Default: to the end of the phase.
+    /// Length of a `rate`. Default: to the end of the phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#for: Option<Duration>,
 }
