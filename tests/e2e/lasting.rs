@@ -216,3 +216,46 @@ fn bad_roads_lose_nothing_on_any_number_of_shards() {
         assert!(latency["p90"].as_f64() >= Some(150.0), "{latency}");
     }
 }
+
+const HALVES: &str = "
+name: halves
+seed: 7
+target: { embedded: { nodes: 2 } }
+clients:
+  subs: { count: 30, subscribe: [t], reconnect: { base: 100ms } }
+  pubs: { count: 4, publish: { topic: t, rate: 100/s, in: [bad, calm] } }
+phases:
+  - { name: open, for: 1s }
+  - name: bad
+    for: 3s
+    faults:
+      - stall: { clients: pubs, count: 3, what: message, for: 2s, over: 1s }
+      - stall: { clients: subs, share: 20%, what: handshake, rate: 20B/s, after: 1s }
+  - { name: calm, for: 2s }
+gates:
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - failed == 0
+  - closed_by_target == 0
+  - cut == 6
+  - reconnected == 6
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+
+#[test]
+fn stalls_lose_nothing_on_any_number_of_shards() {
+    for shards in ["1", "3"] {
+        let summary = Lab::new(HALVES)
+            .run(&["--shards", shards])
+            .expect(0)
+            .summary();
+        let expected = [
+            ("3 of pubs stop in the middle of a message", 3),
+            ("20% of subs open at 20B/s", 6),
+        ];
+        let expected = expected.map(|(label, n)| (label.to_owned(), n));
+        assert_eq!(touched(&summary), expected);
+        assert_eq!(summary.count("sent"), summary.count("offered"));
+    }
+}
