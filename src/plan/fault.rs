@@ -9,7 +9,7 @@ mod victims;
 
 pub(in crate::plan) use deploy::quoted;
 pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
-pub use lasting::{Network, Partition, Reading, Slow};
+pub use lasting::{Network, Partition, Reading, Slow, Stall};
 pub use victims::{Victim, Victims};
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ pub enum Effect {
     Cut(How),
     /// It is a slow consumer for a time.
     Slow(Slow),
+    /// It stops in the middle of what it sends for a time.
+    Stall(Stall),
     /// It has a bad network for a time.
     Network(Network),
     /// It cannot reach the target for a time.
@@ -87,6 +89,7 @@ impl Effect {
         match self {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
+            Effect::Stall(_) => "stall",
             Effect::Network(_) => "network",
             Effect::Partition(_) => "partition",
         }

@@ -10,7 +10,7 @@ mod recovery;
 
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
-    SendSignal, Slow, To, Webhook,
+    SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
 
 pub use recovery::{History, Resume, Session};
