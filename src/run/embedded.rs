@@ -3,6 +3,7 @@
 //! Its configuration goes over standard input, never through the argument list; the other end of this
 //! small agreement is `squall gateway --coordinated`.
 
+use super::cost::Processes;
 use super::deploy::{Carried, Ending};
 use crate::plan::Plan;
 use crate::scenario::model::{Embedded, Misbehave};
@@ -55,7 +56,7 @@ impl std::error::Error for EmbeddedError {}
 pub struct Gateway {
     child: Child,
     listen: Vec<SocketAddr>,
-    nodes: Vec<u32>,
+    processes: Processes,
     ca: Option<String>,
     /// Tells at the gateway's end which nodes had ended before.
     dead: JoinHandle<Vec<Dead>>,
@@ -93,7 +94,7 @@ pub struct NodeTimes {
 enum Turn {
     Draining { node: usize },
     Ended { node: usize, stats: Option<Counted> },
-    Ready { node: usize },
+    Ready { node: usize, pid: u32 },
     Done,
     Failed { why: String },
 }
@@ -171,8 +172,15 @@ impl Gateway {
                         tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
                     });
                 }
+                let processes = Processes::default();
+                // A gateway of one names itself as its node.
+                child
+                    .id()
+                    .into_iter()
+                    .chain(pids)
+                    .for_each(|pid| processes.add(pid));
                 let (turns, news) = mpsc::unbounded_channel();
-                let dead = tokio::spawn(hear(stdout, turns));
+                let dead = tokio::spawn(hear(stdout, turns, processes.clone()));
                 let roller = Roller {
                     orders: Arc::new(Mutex::new(child.stdin.take())),
                     news: Arc::new(Mutex::new(news)),
@@ -181,7 +189,7 @@ impl Gateway {
                     roller,
                     child,
                     listen,
-                    nodes: pids,
+                    processes,
                     ca,
                     dead,
                 })
@@ -206,13 +214,9 @@ impl Gateway {
         }
     }
 
-    /// The processes that serve.
-    pub fn processes(&self) -> Vec<u32> {
-        let own = self.child.id().into_iter();
-        // A gateway of one names itself as its node.
-        let nodes = self.nodes.iter().copied();
-        let all: std::collections::BTreeSet<u32> = own.chain(nodes).collect();
-        all.into_iter().collect()
+    /// The processes that serve, and those that will.
+    pub fn processes(&self) -> Processes {
+        self.processes.clone()
     }
 
     /// Aims a plan at this gateway.
@@ -329,7 +333,7 @@ impl Turn {
                     times.cut_at_deadline = stats.as_ref().map(|stats| stats.cut_at_deadline);
                 }
             }
-            Turn::Ready { node } => {
+            Turn::Ready { node, .. } => {
                 if let Some(times) = nodes.iter_mut().rfind(|times| times.node == node) {
                     times.ready = Some(at);
                 }
@@ -345,6 +349,7 @@ impl Turn {
 async fn hear(
     stdout: Option<impl AsyncBufRead + Unpin>,
     turns: mpsc::UnboundedSender<Turn>,
+    processes: Processes,
 ) -> Vec<Dead> {
     let mut all = Vec::new();
     let Some(stdout) = stdout else {
@@ -353,7 +358,12 @@ async fn hear(
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Turn>(&line) {
-            Ok(turn) => drop(turns.send(turn)),
+            Ok(turn) => {
+                if let Turn::Ready { pid, .. } = &turn {
+                    processes.add(*pid);
+                }
+                let _ = turns.send(turn);
+            }
             Err(_) => all.extend(serde_json::from_str::<Dead>(&line)),
         }
     }

@@ -17,7 +17,7 @@ pub enum Fault {
     /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
     Drop(Cut),
     /// The target is deployed anew, and what its clients have of it is measured.
-    Deploy(Deploy),
+    Deploy(Box<Deploy>),
 }
 
 /// A multiple of a group's rates for a time.
