@@ -303,6 +303,10 @@ impl Roller {
             () = stop => Ending::Interrupted,
             done = timeout(limit, work) => done.unwrap_or(Ending::TimedOut),
         };
+        if ending == Ending::TimedOut {
+            // The node whose turn it is cannot be called back; no other one's begins. A gateway that is gone needs no word.
+            let _ = self.say(&json!("stop")).await;
+        }
         Carried {
             ending,
             output: String::new(),

@@ -4,7 +4,7 @@
 //! which everything goes. What is said there is the gateway's affair.
 
 use super::super::output;
-use super::roll::{self, Roll, Turn};
+use super::roll::{self, Order, Roll, Turn};
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{Config, Reserved, Summary, reserve, serve_node, shutdown_signal, supervise};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -76,10 +76,11 @@ pub(super) fn serve(
             links.push(link.into_split());
             pids.push(pid);
         }
-        let ending = Cell::new(false);
+        let (ending, over) = (Cell::new(false), Notify::new());
         let shutdown = async {
             let goodbye = shutdown.await;
             ending.set(true);
+            over.notify_one();
             goodbye
         };
         let (rejoin, rejoins) = mpsc::unbounded_channel();
@@ -99,16 +100,20 @@ pub(super) fn serve(
                     }
                 }
                 summary = &mut supervised => break summary.map_err(|e| e.to_string())?,
+                // The bus must not wait for a node that will not come any more.
+                () = over.notified() => roll.abandon(),
                 due = roll.due(), if !ending.get() => {
                     if let Some(turn) = roll.take(due, &mut processes) {
                         tell(News::Roll(turn));
                     }
                 }
-                Some(line) = asked.recv() => {
-                    if let Some(pause) = roll::order(&line) && !roll.begin(pause) {
+                Some(line) = asked.recv() => match roll::order(&line) {
+                    Some(Order::Roll(pause)) if !roll.begin(pause) => {
                         tell(News::Roll(Turn::Failed("a roll is under way".into())));
                     }
-                }
+                    Some(Order::Stop) => roll.stop(),
+                    Some(Order::Roll(_)) | None => {}
+                },
                 Some(()) = hangups.recv(), if !coordinated => {
                     if !roll.begin(roll::BY_HAND) {
                         tell(News::Roll(Turn::Failed("a roll is under way".into())));

@@ -108,7 +108,10 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
         .collect();
     let nodes: Vec<NodeTurn> = done.map(nodes).unwrap_or_default();
     let told = nodes.iter().filter_map(|node| node.opened_draining);
-    let accepted_draining = (!nodes.is_empty()).then(|| told.sum());
+    let (told, accepted) = told.fold((0, 0), |(n, sum), accepted| (n + 1, sum + accepted));
+    // None on the word of some is not none; some are some.
+    let all = !nodes.is_empty() && told == nodes.len();
+    let accepted_draining = (all || accepted > 0).then_some(accepted);
     let (start, until) = (window.start_ns as f64 / 1e9, window.end_ns as f64 / 1e9);
     let seconds = totals.timeline().iter().filter(|second| {
         let end = f64::from(second.index) + 1.0;
