@@ -76,7 +76,7 @@ pub(super) fn serve(
             links.push(link.into_split());
             pids.push(pid);
         }
-        let (ending, over) = (Cell::new(false), Notify::new());
+        let (serving, ending, over) = (Cell::new(false), Cell::new(false), Notify::new());
         let shutdown = async {
             let goodbye = shutdown.await;
             ending.set(true);
@@ -84,7 +84,10 @@ pub(super) fn serve(
             goodbye
         };
         let (rejoin, rejoins) = mpsc::unbounded_channel();
-        let ready = |addresses: &[SocketAddr]| tell(News::Ready(addresses, &pids));
+        let ready = |addresses: &[SocketAddr]| {
+            serving.set(true);
+            tell(News::Ready(addresses, &pids));
+        };
         let mut supervised = std::pin::pin!(supervise(links, &orders, rejoins, shutdown, ready));
         let mut roll = Roll::new(&orders, rejoin);
         let mut dead = Vec::new();
@@ -115,7 +118,8 @@ pub(super) fn serve(
                     Some(Order::Roll(_)) | None => {}
                 },
                 Some(()) = hangups.recv(), if !coordinated => {
-                    if !roll.begin(roll::BY_HAND) {
+                    // Before all listen there is nothing to roll.
+                    if serving.get() && !roll.begin(roll::BY_HAND) {
                         tell(News::Roll(Turn::Failed("a roll is under way".into())));
                     }
                 }
@@ -124,7 +128,7 @@ pub(super) fn serve(
         // Whoever has not ended by then is killed with its task.
         let rest = async {
             while let Some((node, status)) = processes.ended().await {
-                if !status.success() {
+                if !(ending.get() && status.success()) {
                     tell(News::Dead(node, status));
                     dead.push((node, status));
                 }
