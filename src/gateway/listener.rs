@@ -67,6 +67,10 @@ impl Reserved {
 /// The address cannot be listened on.
 pub fn reserve(address: SocketAddr) -> Result<Reserved, GatewayError> {
     let failed = |error| GatewayError::Listen(address, error);
+    if address.port() != 0 {
+        // Another gateway that shares its ports would share this one too: one that listens there keeps it.
+        drop(socket(address, false).map_err(failed)?);
+    }
     let socket = socket(address, true).map_err(failed)?;
     Ok(Reserved {
         address: socket.local_addr().map_err(failed)?,

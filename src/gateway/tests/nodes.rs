@@ -521,3 +521,27 @@ async fn a_node_that_never_comes_back_leaves_the_others_to_end() {
     assert!(within(listens).await.is_err());
     within(supervised).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_address_on_which_another_gateway_listens_is_not_to_be_had() {
+    let shared = Config {
+        reuse_port: true,
+        ..brief()
+    };
+    let other = Gateway::start(shared).await;
+    let error = reserve(other.address).unwrap_err().to_string();
+    assert!(error.starts_with("cannot listen on 127.0.0.1"), "{error}");
+    let address = other.address;
+    other.stop().await;
+    let reserved = reserve(address).unwrap();
+    assert_eq!(reserved.address(), address);
+    // Held by somebody who does not listen, it is free for those who share it.
+    let node = Gateway::start(Config {
+        listen: address,
+        reuse_port: true,
+        ..brief()
+    })
+    .await;
+    assert_eq!(node.address, address);
+    node.stop().await;
+}

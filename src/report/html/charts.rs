@@ -24,16 +24,14 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
     let narrow = |plot: Plot| Chart { plot, wide: false };
     let mut charts = Vec::new();
     charts.extend(view.latency().map(|plot| Chart { plot, wide: true }));
+    if !timeline.is_empty() {
+        let plots = outcome.deploys.iter().map(|deploy| view.deploy(deploy));
+        charts.extend(plots.map(|plot| Chart { plot, wide: true }));
+    }
     charts.extend(by_percentile(histograms).map(narrow));
     if !timeline.is_empty() {
         charts.extend([view.rates(), view.connections(), view.openings()].map(narrow));
         charts.extend(view.failures().map(narrow));
-        for deploy in &outcome.deploys {
-            charts.push(Chart {
-                plot: view.deploy(deploy),
-                wide: true,
-            });
-        }
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
     }
@@ -277,7 +275,7 @@ impl View<'_> {
     /// What a deploy did to connections, its whole measured time shaded.
     fn deploy(&self, deploy: &DeployReport) -> Plot {
         let refused = |second: &Second| {
-            let kinds = ["status", "refused", "reset", "eof"];
+            let kinds = ["status", "refused"];
             let kinds = kinds.iter().filter_map(|kind| second.failures.get(*kind));
             kinds.sum::<u64>()
         };
@@ -285,13 +283,13 @@ impl View<'_> {
             self.over_time("open", Role::Open, Shape::Area, |s| Some(s.open as f64)),
             self.rate(
                 "closed by the target, per second",
-                Role::Max,
+                Role::Dropped,
                 Shape::Line(1.75),
                 |s| s.closed,
             ),
             self.rate(
-                "failed and refused, per second",
-                Role::Dropped,
+                "refused, per second",
+                Role::Opening,
                 Shape::Line(1.75),
                 refused,
             ),

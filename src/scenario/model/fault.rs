@@ -25,7 +25,7 @@ pub enum Fault {
     /// A part of a group's connections cannot reach the target, or some of its addresses.
     Partition(Partition),
     /// The target is deployed anew, and what its clients have of it is measured.
-    Deploy(Deploy),
+    Deploy(Box<Deploy>),
 }
 
 /// More of a group for a time. Exactly one of `rate`, `messages` and `connections` is given.
