@@ -50,6 +50,12 @@ pub(super) struct Gateway {
     /// What a full queue does
     #[arg(long, value_enum)]
     when_full: Option<Full>,
+    /// With buffer and block: bytes queued for one client before it is closed
+    #[arg(long, value_name = "BYTES")]
+    buffer_limit: Option<usize>,
+    /// Send buffer of client connections (SO_SNDBUF)
+    #[arg(long, value_name = "BYTES")]
+    send_buffer: Option<u32>,
     /// Largest message accepted, bytes
     #[arg(long, value_name = "BYTES")]
     max_message: Option<usize>,
@@ -92,6 +98,9 @@ pub(super) struct Gateway {
     /// Never answer requests
     #[arg(long)]
     mute: bool,
+    /// One outgoing queue for all clients: a slow one holds up everybody
+    #[arg(long)]
+    head_of_line: bool,
     /// Belong to a coordinator on standard input and output
     #[arg(long, hide = true)]
     coordinated: bool,
@@ -105,6 +114,8 @@ enum Full {
     DropNewest,
     DropOldest,
     Disconnect,
+    Buffer,
+    Block,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -191,9 +202,13 @@ impl Gateway {
             Some(Full::DropNewest) => WhenFull::DropNewest,
             Some(Full::DropOldest) => WhenFull::DropOldest,
             Some(Full::Disconnect) => WhenFull::Disconnect,
+            Some(Full::Buffer) => WhenFull::Buffer,
+            Some(Full::Block) => WhenFull::Block,
         };
         set(&mut config.listen, self.listen);
         set(&mut config.queue, self.queue);
+        set(&mut config.buffer_limit, self.buffer_limit);
+        config.send_buffer = self.send_buffer.or(config.send_buffer);
         set(&mut config.max_message, self.max_message);
         config.origins.extend(self.origins);
         config.rate_limit = self.rate_limit.or(config.rate_limit);
@@ -209,6 +224,7 @@ impl Gateway {
         knobs.stall_after = time(self.stall_after, knobs.stall_after);
         knobs.stall_for = time(self.stall_for, knobs.stall_for);
         knobs.mute |= self.mute;
+        knobs.head_of_line |= self.head_of_line;
         knobs.pong = match self.pong {
             None => knobs.pong,
             Some(Lie::None) => Some(PongLie::None),

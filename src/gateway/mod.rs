@@ -15,6 +15,7 @@ mod frame;
 mod http;
 mod hub;
 mod limits;
+mod line;
 mod listener;
 mod shutdown;
 mod socket;

@@ -254,6 +254,13 @@ impl Topic {
         count
     }
 
+    /// Adds the subscribers whose queue is full.
+    pub(super) fn full(&self, to: &mut Vec<Arc<Client>>) {
+        let state = self.state();
+        let all = state.subscriptions.values().map(|of| &of.client);
+        to.extend(all.filter(|client| client.full()).map(Arc::clone));
+    }
+
     fn state(&self) -> MutexGuard<'_, TopicState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -300,7 +307,7 @@ impl Subscription {
             return true;
         }
         let mut queue = |frame: Frame| {
-            wakers.extend(self.client.offer(frame, due, &hub.counters));
+            wakers.extend(hub.deliver(&self.client, frame, due));
         };
         queue(frame.clone());
         if hits(knobs.duplicate_every) {
@@ -326,7 +333,7 @@ fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &Subscription
             let mut state = topic.state();
             state.subscriptions.get_mut(&id).and_then(|subscription| {
                 let held = subscription.held.take_if(|held| held.0 == number)?;
-                subscription.client.offer(held.1, None, &hub.counters)
+                hub.deliver(&subscription.client, held.1, None)
             })
         };
         if let Some(waker) = waker {

@@ -240,6 +240,8 @@ fn config(embedded: &Embedded) -> Value {
     };
     set("queue", embedded.queue.map(Value::from));
     set("when_full", embedded.when_full.map(|w| json!(w)));
+    set("buffer_limit", embedded.buffer_limit.map(|b| b.0.into()));
+    set("send_buffer", embedded.send_buffer.map(|b| b.0.into()));
     set("max_message", embedded.max_message.map(|b| b.0.into()));
     set("rate_limit", embedded.rate_limit.map(|r| r.0.into()));
     set(
@@ -268,6 +270,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_after": time(knobs.close_after),
         "close_code": knobs.close_code,
         "mute": knobs.mute,
+        "head_of_line": knobs.head_of_line,
     })
 }
 
@@ -293,7 +296,7 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true } }",
+               close_after: 8s, close_code: 1006, mute: true, head_of_line: true }, buffer_limit: 3MiB, send_buffer: 8KiB }",
         );
         assert_eq!(
             (config.queue, config.when_full, config.max_message),
@@ -325,7 +328,11 @@ mod tests {
             (knobs.close_after, knobs.close_code),
             (Some(Duration::from_secs(8)), Some(1006))
         );
-        assert!(knobs.mute);
+        assert!(knobs.mute && knobs.head_of_line);
+        assert_eq!(
+            (config.buffer_limit, config.send_buffer),
+            (3 << 20, Some(8 << 10))
+        );
     }
 
     #[test]

@@ -155,6 +155,12 @@ pub struct Embedded {
     /// What happens when a client's queue is full. Default drop_newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_full: Option<WhenFull>,
+    /// With `buffer` and `block`: bytes queued for one client before it is closed with 1013. Default 64MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_limit: Option<ByteSize>,
+    /// Send buffer of the gateway's side of connections (`SO_SNDBUF`); a small one fills quickly. Default: the kernel's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_buffer: Option<ByteSize>,
     /// Largest message accepted from a client; larger ones close with 1009. Default 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_message: Option<ByteSize>,
@@ -185,6 +191,10 @@ pub enum WhenFull {
     DropOldest,
     /// The client is closed with 1013.
     Disconnect,
+    /// The queue grows, up to `buffer_limit`; then the client is closed with 1013.
+    Buffer,
+    /// Publishers are not read any further until there is room again.
+    Block,
 }
 
 /// Knobs of the embedded gateway for tests and demonstrations: known faults to be found.
@@ -227,6 +237,9 @@ pub struct Misbehave {
     /// Requests (`echo`) are never answered.
     #[serde(default)]
     pub mute: bool,
+    /// Deliveries to all clients go through one queue: a slow one holds up everybody.
+    #[serde(default)]
+    pub head_of_line: bool,
 }
 
 /// How the gateway lies about pongs.
