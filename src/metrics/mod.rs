@@ -9,6 +9,7 @@ mod fate;
 mod gaps;
 mod histogram;
 mod names;
+mod pressure;
 mod recorder;
 mod shard;
 mod snapshot;
@@ -21,6 +22,9 @@ pub use delivery::Delivery;
 pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use names::{Counter, Failure, Timer};
+pub use pressure::{
+    Bounds, Evidence, Moment, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
+};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
