@@ -9,6 +9,7 @@ use super::mask::Masks;
 use super::outbox::Outbox;
 use super::session::Wire;
 use super::tail::{Origin, Tail};
+use super::watch::Watches;
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::heap::Tide;
@@ -108,6 +109,7 @@ pub struct Shard {
     pub(super) drained_by: Option<u64>,
     look_ns: u64,
     pub(super) faults: Faults,
+    pub(super) watches: Watches,
     pub(super) stretch: Stretch,
     /// Connections before this one are closing or closed.
     pub(super) finish_from: usize,
@@ -179,6 +181,9 @@ impl Shard {
             });
         }
         conns.shrink_to_fit();
+        let watches = Watches::new(&plan, (shard, shards), conns.len(), |g, index| {
+            groups.get(g).map_or(0, |group| local(group, index, shards))
+        });
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
@@ -208,6 +213,7 @@ impl Shard {
             drained_by: None,
             look_ns: u64::MAX,
             faults: Faults::new(&plan, shard, shards),
+            watches,
             stretch: Stretch::Waiting,
             finish_from: 0,
             finish_since: 0,
@@ -250,8 +256,7 @@ impl Shard {
 
     /// Local index of a group's connection of this shard. Own ones are `shards` apart.
     pub(super) fn local(&self, g: usize, index: u32) -> usize {
-        let group = &self.groups[g];
-        group.base + ((index - group.first) / self.shards) as usize
+        local(&self.groups[g], index, self.shards)
     }
 
     pub(super) fn set_timer(&mut self, at_ns: u64, c: usize, due: Due) {
@@ -289,6 +294,7 @@ impl Shard {
             if !self.stopped {
                 more |= self.open_due(now);
                 more |= self.faults_due(now);
+                self.watch_publishers(now);
                 more |= self.send_due(now)?;
             }
             if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped
@@ -497,6 +503,7 @@ impl Shard {
         if self.stretch == Stretch::Running {
             at(Some(self.length_ns));
             at(Some(self.faults.next_ns()));
+            at(self.watches.next_ns());
         }
         next
     }
@@ -605,6 +612,10 @@ impl Shard {
     pub(super) fn fill(&self, c: usize, template: &plan::Template) -> String {
         plan::render(template, |part| self.value(c, part).into())
     }
+}
+
+fn local(group: &Group, index: u32, shards: u32) -> usize {
+    group.base + ((index - group.first) / shards) as usize
 }
 
 /// Resident memory of this process in bytes, 0 where it cannot be read.

@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-        Tagged, Timer, TimerDelta,
+        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, NeighbourDelta, NeighbourTally,
+        SNAPSHOT_VERSION, Sample, Side, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -253,6 +253,14 @@ mod tests {
                 group: 0,
                 timer: Timer::Latency,
                 histogram: vec![1, 2, 3],
+            }],
+            neighbours: vec![NeighbourDelta {
+                fault: 1,
+                tally: NeighbourTally {
+                    held_up_ns: 7,
+                    ..NeighbourTally::default()
+                },
+                latencies: vec![(Side::Victims, vec![4, 5])],
             }],
             gauges: Gauges {
                 open: vec![1, 2],

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
-//! measure  = timer stat | count [ "rate" | "share" ]
+//! measure  = timer stat | count [ "rate" | "share" ] | "noisy_neighbour"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
@@ -14,7 +14,7 @@
 //! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
 //! [`super::metrics`].
 
-use super::metric::Count;
+use super::metric::{Count, NOISY_NEIGHBOUR};
 use super::value::Unit;
 use super::words::Words;
 use crate::metrics::{Counter, Failure, Timer};
@@ -46,6 +46,8 @@ pub(super) enum Measure {
     Count(Count),
     Rate(Count),
     Share(Count),
+    /// Fast clients' p99 within a `slow` fault ÷ before it; the worst fault's.
+    NoisyNeighbour,
 }
 
 impl Measure {
@@ -58,6 +60,7 @@ impl Measure {
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
             Measure::Rate(_) => Unit::Rate,
             Measure::Share(_) => Unit::Share,
+            Measure::NoisyNeighbour => Unit::Number,
         }
     }
 }
@@ -233,6 +236,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         return Ok(Measure::Timer(timer, stat(words, timer)?));
     }
     let count = match word.text {
+        NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
@@ -242,7 +246,13 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
             None => {
                 let known = Timer::ALL.iter().map(|t| t.name());
                 let known = known.chain(Counter::ALL.iter().map(|c| c.name()));
-                let known = known.chain(["failed", "status", "close", "closed_by_target"]);
+                let known = known.chain([
+                    "failed",
+                    "status",
+                    "close",
+                    "closed_by_target",
+                    NOISY_NEIGHBOUR,
+                ]);
                 return Err(
                     word.error(format!("there is no metric `{name}`"), nearest(name, known))
                 );
@@ -359,7 +369,12 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
             suggestion.map(str::to_owned),
         ));
     };
-    if op == Op::Equal && matches!(measure, Measure::Timer(..) | Measure::Rate(_)) {
+    if op == Op::Equal
+        && matches!(
+            measure,
+            Measure::Timer(..) | Measure::Rate(_) | Measure::NoisyNeighbour
+        )
+    {
         return Err(word.error(
             "a time or a rate is never exactly equal to a limit".to_owned(),
             Some("<=".to_owned()),

@@ -43,8 +43,17 @@ pub fn metrics() -> Vec<Metric> {
             share_of: (!count.whole().is_empty()).then(|| names(count.whole())),
             doc: count.doc(),
         }))
+        .chain([Metric {
+            name: NOISY_NEIGHBOUR.to_owned(),
+            unit: "number",
+            share_of: None,
+            doc: "p99 latency of a group's other clients within a `slow` fault ÷ before it; of several faults the largest",
+        }])
         .collect()
 }
+
+/// The one metric that is neither a timer nor a count.
+pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
 
 /// `reconnected + gave_up`
 pub(super) fn names(counters: &[Counter]) -> String {

@@ -9,6 +9,7 @@ mod fate;
 mod gaps;
 mod histogram;
 mod names;
+mod neighbours;
 mod pressure;
 mod recorder;
 mod shard;
@@ -22,6 +23,7 @@ pub use delivery::Delivery;
 pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use names::{Counter, Failure, Timer};
+pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Side};
 pub use pressure::{
     Bounds, Evidence, Moment, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
 };
@@ -31,6 +33,6 @@ pub use snapshot::{
     CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
     TimerDelta,
 };
-pub use timeline::{Interval, Second};
+pub use timeline::{Beside, Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

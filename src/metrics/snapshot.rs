@@ -1,6 +1,7 @@
 //! What a shard reports each second: deltas since its last snapshot, in a versioned wire form.
 
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::NeighbourDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub faults: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
+    /// What slow consumers and those beside them got, by fault; only where there was something.
+    pub neighbours: Vec<NeighbourDelta>,
     /// State of the shard now.
     pub gauges: Gauges,
     /// Bounded, cleaned texts from the target (close reasons, bodies, error messages), by kind.

@@ -2,6 +2,7 @@
 
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::{self, Neighbours};
 use super::shard::ShardTotals;
 use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
 use super::timeline::{Pending, Second};
@@ -71,6 +72,7 @@ pub struct Totals {
     statuses: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
+    neighbours: BTreeMap<u16, Neighbours>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -94,6 +96,7 @@ impl Totals {
             statuses: BTreeMap::new(),
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -144,6 +147,13 @@ impl Totals {
                 _ => return Err(malformed),
             }
         }
+        let mut beside = Vec::with_capacity(snapshot.neighbours.len());
+        for delta in &snapshot.neighbours {
+            match neighbours::decode(delta) {
+                Some(latencies) => beside.push((delta.fault, delta.tally, latencies)),
+                None => return Err(malformed),
+            }
+        }
         // From here on nothing fails.
         let mut merged: BTreeMap<Timer, Histogram<u64>> = BTreeMap::new();
         for (key, values) in &decoded {
@@ -166,11 +176,16 @@ impl Totals {
                 .and_modify(|tally| *tally = tally.and(delta.did))
                 .or_insert(delta.did);
         }
+        for (fault, tally, latencies) in &beside {
+            let of = self.neighbours.entry(*fault).or_default();
+            of.add(*tally, latencies);
+        }
         let second = second_of(snapshot.at_ns).max(self.first_open());
-        self.pending
-            .entry(second)
-            .or_default()
-            .add(&snapshot, &merged, interval.cpu);
+        let pending = self.pending.entry(second).or_default();
+        pending.add(&snapshot, &merged, interval.cpu);
+        for (fault, _, latencies) in &beside {
+            pending.beside(*fault, latencies);
+        }
         self.keep(snapshot.samples);
         self.complete();
         Ok(())
@@ -268,6 +283,11 @@ impl Totals {
     /// What the run's fault with this number did to connections; `None` before it did anything.
     pub fn fault(&self, number: usize) -> Option<FaultTally> {
         self.faults.get(&u16::try_from(number).ok()?).copied()
+    }
+
+    /// What slow consumers and those beside them got of the run's fault with this number.
+    pub fn neighbours(&self, number: usize) -> Option<&Neighbours> {
+        self.neighbours.get(&u16::try_from(number).ok()?)
     }
 
     /// The shards' own sums, by index.

@@ -4,8 +4,10 @@
 //! on the target. Who is hit and when is a formula; see [`Victims`].
 
 mod victims;
+mod watch;
 
 pub use victims::{Victim, Victims};
+pub use watch::Watch;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -53,6 +55,13 @@ pub struct Hit {
 pub enum Effect {
     /// It is cut from our side.
     Cut(How),
+}
+
+impl Effect {
+    /// TEMP
+    pub fn is_slow(&self) -> bool {
+        false
+    }
 }
 
 /// In which way a connection is cut.

@@ -426,6 +426,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         timers,
         timers_by_phase,
         timers_by_group: BTreeMap::from([("subscribers".to_string(), map(&[("reconnect", back)]))]),
+        pressure: Vec::new(),
         per_shard: (0..4).map(shard).collect(),
         cost: CostReport {
             telemetry_bytes: 1_234_567,

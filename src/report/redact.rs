@@ -110,6 +110,7 @@ impl Redactor {
             timers: _,
             timers_by_phase,
             timers_by_group,
+            pressure,
             per_shard,
             cost: _,
             timeline: _,
@@ -128,6 +129,10 @@ impl Redactor {
             texts.extend(phase.faults.iter_mut().map(|fault| &mut fault.label));
         }
         texts.extend(groups.iter_mut().map(|group| &mut group.name));
+        for of in pressure {
+            texts.extend([&mut of.fault, &mut of.phase, &mut of.group, &mut of.why]);
+            texts.extend([&mut of.policy, &mut of.neighbour.why]);
+        }
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));
         texts.extend(samples.iter_mut().map(|(kind, _)| kind));
         texts.extend(warnings);

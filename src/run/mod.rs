@@ -111,6 +111,7 @@ pub fn run(order: &Order) -> Exit {
         target,
         against,
         cost,
+        kernel: embedded_kernel(&document),
         warnings: compiled.warnings.iter().map(worded).collect(),
     };
     let outcome = outcome::assemble(facts, &course);
@@ -216,8 +217,11 @@ fn measure(
         }
         let target = described(&plan, gateway.is_some());
         let started = clock::wall();
-        let served_by = gateway.as_ref().map(Gateway::processes);
-        let mut meter = Meter::new(display, served_by.unwrap_or_default());
+        let served_by = match &gateway {
+            Some(gateway) => gateway.processes(),
+            None => compiled.process.into_iter().collect(),
+        };
+        let mut meter = Meter::new(display, served_by);
         let course = shards(&program, &plan, &mut interrupts, &mut meter).await?;
         let cost = meter.samples();
         let mut against = Vec::new();
@@ -256,6 +260,12 @@ async fn shards(
         display,
     )
     .await)
+}
+
+/// Bytes that the kernel may hold for a connection of the embedded gateway, where it was told: it doubles what it is told.
+fn embedded_kernel(document: &Document) -> Option<f64> {
+    let embedded = document.scenario().target.embedded.as_ref()?;
+    Some(2.0 * embedded.send_buffer?.0 as f64)
 }
 
 /// The target in words: addresses only, for the rest of a URL may hold secrets.

@@ -2,6 +2,7 @@
 //! how it is judged.
 
 mod fault;
+mod pressure;
 
 use super::drive::Course;
 use super::verdict::exit;
@@ -33,6 +34,8 @@ pub struct Facts<'a> {
     pub warnings: Vec<String>,
     /// What the run cost this machine.
     pub cost: Vec<CostSample>,
+    /// Bytes that the target's kernel may hold for a connection; `None`: as Linux has it.
+    pub kernel: Option<f64>,
 }
 
 /// Puts the outcome of a run together, verdict included.
@@ -47,9 +50,12 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         against.extend(fault::untouched(&phases));
     }
     let validity = validity(plan, course, against);
+    let kernel = facts.kernel.unwrap_or(pressure::KERNEL);
+    let pressure = pressure::all(plan, course, kernel, &facts.cost);
+    let looked_at = looked_at(&phases, &pressure);
     let gates: Vec<GateReport> = gates
         .iter()
-        .map(|gate| judge(gate, totals, &phases, plan, validity.state))
+        .map(|gate| judge(gate, totals, &looked_at, plan, validity.state))
         .collect();
     let opened = totals.count(Counter::Opened, None, None);
     let exit = exit(
@@ -100,6 +106,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
+        pressure: pressure.into_iter().map(|p| p.report).collect(),
         per_shard: shards(course),
         cost: CostReport {
             telemetry_bytes: course.heard,
@@ -183,24 +190,33 @@ fn validity(plan: &Plan, course: &Course, against: Vec<String>) -> Validity {
     Validity { state, reasons }
 }
 
+/// The phases as gates see them.
+fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gate::Phase> {
+    let phases = phases.iter().enumerate();
+    phases
+        .map(|(index, p)| gate::Phase {
+            name: p.name.clone(),
+            completed: p.completed,
+            seconds: p.end - p.start,
+            neighbours: pressure
+                .iter()
+                .filter(|of| of.phase == index)
+                .map(|of| (of.group, of.ratio.clone()))
+                .collect(),
+        })
+        .collect()
+}
+
 /// A gate's outcome; never passed when the run cannot be believed.
 fn judge(
     gate: &Gate,
     totals: &Totals,
-    phases: &[PhaseReport],
+    phases: &[gate::Phase],
     plan: &Plan,
     validity: ValidityState,
 ) -> GateReport {
-    let phases: Vec<gate::Phase> = phases
-        .iter()
-        .map(|p| gate::Phase {
-            name: p.name.clone(),
-            completed: p.completed,
-            seconds: p.end - p.start,
-        })
-        .collect();
     let groups: Vec<String> = plan.groups().iter().map(|g| g.name.clone()).collect();
-    let judgement = gate::evaluate(gate, totals, &phases, &groups);
+    let judgement = gate::evaluate(gate, totals, phases, &groups);
     let mut report = GateReport {
         text: gate.to_string(),
         status: match judgement.status {

@@ -113,6 +113,12 @@ pub struct Target {
     /// Bytes queued for one connection before further sends on it are dropped. Default 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<ByteSize>,
+    /// Number of the target's process on this machine; its memory and CPU are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// File with that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<String>,
 }
 
 /// TLS settings for `wss://`.

@@ -6,6 +6,8 @@ use std::fmt;
 const ALL_BUT_ALL: f64 = 0.9;
 /// A publisher held up for so large a part of the fault was held up by it.
 const HELD_UP: f64 = 0.1;
+/// And for so many seconds, whatever the part: acknowledgements may be late for other reasons.
+const HELD_UP_SECONDS: f64 = 1.0;
 /// So large a part of the sends dropped on our side says the same.
 const SENDS_DROPPED: f64 = 0.01;
 /// Fewer lost messages than this are no policy.
@@ -124,7 +126,7 @@ impl Evidence {
 
     /// How publishers were held up, if they were.
     fn held_up(&self) -> Option<String> {
-        if self.seconds > 0.0 && self.held_up >= HELD_UP * self.seconds {
+        if self.held_up >= (HELD_UP * self.seconds).max(HELD_UP_SECONDS) {
             let (held_up, seconds) = (self.held_up, self.seconds);
             return Some(format!(
                 "a publisher could not write for {held_up:.1} of {seconds:.1} s"

@@ -19,6 +19,7 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
         .collect();
     html! {
         (phase_table(outcome))
+        (pressure(outcome))
         h2 { "Times" }
         (times(&outcome.timers))
         (times_by("phase", &phases, &outcome.timers_by_phase))
@@ -55,6 +56,62 @@ fn table(head: &[String], rows: &[Vec<String>]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A row for each `slow` fault.
+fn pressure(outcome: &Outcome) -> Markup {
+    let head = owned(&[
+        "Fault",
+        "Target's policy",
+        "Owed each",
+        "Taken each",
+        "Skipped",
+        "Closed",
+        "Closed after (p50)",
+        "Noisy neighbour",
+        "Publishers held up",
+        "As before within",
+        "Memory",
+    ]);
+    let rows: Vec<Vec<String>> = outcome
+        .pressure
+        .iter()
+        .map(|of| {
+            let or_none = |text: Option<String>| text.unwrap_or_else(|| number::NONE.into());
+            let closed: Vec<String> = of
+                .closed
+                .iter()
+                .map(|closed| format!("{} ×{}", closed.code, number::count(closed.count)))
+                .collect();
+            let neighbour = of.neighbour.ratio.map(|ratio| format!("{ratio:.2}"));
+            vec![
+                clean(&format!("{} in {}", of.fault, of.phase)),
+                clean(&of.policy),
+                or_none(of.owed.map(number::bytes)),
+                number::bytes(of.taken),
+                number::count(of.skipped),
+                or_none((!closed.is_empty()).then(|| closed.join("  "))),
+                or_none(
+                    of.evicted
+                        .as_ref()
+                        .map(|evicted| number::millis(evicted.p50)),
+                ),
+                or_none(neighbour),
+                at(of.publishers.held_up),
+                or_none(of.recovery.map(at)),
+                or_none(of.memory.as_ref().and_then(story::grown)),
+            ]
+        })
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Slow consumers" }
+            (table(&head, &rows))
+            ul.notes { @for of in &outcome.pressure {
+                li { (clean(&format!("{}: {}; {}", of.fault, of.why, story::noisy(&of.neighbour)))) }
+            } }
         }
     }
 }

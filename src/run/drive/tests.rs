@@ -132,6 +132,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         closes: Vec::new(),
         faults: Vec::new(),
         timers: Vec::new(),
+        neighbours: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
     }))

@@ -1,0 +1,35 @@
+//! Which process the target is, where somebody says so: its memory is watched.
+
+use super::Problems;
+use crate::scenario::model::Target;
+use crate::scenario::{Files, Problem};
+
+/// The target's process. Whether there is one with that number only the machine knows.
+pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -> Option<u32> {
+    let given = [
+        target.pid.map(|_| "pid"),
+        target.pid_file.as_ref().map(|_| "pid_file"),
+        target.embedded.as_ref().map(|_| "embedded"),
+    ];
+    let mut given = given.into_iter().flatten();
+    if let (Some(one), Some(other)) = (given.next(), given.next()) {
+        let message = format!("`{one}` and `{other}` exclude each other");
+        problems.add(Problem::error(format!("target.{one}"), message).help(
+            "the processes of the embedded gateway are known; of any other target name one",
+        ));
+        return None;
+    }
+    if let Some(pid) = target.pid {
+        problems.zero(pid == 0, "target.pid", "a process number");
+        return Some(pid).filter(|pid| *pid > 0);
+    }
+    let path = target.pid_file.as_ref()?;
+    // One that could not be read is a problem already.
+    let text = files.text(path)?;
+    let pid = text.trim().parse::<u32>().ok().filter(|pid| *pid > 0);
+    if pid.is_none() {
+        let message = format!("the file `{path}` does not hold a process number");
+        problems.add(Problem::error("target.pid_file", message));
+    }
+    pid
+}
