@@ -67,6 +67,8 @@ pub struct Conn {
     pub watched: bool,
     /// Its socket may still hold bytes: it is on the shard's list to be read again.
     pub unread: bool,
+    /// A fault that lasts has something to say about its reading or writing: see `fault::trouble`.
+    pub troubled: bool,
     /// What it subscribed to.
     pub topics: Topics,
     /// Frame decoding, and what is incomplete of it.
@@ -101,6 +103,7 @@ impl Conn {
             blocked: false,
             watched: false,
             unread: false,
+            troubled: false,
             topics: Topics::None,
             inbound: ws::Inbound::default(),
             opening: None,

@@ -111,6 +111,7 @@ impl Shard {
                 self.recorder.sample("os", e.to_string().as_bytes());
             }
         }
+        let mut ended_with = None;
         if established {
             let by_target = match intent {
                 Intent::None => !matches!(
@@ -120,6 +121,7 @@ impl Shard {
                 Intent::Churn | Intent::Cut | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
+            ended_with = by_target.then_some(code);
             self.recorder.close(
                 CloseKey {
                     code,
@@ -129,6 +131,9 @@ impl Shard {
                 phase,
                 g,
             );
+        }
+        if self.conns[c].troubled {
+            self.trouble_lost(c, ended_with, now);
         }
         self.leave_ready(c);
         self.abandon(c);
@@ -355,6 +360,10 @@ impl Shard {
         };
         if !overdue(&self.conns[c]) {
             return;
+        }
+        // Whoever does not read on purpose does not blame the peer for it.
+        if self.conns[c].troubled && self.faults.is_patient(c) {
+            return self.set_timer(now + timeout, c, Due::PongCheck);
         }
         // A shard that was held up has not read everything yet: the pong may well be there.
         self.read(c, now, true);

@@ -1,15 +1,25 @@
 //! Faults that act on connections: when a victim's turn comes, what was asked for is done to its connection. One
-//! file a fault; whose turn it is, is found here.
+//! file a fault; whose turn it is, and for whom it is over, is found here.
 //!
-//! Nothing is kept per connection, and while no victim is due a turn pays one comparison. A fault of very many is
-//! worked off a few at a time, so that the others' messages are not held up by it.
+//! While no victim is due a turn pays one comparison. A fault of very many is worked off a few at a time, so that the
+//! others' messages are not held up by it. What is done to a connection for a time is kept in `trouble`, and only
+//! for as long; who is a victim is a formula, asked again when a connection comes back while its fault lasts.
 
+mod bucket;
 mod drop;
+mod slow;
+mod trouble;
 
-use super::shard::Shard;
+use super::conn::State;
+use super::shard::{Shard, Stretch};
 use super::stream::Stream;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, FaultTally, Recorder};
 use crate::plan::{Action, Effect, Plan, Victim, Victims};
+use crate::transport::socket;
+use mio::net::TcpStream;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use trouble::Trouble;
 
 /// Victims in one turn: each costs a few system calls.
 const VICTIMS_PER_TURN: usize = 64;
@@ -21,13 +31,28 @@ struct Running {
     group: usize,
     effect: Effect,
     victims: Victims,
+    start_ns: u64,
+    end_ns: u64,
+    /// Turns that came.
+    due: u64,
+    /// Of a fault that lasts: connections it has come to, and whether they count as touched.
+    known: HashMap<u32, bool>,
+    /// From its end on: those for whom it is not over yet.
+    ending: Option<Vec<u32>>,
+    over: bool,
+}
+
+impl Running {
+    /// Whether it acts on connections that come to be while it lasts.
+    fn acts_at(&self, now: u64) -> bool {
+        self.effect.lasts() && self.start_ns <= now && now < self.end_ns && self.ending.is_none()
+    }
 }
 
 /// A victim whose turn it is.
 struct Turn {
-    number: usize,
-    group: usize,
-    effect: Effect,
+    /// Which of the running ones.
+    fault: usize,
     victim: Victim,
 }
 
@@ -35,8 +60,14 @@ struct Turn {
 pub(super) struct Faults {
     running: Vec<Running>,
     next_ns: u64,
+    /// When the next of those that last is over.
+    ends_ns: u64,
     /// Sockets of connections that vanished: silent, and open to the end of the run.
     vanished: Vec<Stream>,
+    /// Connections that faults act on now, by their place in the shard.
+    troubles: HashMap<u32, Box<Trouble>>,
+    /// When to look at which of them: times that are not the connection's own any more are passed over.
+    wakes: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 impl Faults {
@@ -51,14 +82,23 @@ impl Faults {
             Some(Running {
                 number,
                 group,
-                effect: hit.effect,
+                effect: hit.effect.clone(),
                 victims: Victims::new(plan.seed(), number, when, of, shard, shards),
+                start_ns: fault.start.as_nanos() as u64,
+                end_ns: fault.end.as_nanos() as u64,
+                due: 0,
+                known: HashMap::new(),
+                ending: None,
+                over: !hit.effect.lasts(),
             })
         };
         let mut faults = Faults {
             running: plan.faults().enumerate().filter_map(running).collect(),
             next_ns: u64::MAX,
+            ends_ns: u64::MAX,
             vanished: Vec::new(),
+            troubles: HashMap::new(),
+            wakes: BinaryHeap::new(),
         };
         faults.look();
         faults
@@ -74,24 +114,43 @@ impl Faults {
         self.vanished.len() as u32
     }
 
+    /// Whether there are any in the plan.
+    pub fn any(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Whether one that lasts has begun and is not over.
+    pub fn lasting(&self) -> bool {
+        let begun = |f: &Running| !f.over && (f.due > 0 || !f.known.is_empty());
+        self.running.iter().any(begun)
+    }
+
+    /// A connection lost messages while it was there: it is the doing of each fault that touched it.
+    pub fn skipped(&self, c: usize, count: u64, recorder: &mut Recorder) {
+        let touched = |f: &&Running| f.known.get(&(c as u32)) == Some(&true);
+        for fault in self.running.iter().filter(touched) {
+            let more = FaultTally {
+                skipped: count,
+                ..FaultTally::default()
+            };
+            recorder.fault_did(fault.number, more);
+        }
+    }
+
     fn look(&mut self) {
         let due = self.running.iter().filter_map(|fault| fault.victims.peek());
         self.next_ns = due.min().unwrap_or(u64::MAX);
+        let ends = self.running.iter().filter(|fault| !fault.over);
+        self.ends_ns = ends.map(|fault| fault.end_ns).min().unwrap_or(u64::MAX);
     }
 
     /// The next victim that is due.
     fn due(&mut self, now: u64) -> Option<Turn> {
-        let fault = self
-            .running
-            .iter_mut()
-            .find(|fault| fault.victims.peek().is_some_and(|at| at <= now))?;
-        let victim = fault.victims.next()?;
-        Some(Turn {
-            number: fault.number,
-            group: fault.group,
-            effect: fault.effect,
-            victim,
-        })
+        let is_due = |fault: &Running| fault.victims.peek().is_some_and(|at| at <= now);
+        let fault = self.running.iter().position(is_due)?;
+        let victim = self.running[fault].victims.next()?;
+        self.running[fault].due += 1;
+        Some(Turn { fault, victim })
     }
 }
 
@@ -102,23 +161,170 @@ impl Shard {
             return false;
         }
         for _ in 0..VICTIMS_PER_TURN {
-            let Some(turn) = self.faults.due(now) else {
+            let Some(Turn { fault, victim }) = self.faults.due(now) else {
                 break;
             };
-            let c = self.local(turn.group, turn.victim.index);
+            let running = &self.faults.running[fault];
+            let (number, group) = (running.number, running.group);
+            let c = self.local(group, victim.index);
             // The moment it happens, however many went before it in this turn.
             let now = self.now();
-            let touched = match turn.effect {
-                Effect::Cut(how) => self.cut(c, how, now),
+            let Effect::Cut(how) = running.effect else {
+                self.recorder.fault(number, false, now);
+                self.begin(fault, c, now);
+                continue;
             };
-            self.recorder.fault(turn.number, touched, now);
+            let touched = self.cut(c, how, now);
+            self.recorder.fault(number, touched, now);
             if touched {
                 // Of the phase it was planned for, however late it was.
-                let phase = self.plan.phase_at(turn.victim.at_ns);
-                self.recorder.count(Counter::Cut, phase, turn.group, 1);
+                let phase = self.plan.phase_at(victim.at_ns);
+                self.recorder.count(Counter::Cut, phase, group, 1);
             }
         }
         self.faults.look();
         self.faults.next_ns <= now
+    }
+
+    /// Ends the faults whose time is over, and looks at connections in trouble whose time has come. True while there
+    /// is more to do.
+    pub(super) fn troubles_due(&mut self, now: u64) -> bool {
+        let stopping = self.stretch > Stretch::Running || self.stopped;
+        let mut more = false;
+        if now >= self.faults.ends_ns || stopping && self.faults.ends_ns != u64::MAX {
+            more |= self.end_faults(now, stopping);
+        }
+        more | (now >= self.faults.wake_ns() && self.look_at_troubled(now))
+    }
+
+    /// A few for whom a fault is over, as it is for all when the run is.
+    fn end_faults(&mut self, now: u64, stopping: bool) -> bool {
+        let mut left = VICTIMS_PER_TURN;
+        for fault in 0..self.faults.running.len() {
+            let running = &mut self.faults.running[fault];
+            if running.over || now < running.end_ns && !stopping {
+                continue;
+            }
+            let known = &running.known;
+            let ending = running
+                .ending
+                .get_or_insert_with(|| known.keys().copied().collect());
+            let split = ending.len().saturating_sub(left);
+            let these = ending.split_off(split);
+            left -= these.len();
+            let number = running.number;
+            for c in these {
+                self.release(fault, c as usize);
+            }
+            let running = &mut self.faults.running[fault];
+            // Turns that this machine was too slow for still count as such before the end does.
+            let all_due = stopping || running.victims.peek().is_none();
+            if all_due && running.ending.as_ref().is_some_and(Vec::is_empty) {
+                running.over = true;
+                if running.due > 0 {
+                    let ended = FaultTally {
+                        ended: running.due,
+                        ended_ns: self.now(),
+                        ..FaultTally::default()
+                    };
+                    self.recorder.fault_did(number, ended);
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        self.faults.look();
+        left == 0
+    }
+
+    /// A connection became ready: the faults that last and have it for a victim act on it, however often it was lost
+    /// meanwhile.
+    pub(super) fn afflict(&mut self, c: usize, now: u64) {
+        if self.stretch != Stretch::Running {
+            return;
+        }
+        let (group, index) = (usize::from(self.conns[c].group), self.conns[c].index);
+        for fault in 0..self.faults.running.len() {
+            let running = &self.faults.running[fault];
+            if running.group == group
+                && running.acts_at(now)
+                && running.victims.turn_of(index).is_some_and(|at| at <= now)
+            {
+                self.begin(fault, c, now);
+            }
+        }
+    }
+
+    /// A fault that lasts comes to a connection, if that is there.
+    fn begin(&mut self, fault: usize, c: usize, now: u64) {
+        let running = &mut self.faults.running[fault];
+        if !running.acts_at(now) || self.conns[c].state != State::Ready {
+            return;
+        }
+        let number = running.number;
+        running.known.entry(c as u32).or_insert(false);
+        match running.effect.clone() {
+            Effect::Cut(_) => return,
+            Effect::Slow(slow) => {
+                let slowed = slow::Slowed::new(number, &slow, now);
+                self.faults.trouble(c).slow.get_or_insert(slowed);
+            }
+        }
+        self.touch(fault, c);
+        self.faults.trouble(c).unread = true;
+        self.conns[c].troubled = true;
+        // The next look does what may be done: this may be the middle of a read.
+        self.look_again(c);
+    }
+
+    /// Counts a connection as touched, once.
+    fn touch(&mut self, fault: usize, c: usize) {
+        let running = &mut self.faults.running[fault];
+        if running.known.insert(c as u32, true) != Some(true) {
+            let one = FaultTally {
+                touched: 1,
+                ..FaultTally::default()
+            };
+            self.recorder.fault_did(running.number, one);
+        }
+    }
+
+    /// A fault is over for a connection.
+    fn release(&mut self, fault: usize, c: usize) {
+        let running = &self.faults.running[fault];
+        let (number, now) = (running.number, self.now());
+        match running.effect {
+            Effect::Cut(_) => {}
+            Effect::Slow(_) => self.end_slow(c, number, now),
+        }
+    }
+
+    /// The receive buffer that a connection's socket is to have, and the running fault that wants it: of victims it is
+    /// small from the first byte on, long before the fault begins.
+    pub(super) fn receive_buffer(&self, c: usize, now: u64) -> Option<(usize, u32)> {
+        let (group, index) = (usize::from(self.conns[c].group), self.conns[c].index);
+        let buffers = self.faults.running.iter().filter_map(|running| {
+            let Effect::Slow(slow) = &running.effect else {
+                return None;
+            };
+            let bytes = slow.receive_buffer?;
+            let victim = running.group == group
+                && now < running.end_ns
+                && running.victims.turn_of(index).is_some();
+            victim.then_some((running.number, bytes))
+        });
+        buffers.min_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// What came of it.
+    pub(super) fn note_receive_buffer(&mut self, number: usize, socket: &TcpStream) {
+        if let Ok(bytes) = socket::receive_buffer(socket) {
+            let effective = FaultTally {
+                receive_buffer: bytes.min(u32::MAX as usize) as u32,
+                ..FaultTally::default()
+            };
+            self.recorder.fault_did(number, effective);
+        }
     }
 }

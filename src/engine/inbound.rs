@@ -30,6 +30,12 @@ impl Shard {
             return;
         }
         // One on the list to be read again has its turn there: events must not bring it more than others.
+        if self.conns[c].troubled {
+            if readable || ended {
+                self.troubled_event(c, ended, now);
+            }
+            return;
+        }
         if (readable || ended) && !self.conns[c].unread {
             self.read(c, now, ended);
         }
@@ -39,6 +45,9 @@ impl Shard {
     /// drained it, as whatever comes later is an event of its own; but an end that the kernel has told
     /// of already (`to_end`) is only seen by reading on.
     pub(super) fn read(&mut self, c: usize, now: u64, to_end: bool) {
+        if self.conns[c].troubled {
+            return self.read_in_trouble(c);
+        }
         // The one scratch buffer leaves the shard while its slices are in use, and never crosses an await.
         let mut scratch = std::mem::take(&mut self.scratch);
         let generation = self.conns[c].generation;
@@ -61,7 +70,9 @@ impl Shard {
                     // Each read has its own moment: the messages behind a long one came later.
                     let now = self.now();
                     self.bytes(c, &scratch[..n], now);
-                    if self.conns[c].generation != generation || (short && !to_end) {
+                    // One that a fault has come to in there is read on at the fault's pace.
+                    let conn = &self.conns[c];
+                    if conn.generation != generation || conn.troubled || (short && !to_end) {
                         drained = true;
                         break;
                     }
@@ -120,8 +131,9 @@ impl Shard {
                         Event::Ping(payload) => {
                             // A peer that asks without reading the answers gets no more of them than of
                             // anything else: its queue is bounded.
+                            let late = self.conns[c].troubled && self.put_off_pong(c, payload, now);
                             let conn = &self.conns[c];
-                            if conn.state != State::Closing && !is_full(conn, &self.plan) {
+                            if !late && conn.state != State::Closing && !is_full(conn, &self.plan) {
                                 self.queue_control(c, Opcode::Pong, payload);
                                 self.count(c, Counter::PingsAnswered);
                             }
@@ -154,6 +166,9 @@ impl Shard {
     }
 
     fn close_frame(&mut self, c: usize, close: Close<'_>, now: u64) {
+        if self.conns[c].troubled {
+            self.faults.told_to_go(c, now);
+        }
         let conn = &mut self.conns[c];
         conn.peer_code = close.code.unwrap_or(1005);
         if !close.reason.is_empty() {

@@ -95,25 +95,30 @@ impl Shard {
         }
         let tls = self.endpoint(c).tls;
         let began = self.now();
-        let dialled = socket::connect(address, source).and_then(|mut socket| {
-            // On the machine itself a connection is there as soon as it is asked for: no need to wait for word of it.
-            let there = address.ip().is_loopback() && socket::connected(&socket)?;
-            // Nor to be told that it takes bytes, before it does not. (A handshake of TLS writes on its own.)
-            let watched = tls || !there;
-            let interest = match watched {
-                true => Interest::READABLE | Interest::WRITABLE,
-                false => Interest::READABLE,
-            };
-            let token = self.conns[c].token(c);
-            self.poll
-                .registry()
-                .register(&mut socket, token, interest)?;
-            Ok((socket, there, watched))
-        });
+        let buffer = self.receive_buffer(c, now);
+        let dialled = socket::connect_with(address, source, buffer.map(|(_, bytes)| bytes))
+            .and_then(|mut socket| {
+                // On the machine itself a connection is there as soon as it is asked for: no need to wait for word of it.
+                let there = address.ip().is_loopback() && socket::connected(&socket)?;
+                // Nor to be told that it takes bytes, before it does not. (A handshake of TLS writes on its own.)
+                let watched = tls || !there;
+                let interest = match watched {
+                    true => Interest::READABLE | Interest::WRITABLE,
+                    false => Interest::READABLE,
+                };
+                let token = self.conns[c].token(c);
+                self.poll
+                    .registry()
+                    .register(&mut socket, token, interest)?;
+                Ok((socket, there, watched))
+            });
         let (socket, there, watched) = match dialled {
             Ok(dialled) => dialled,
             Err(e) => return self.connect_failed(c, e, now),
         };
+        if let Some((fault, _)) = buffer {
+            self.note_receive_buffer(fault, &socket);
+        }
         let conn = &mut self.conns[c];
         conn.stream = Some(Stream { socket, tls: None });
         conn.watched = watched;
@@ -546,6 +551,7 @@ impl Shard {
             self.set_timer(now + first, c, Due::Ping);
         }
         self.prepare_work(c);
+        self.afflict(c, now);
     }
 
     /// The whole opening took too long.

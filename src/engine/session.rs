@@ -117,7 +117,11 @@ impl Session {
 
     /// Reads what is there: 0 is the end, `WouldBlock` means drained, `InvalidData` a TLS error. `buffer` must be
     /// larger than the shared one, so that whatever that held fits.
-    pub fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read<S: Read + Write>(
+        &mut self,
+        socket: &mut S,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
         debug_assert!(buffer.len() >= WIRE);
         if !self.early.is_empty() {
             let n = self.early.len().min(buffer.len());
@@ -164,7 +168,7 @@ impl Session {
 
     /// Encrypts and writes what fits and says how much; `WouldBlock` when nothing does. What was taken and did not
     /// leave goes with the next write or flush.
-    pub fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write<S: Write>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
         // Nothing new is encrypted before the old has left: the queue is the caller's, where it is counted.
         if !self.flush(socket)? {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -218,7 +222,7 @@ impl Session {
     }
 
     /// Hands the socket the records it did not take before. True when none is left.
-    pub fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
+    pub fn flush<S: Write>(&mut self, socket: &mut S) -> io::Result<bool> {
         let mut gone = 0;
         let result = loop {
             if gone == self.outgoing.len() {

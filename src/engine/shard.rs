@@ -290,6 +290,7 @@ impl Shard {
         more |= self.read_again(now);
         self.fire_timers(now);
         self.expire_requests(now);
+        more |= self.troubles_due(now);
         if self.stretch == Stretch::Running {
             if !self.stopped {
                 more |= self.open_due(now);
@@ -505,6 +506,7 @@ impl Shard {
             at(Some(self.faults.next_ns()));
             at(self.watches.next_ns());
         }
+        at(Some(self.faults.wake_ns()));
         next
     }
 

@@ -6,7 +6,7 @@ use super::conn::State;
 use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Failure, StreamEnd};
+use crate::metrics::{Failure, Fate, StreamEnd};
 use crate::plan::{self, Part, Plan, VarSource};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -151,6 +151,8 @@ impl Shard {
             recorder,
             groups,
             plan,
+            faults,
+            shards,
             ..
         } = self;
         for loss in delivery.losses() {
@@ -159,12 +161,22 @@ impl Shard {
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
+            if loss.fate == Fate::Lost && faults.any() {
+                let index = loss.conn - plan.groups()[g].first;
+                let c = groups[g].base + ((index - groups[g].first) / *shards) as usize;
+                faults.skipped(c, loss.count, recorder);
+            }
         }
     }
 
     /// Whether everything scheduled has left (or its time is over): then the streams' ends are known.
     pub(super) fn published(&mut self, now: u64) -> bool {
         if self.stretch != Stretch::Draining || self.told_published {
+            return false;
+        }
+        // What a fault held back is let go first: it may be a publish.
+        if self.faults.lasting() {
+            self.look_at(now + LOOK_NS);
             return false;
         }
         let drain = self.plan.generator().drain.as_nanos() as u64;

@@ -386,6 +386,9 @@ impl Shard {
                 // A peer that said why it goes said it before: its Close frame may still be unread. (While
                 // a read is under way, that is what is being read.)
                 if !self.scratch.is_empty() {
+                    if self.conns[c].troubled {
+                        self.hung_up(c, now);
+                    }
                     self.read(c, now, true);
                 }
                 if self.conns[c].generation == generation {

@@ -204,8 +204,8 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        CloseKey, Counter, Failure, FaultDelta, FaultTally, Gauges, NeighbourDelta, NeighbourTally,
-        SNAPSHOT_VERSION, Sample, Side, Tagged, Timer, TimerDelta,
+        CloseKey, Counter, Failure, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
+        NeighbourDelta, NeighbourTally, SNAPSHOT_VERSION, Sample, Side, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -247,6 +247,13 @@ mod tests {
             faults: vec![FaultDelta {
                 fault: 1,
                 did: FaultTally::one(true, 7),
+                ends: vec![FaultEnd {
+                    key: FaultEndKey {
+                        code: 1013,
+                        after: true,
+                    },
+                    count: 2,
+                }],
             }],
             timers: vec![TimerDelta {
                 phase: 0,

@@ -262,7 +262,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         | Timer::Tls
         | Timer::Upgrade
         | Timer::Ready
-        | Timer::OpenLag => 0,
+        | Timer::OpenLag
+        | Timer::Evicted => 0,
     };
     never + scope.count(totals, Counter::OutOfRange)
 }

@@ -292,6 +292,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
+        Timer::Evicted => {
+            "Beginning of a `slow` or `stall` fault on a connection to the target ending it"
+        }
     }
 }
 

@@ -30,8 +30,8 @@ pub use pressure::{
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
-    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
-    TimerDelta,
+    CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged, TimerDelta,
 };
 pub use timeline::{Beside, Interval, Second};
 pub use totals::{AbsorbError, Totals};

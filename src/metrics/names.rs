@@ -56,6 +56,8 @@ names! {
         Open = "open",
         /// Start of an opening minus its scheduled time.
         OpenLag = "open_lag",
+        /// Beginning of a `slow` or `stall` fault on a connection to the target ending it.
+        Evicted = "evicted",
     }
 }
 

@@ -8,8 +8,8 @@ use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::{NeighbourTally, Recording, Side};
 use super::snapshot::{
-    CloseKey, FaultDelta, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
-    TimerDelta,
+    CloseKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
+    Snapshot, Tagged, TimerDelta,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
@@ -30,7 +30,7 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
-    faults: BTreeMap<u16, FaultTally>,
+    faults: BTreeMap<u16, (FaultTally, BTreeMap<FaultEndKey, u64>)>,
     neighbours: BTreeMap<u16, Recording>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
@@ -120,11 +120,19 @@ impl Recorder {
 
     /// Counts a connection whose turn it was in the run's fault with this number.
     pub fn fault(&mut self, number: usize, touched: bool, now_ns: u64) {
-        let one = FaultTally::one(touched, now_ns);
-        self.faults
-            .entry(tag16(number))
-            .and_modify(|tally| *tally = tally.and(one))
-            .or_insert(one);
+        self.fault_did(number, FaultTally::one(touched, now_ns));
+    }
+
+    /// Adds to what the run's fault with this number did.
+    pub fn fault_did(&mut self, number: usize, more: FaultTally) {
+        let (tally, _) = self.faults.entry(tag16(number)).or_default();
+        *tally = tally.and(more);
+    }
+
+    /// Counts a connection under the run's fault with this number that the target ended.
+    pub fn fault_end(&mut self, number: usize, key: FaultEndKey) {
+        let (_, ends) = self.faults.entry(tag16(number)).or_default();
+        *ends.entry(key).or_default() += 1;
     }
 
     /// Records a latency in nanoseconds under the run's fault with this number, as [`Recorder::time`] does but that what
@@ -201,7 +209,14 @@ impl Recorder {
             closes: drain(&mut self.closes),
             faults: std::mem::take(&mut self.faults)
                 .into_iter()
-                .map(|(fault, did)| FaultDelta { fault, did })
+                .map(|(fault, (did, ends))| FaultDelta {
+                    fault,
+                    did,
+                    ends: ends
+                        .into_iter()
+                        .map(|(key, count)| FaultEnd { key, count })
+                        .collect(),
+                })
                 .collect(),
             timers,
             neighbours: self

@@ -5,7 +5,7 @@ use super::neighbours::NeighbourDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 2;
+pub const SNAPSHOT_VERSION: u16 = 3;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,12 +65,33 @@ pub struct CloseKey {
 }
 
 /// What a fault did since the last snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultDelta {
     /// Its number in the run.
     pub fault: u16,
     /// Its sums and times.
     pub did: FaultTally,
+    /// How the target ended connections under it.
+    pub ends: Vec<FaultEnd>,
+}
+
+/// Connections under a fault that the target ended in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultEnd {
+    /// Which way.
+    pub key: FaultEndKey,
+    /// How many.
+    pub count: u64,
+}
+
+/// How the target ended a connection under a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FaultEndKey {
+    /// Close code, as in [`CloseKey`]; or the HTTP status by which an opening was refused.
+    pub code: u16,
+    /// False: seen while the fault lasted, and timed as [`Timer::Evicted`]. True: seen only when what had been held
+    /// back was read after it; when it happened, nobody can tell.
+    pub after: bool,
 }
 
 /// What a fault did to connections.
@@ -78,12 +99,42 @@ pub struct FaultDelta {
 pub struct FaultTally {
     /// Connections whose turn it was.
     pub due: u64,
-    /// Of these, those that were there to be touched.
+    /// Of these, those that were there to be touched; of a fault that lasts, also those that came while it did. Each once.
     pub touched: u64,
-    /// When it came to the first of them, nanoseconds from the run's start.
+    /// When it came to the first of them, nanoseconds from the run's start; `u64::MAX` before.
     pub first_ns: u64,
-    /// When it came to the last of them.
+    /// When it came to the last of them; 0 before.
     pub last_ns: u64,
+    /// Of a fault that lasts: connections whose turn it had been and for which it is over.
+    pub ended: u64,
+    /// When it was over for the last of them, nanoseconds from the run's start; 0 before.
+    pub ended_ns: u64,
+    /// Bytes that slow consumers read while they were slow, TLS included.
+    pub taken: u64,
+    /// Bytes that the kernel had accepted for them and they had not read when it was over.
+    pub unread: u64,
+    /// Messages that connections it had touched lost while connected, from then on to the end of the run.
+    pub skipped: u64,
+    /// Smallest receive buffer in effect (SO_RCVBUF as the kernel says) of sockets it was set for; 0: of none.
+    pub receive_buffer: u32,
+}
+
+impl Default for FaultTally {
+    /// Nothing yet.
+    fn default() -> Self {
+        FaultTally {
+            due: 0,
+            touched: 0,
+            first_ns: u64::MAX,
+            last_ns: 0,
+            ended: 0,
+            ended_ns: 0,
+            taken: 0,
+            unread: 0,
+            skipped: 0,
+            receive_buffer: 0,
+        }
+    }
 }
 
 impl FaultTally {
@@ -94,22 +145,36 @@ impl FaultTally {
             touched: touched.into(),
             first_ns: now_ns,
             last_ns: now_ns,
+            ..FaultTally::default()
         }
     }
 
     /// Whether its numbers can be of any fault.
     pub(super) fn makes_sense(self) -> bool {
-        self.due > 0 && self.touched <= self.due && self.first_ns <= self.last_ns
+        match self.due {
+            0 => self.first_ns == u64::MAX && self.last_ns == 0,
+            _ => self.first_ns <= self.last_ns,
+        }
     }
 
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
+        let smallest = match (self.receive_buffer, other.receive_buffer) {
+            (0, one) | (one, 0) => one,
+            (a, b) => a.min(b),
+        };
         FaultTally {
             due: self.due + other.due,
             touched: self.touched + other.touched,
             first_ns: self.first_ns.min(other.first_ns),
             last_ns: self.last_ns.max(other.last_ns),
+            ended: self.ended + other.ended,
+            ended_ns: self.ended_ns.max(other.ended_ns),
+            taken: self.taken + other.taken,
+            unread: self.unread + other.unread,
+            skipped: self.skipped + other.skipped,
+            receive_buffer: smallest,
         }
     }
 }

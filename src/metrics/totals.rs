@@ -4,7 +4,9 @@ use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::{self, Neighbours};
 use super::shard::ShardTotals;
-use super::snapshot::{CloseKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged};
+use super::snapshot::{
+    CloseKey, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample, Snapshot, Tagged,
+};
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +75,7 @@ pub struct Totals {
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     faults: BTreeMap<u16, FaultTally>,
     neighbours: BTreeMap<u16, Neighbours>,
+    fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
@@ -97,6 +100,7 @@ impl Totals {
             closes: BTreeMap::new(),
             faults: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            fault_ends: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
@@ -175,6 +179,9 @@ impl Totals {
                 .entry(delta.fault)
                 .and_modify(|tally| *tally = tally.and(delta.did))
                 .or_insert(delta.did);
+            for end in &delta.ends {
+                *self.fault_ends.entry((delta.fault, end.key)).or_default() += end.count;
+            }
         }
         for (fault, tally, latencies) in &beside {
             let of = self.neighbours.entry(*fault).or_default();
@@ -288,6 +295,14 @@ impl Totals {
     /// What slow consumers and those beside them got of the run's fault with this number.
     pub fn neighbours(&self, number: usize) -> Option<&Neighbours> {
         self.neighbours.get(&u16::try_from(number).ok()?)
+    }
+
+    /// How the target ended connections under the run's fault with this number.
+    pub fn fault_ends(&self, number: usize) -> BTreeMap<FaultEndKey, u64> {
+        let ends = self.fault_ends.iter();
+        ends.filter(|((fault, _), _)| usize::from(*fault) == number)
+            .map(|((_, key), count)| (*key, *count))
+            .collect()
     }
 
     /// The shards' own sums, by index.

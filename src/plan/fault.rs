@@ -3,9 +3,11 @@
 //! Of three kinds, by who carries them out: some are a part of the schedules, some act on connections, some act
 //! on the target. Who is hit and when is a formula; see [`Victims`].
 
+mod lasting;
 mod victims;
 mod watch;
 
+pub use lasting::{Reading, Slow};
 pub use victims::{Victim, Victims};
 pub use watch::Watch;
 
@@ -51,16 +53,26 @@ pub struct Hit {
 }
 
 /// What happens to a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// It is cut from our side.
     Cut(How),
+    /// It is a slow consumer for a time.
+    Slow(Slow),
 }
 
 impl Effect {
-    /// TEMP
-    pub fn is_slow(&self) -> bool {
-        false
+    /// What it is called in scenarios.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Effect::Cut(_) => "drop",
+            Effect::Slow(_) => "slow",
+        }
+    }
+
+    /// Whether it lasts to the end of its fault; what does not is over as soon as it happened.
+    pub fn lasts(&self) -> bool {
+        !matches!(self, Effect::Cut(_))
     }
 }
 

@@ -465,6 +465,7 @@ fn faults(phase: &str) -> Vec<FaultReport> {
         actual_start: Some(start + 0.002),
         actual_end: Some(end + 0.011),
         touched,
+        effects: FaultEffects::default(),
     };
     match phase {
         "burst" => vec![fault("publishers at 10x", 100.0, 110.0, 50)],

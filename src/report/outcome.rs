@@ -158,6 +158,35 @@ pub struct FaultReport {
     pub actual_end: Option<f64>,
     /// Connections touched.
     pub touched: u64,
+    /// How these and the target fared under it.
+    #[serde(default)]
+    pub effects: FaultEffects,
+}
+
+/// How connections and the target fared under a fault that lasts; all 0 of one that does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultEffects {
+    /// Bytes that slow consumers read while they were slow, TLS included.
+    pub taken: u64,
+    /// Bytes that the kernel had accepted for them and they had not read when it was over.
+    pub unread: u64,
+    /// Messages that connections it had touched lost while connected, from then on to the end of the run.
+    pub skipped: u64,
+    /// Smallest receive buffer in effect of sockets it was set for, bytes; 0: of none.
+    pub receive_buffer: u64,
+    /// Connections under it that the target ended.
+    pub ended: Vec<FaultEndReport>,
+}
+
+/// Connections under a fault that the target ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultEndReport {
+    /// Close code; or the HTTP status by which an opening was refused.
+    pub code: u16,
+    /// Whether it was seen only when what had been held back was read after the fault.
+    pub after: bool,
+    /// How many.
+    pub count: u64,
 }
 
 /// A client group in a line.

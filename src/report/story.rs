@@ -3,7 +3,8 @@
 
 use super::number::{self, count, millis, millis_row, percent};
 use super::{
-    GateStatus, MemoryReport, NeighbourReport, Outcome, PressureReport, TimerReport, ValidityState,
+    FaultReport, GateStatus, MemoryReport, NeighbourReport, Outcome, PressureReport, TimerReport,
+    ValidityState,
 };
 use std::collections::BTreeMap;
 
@@ -257,6 +258,20 @@ fn requests(outcome: &Outcome) -> Option<Line> {
     })
 }
 
+/// What stands out of how the target fared under a fault.
+fn effects(fault: &FaultReport) -> String {
+    let effects = &fault.effects;
+    let ended: u64 = effects.ended.iter().map(|end| end.count).sum();
+    let mut text = String::new();
+    if ended > 0 {
+        text += &format!(", the target ended {}", count(ended));
+    }
+    if effects.receive_buffer > 0 {
+        text += &format!(", receive buffer {} B", count(effects.receive_buffer));
+    }
+    text
+}
+
 /// A line for each phase in which something was broken or connections came back.
 fn faults(outcome: &Outcome) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -273,7 +288,7 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
             let touched = match (fault.actual_start, fault.touched) {
                 (None, _) => "never started".into(),
                 (_, 0) => "touched nobody".into(),
-                (_, n) => format!("touched {}", count(n)),
+                (_, n) => format!("touched {}{}", count(n), effects(fault)),
             };
             parts.push(format!("{}: {touched}", fault.label));
         }

@@ -151,6 +151,8 @@ impl<'a> Schema<'a> {
             "size" => "a size such as 64KiB",
             "count" => "a whole number such as 2000 or 20k",
             "factor" => "a multiple such as 10x",
+            "byte_rate" => "a byte rate such as 1KiB/s",
+            "read_rate" => "a byte rate such as 1KiB/s, or none",
             _ => "",
         };
         match self.types()[..] {
@@ -172,7 +174,17 @@ impl<'a> Schema<'a> {
 }
 
 pub(super) fn is_quantity(format: &str) -> bool {
-    ["duration", "rate", "share", "size", "count", "factor"].contains(&format)
+    [
+        "duration",
+        "rate",
+        "share",
+        "size",
+        "count",
+        "factor",
+        "byte_rate",
+        "read_rate",
+    ]
+    .contains(&format)
 }
 
 /// `a`, `a or b`, `a, b or c`.

@@ -7,7 +7,7 @@
 
 mod fault;
 
-pub use fault::{Burst, Cut, Fault, How};
+pub use fault::{Burst, Cut, Fault, How, Pauses, Reading, Slow};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;

@@ -25,6 +25,14 @@ pub struct Share(pub f64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ByteSize(pub u64);
 
+/// Bytes per second, such as `64KiB/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ByteRate(pub u64);
+
+/// How fast something is read: a byte rate, or `none` for not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadRate(pub Option<ByteRate>);
+
 /// A number of things: `2000` or `20k`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Count(pub u64);
@@ -213,6 +221,51 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl FromStr for ByteRate {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let error = || UnitError {
+            found: text.into(),
+            expected: "a byte rate such as 1KiB/s",
+        };
+        let (amount, per) = text.trim().rsplit_once('/').ok_or_else(error)?;
+        if per.trim() != "s" {
+            return Err(error());
+        }
+        let size: ByteSize = amount.trim().parse().map_err(|_| error())?;
+        Ok(ByteRate(size.0))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", ByteSize(self.0))
+    }
+}
+
+impl FromStr for ReadRate {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        if text.trim() == "none" {
+            return Ok(ReadRate(None));
+        }
+        let rate = text.parse().map(|rate| ReadRate(Some(rate)));
+        rate.map_err(|error: UnitError| UnitError {
+            expected: "a byte rate such as 1KiB/s, or none",
+            ..error
+        })
+    }
+}
+
+impl fmt::Display for ReadRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(rate) => rate.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 impl FromStr for Count {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
@@ -293,6 +346,16 @@ written!(
     ByteSize,
     "size",
     r"^\s*[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+);
+written!(
+    ByteRate,
+    "byte_rate",
+    r"^\s*[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*/\s*s$"
+);
+written!(
+    ReadRate,
+    "read_rate",
+    r"^\s*(none|[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*/\s*s)$"
 );
 written!(Factor, "factor", r"^\s*[0-9.]+\s*x$");
 
@@ -438,6 +501,25 @@ mod tests {
     }
 
     #[test]
+    fn byte_rates() {
+        table(&[
+            ("1KiB/s", Some(ByteRate(1024))),
+            ("1.5 kB / s", Some(ByteRate(1500))),
+            ("1B/s", Some(ByteRate(1))),
+            ("1KiB", None),
+            ("1KiB/m", None),
+            ("5/s", None),
+            ("none", None),
+        ]);
+        table(&[
+            ("64KiB/s", Some(ReadRate(Some(ByteRate(65_536))))),
+            (" none ", Some(ReadRate(None))),
+            ("None", None),
+            ("64KiB", None),
+        ]);
+    }
+
+    #[test]
     fn counts() {
         table(&[
             ("2000", Some(Count(2000))),
@@ -502,6 +584,8 @@ mod tests {
             let ns = (n / unit) * unit;
             round_trip(Duration(Time::from_nanos(ns)))?;
             round_trip(ByteSize(n))?;
+            round_trip(ByteRate(n))?;
+            round_trip(ReadRate((n % 2 == 0).then_some(ByteRate(n))))?;
             round_trip(Count(n % 1_000_000_000_000))?;
             round_trip(Rate((n % 1_000_000_000) as f64 / 64.0))?;
             round_trip(Factor((n % 1_000_000) as f64 / 8.0))?;
@@ -516,6 +600,8 @@ mod tests {
             let _ = text.parse::<Rate>();
             let _ = text.parse::<Share>();
             let _ = text.parse::<ByteSize>();
+            let _ = text.parse::<ByteRate>();
+            let _ = text.parse::<ReadRate>();
             let _ = text.parse::<Count>();
             let _ = text.parse::<Factor>();
         }

@@ -39,6 +39,19 @@ pub enum SocketFailure {
 /// # Errors
 /// What the kernel says at once: no descriptor, no port, unreachable, sometimes refused; see [`classify`].
 pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    connect_with(target, source, None)
+}
+
+/// The same, with a receive buffer of so many bytes from the first byte on: set later, what the peer was told of the old
+/// one would stand.
+///
+/// # Errors
+/// As of [`connect`].
+pub fn connect_with(
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<u32>,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(target),
         // In the type, as a system call of its own for each connection would show.
@@ -47,6 +60,9 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
     )?;
     socket.set_tcp_nodelay(true)?;
     choose_ports_evenly(&socket);
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
     if let Some(source) = source {
         // Not on every kernel; without it a source has one port for all targets together, which may well do.
         let _ = nix::sys::socket::setsockopt(
@@ -125,6 +141,26 @@ pub fn outgoing(stream: &TcpStream) -> Option<Outgoing> {
         acknowledged: u64::from_ne_bytes(acknowledged),
         waiting: word(UNACKED)? > 0 || word(NOTSENT)? > 0,
     })
+}
+
+/// The receive buffer in effect, bytes: what was asked for within the kernel's limits, and doubled for its own needs.
+///
+/// # Errors
+/// Of the socket option; none is known on an open socket.
+pub fn receive_buffer(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).recv_buffer_size()
+}
+
+/// Bytes that the kernel has accepted and nobody has read; 0 where it does not say.
+pub fn unread(stream: &TcpStream) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: a plain ioctl on a descriptor that is open for the whole call, with a pointer to the integer it writes.
+    let asked = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if asked == 0 {
+        usize::try_from(bytes).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 /// An I/O error by kind.

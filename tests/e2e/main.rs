@@ -11,6 +11,7 @@ mod faults;
 mod gates;
 mod harness;
 mod honest;
+mod lasting;
 mod nodes;
 mod untrusted;
 mod verbs;

@@ -8,4 +8,5 @@ mod bench;
 mod endings;
 mod faults;
 mod openings;
+mod slow;
 mod traffic;

@@ -205,6 +205,7 @@ fn what_a_fault_did_is_summed_over_intervals_and_shards() {
             touched,
             first_ns,
             last_ns,
+            ..FaultTally::default()
         })
     };
     assert_eq!(totals.fault(0), did(5, 4, 40, 95));

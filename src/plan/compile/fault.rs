@@ -2,6 +2,8 @@
 
 mod burst;
 mod drop;
+mod lasting;
+mod slow;
 
 use super::timeline::Multiple;
 use super::{Problems, names};
@@ -28,6 +30,10 @@ pub(super) fn compile(
         Fault::Drop(c) => {
             let path = format!("{path}.drop");
             drop::compile(c, &path, scenario, phase, problems)
+        }
+        Fault::Slow(s) => {
+            let path = format!("{path}.slow");
+            slow::compile(s, &path, scenario, phase, problems)
         }
     };
     phase.faults.extend(planned);

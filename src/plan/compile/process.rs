@@ -14,9 +14,11 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
     let mut given = given.into_iter().flatten();
     if let (Some(one), Some(other)) = (given.next(), given.next()) {
         let message = format!("`{one}` and `{other}` exclude each other");
-        problems.add(Problem::error(format!("target.{one}"), message).help(
-            "the processes of the embedded gateway are known; of any other target name one",
-        ));
+        problems.add(
+            Problem::error(format!("target.{one}"), message).help(
+                "the processes of the embedded gateway are known; of any other target name one",
+            ),
+        );
         return None;
     }
     if let Some(pid) = target.pid {

@@ -4,6 +4,8 @@ use crate::protocol::ProtocolConfig;
 use serde_json::Value;
 use std::time::Duration;
 
+mod lasting;
+
 const BASE: &str = "
 name: base
 target: { url: 'ws://127.0.0.1:9000/ws' }

@@ -63,16 +63,28 @@ impl Victims {
         self.next.map(|victim| victim.at_ns)
     }
 
+    /// When it is the turn of a connection of the group, nanoseconds from the run's start; `None` for one that is no
+    /// victim. The inverse of the enumeration, whichever shard the connection is of.
+    pub fn turn_of(&self, index: u32) -> Option<u64> {
+        if index >= self.order.n {
+            return None;
+        }
+        let rank = self.order.place(index);
+        (rank < self.of).then(|| self.turn(rank))
+    }
+
+    fn turn(&self, rank: u32) -> u64 {
+        let passed = u128::from(self.spread_ns) * u128::from(rank);
+        self.start_ns + (passed / u128::from(self.of)) as u64
+    }
+
     fn advance(&mut self) {
         self.next = None;
         while self.rank < self.of && self.next.is_none() {
             let index = self.order.at(self.rank);
             if Plan::shard_of(self.first + index, self.shards) == self.shard {
-                let passed = u128::from(self.spread_ns) * u128::from(self.rank);
-                self.next = Some(Victim {
-                    at_ns: self.start_ns + (passed / u128::from(self.of)) as u64,
-                    index,
-                });
+                let at_ns = self.turn(self.rank);
+                self.next = Some(Victim { at_ns, index });
             }
             self.rank += 1;
         }
@@ -122,6 +134,26 @@ impl Order {
                 return at as u32;
             }
         }
+    }
+
+    /// The place of somebody below n: the inverse of [`Order::at`].
+    fn place(&self, index: u32) -> u32 {
+        let mut at = u64::from(index);
+        loop {
+            at = self.step_back(at);
+            if at < u64::from(self.n) {
+                return at as u32;
+            }
+        }
+    }
+
+    fn step_back(&self, at: u64) -> u64 {
+        let mask = (1 << self.half) - 1;
+        let (mut left, mut right) = (at >> self.half, at & mask);
+        for key in self.keys.iter().rev() {
+            (left, right) = (right ^ (mix(key ^ left) & mask), left);
+        }
+        left << self.half | right
     }
 
     fn step(&self, at: u64) -> u64 {

@@ -1,7 +1,7 @@
 //! What a `slow` fault is compared with: the same group's other clients, before it.
 
 use super::super::types::Plan;
-use super::{Action, PlannedFault};
+use super::{Action, Effect, PlannedFault};
 use std::time::Duration;
 
 /// The stretch before a fault is at least so long, if the run has it.
@@ -32,7 +32,7 @@ impl Plan {
             let Action::Hit(hit) = &fault.action else {
                 return None;
             };
-            hit.effect.is_slow().then(|| Watch {
+            matches!(hit.effect, Effect::Slow(_)).then(|| Watch {
                 fault: number,
                 group: hit.group,
                 before: self.quiet_before(number, fault),

@@ -3,7 +3,7 @@
 use super::super::drive::Course;
 use crate::metrics::Second;
 use crate::plan::{Action, PlannedFault};
-use crate::report::{FaultReport, PhaseReport};
+use crate::report::{FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
 
 /// A fault as it was.
@@ -11,7 +11,10 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
     match &fault.action {
         Action::Burst { group } => scheduled(fault, *group, course),
         Action::Hit(hit) => {
-            let did = course.totals.fault(number);
+            let told = course.totals.fault(number);
+            // A receive buffer is set before anybody's turn comes.
+            let did = told.filter(|did| did.due > 0);
+            let all = |count: u64| count >= u64::from(hit.victims);
             let seconds = |ns| Duration::from_nanos(ns).as_secs_f64();
             FaultReport {
                 label: fault.label.clone(),
@@ -19,13 +22,35 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
                 end: fault.end.as_secs_f64(),
                 actual_start: did.map(|did| seconds(did.first_ns)),
                 // One that did not get to all of its connections did not end.
-                actual_end: did
-                    .filter(|did| did.due >= u64::from(hit.victims))
-                    .map(|did| seconds(did.last_ns)),
+                actual_end: match hit.effect.lasts() {
+                    false => did
+                        .filter(|did| all(did.due))
+                        .map(|did| seconds(did.last_ns)),
+                    true => did
+                        .filter(|did| all(did.ended))
+                        .map(|did| seconds(did.ended_ns)),
+                },
                 touched: did.map_or(0, |did| did.touched),
+                effects: told.map_or_else(FaultEffects::default, |told| FaultEffects {
+                    taken: told.taken,
+                    unread: told.unread,
+                    skipped: told.skipped,
+                    receive_buffer: told.receive_buffer.into(),
+                    ended: ends(number, course),
+                }),
             }
         }
     }
+}
+
+fn ends(number: usize, course: &Course) -> Vec<FaultEndReport> {
+    let ends = course.totals.fault_ends(number).into_iter();
+    ends.map(|(key, count)| FaultEndReport {
+        code: key.code,
+        after: key.after,
+        count,
+    })
+    .collect()
 }
 
 /// A fault that is a part of the schedules happened when its time came, to those of its group that were there.
@@ -50,6 +75,7 @@ fn scheduled(fault: &PlannedFault, group: u32, course: &Course) -> FaultReport {
             .map(open)
             .max()
             .unwrap_or(0),
+        effects: FaultEffects::default(),
     }
 }
 
@@ -97,6 +123,7 @@ mod tests {
             actual_start: Some(1.0),
             actual_end: end,
             touched: 3,
+            effects: FaultEffects::default(),
         };
         let phase = |completed, faults| PhaseReport {
             name: "storm".into(),

@@ -4,7 +4,9 @@ use super::{Checker, named};
 use crate::scenario::language::{Schema, is_quantity};
 use crate::scenario::node::{Node, Scalar, Value};
 use crate::scenario::scalar::Meaning;
-use crate::scenario::units::{ByteSize, Count, Duration, Factor, Rate, Share, UnitError};
+use crate::scenario::units::{
+    ByteRate, ByteSize, Count, Duration, Factor, Rate, ReadRate, Share, UnitError,
+};
 use serde_json::Value as Json;
 
 impl<'a> Checker<'a> {
@@ -134,6 +136,7 @@ impl<'a> Checker<'a> {
             (_, "share") => "100%".into(),
             (_, "size") => "1KiB".into(),
             (_, "factor") => "1x".into(),
+            (_, "byte_rate" | "read_rate") => "1KiB/s".into(),
             (_, "count") => 1.into(),
             ("string", _) => "unknown".into(),
             ("integer" | "number", _) => 1.into(),
@@ -163,6 +166,8 @@ fn quantity(format: &str, text: &str) -> Result<(), UnitError> {
         "share" => text.parse::<Share>().map(drop),
         "size" => text.parse::<ByteSize>().map(drop),
         "count" => text.parse::<Count>().map(drop),
+        "byte_rate" => text.parse::<ByteRate>().map(drop),
+        "read_rate" => text.parse::<ReadRate>().map(drop),
         _ => text.parse::<Factor>().map(drop),
     }
 }

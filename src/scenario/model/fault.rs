@@ -1,6 +1,6 @@
 //! What a user may write of faults: trouble on purpose, one type a fault.
 
-use super::super::units::{Count, Duration, Factor, Share};
+use super::super::units::{ByteSize, Count, Duration, Factor, ReadRate, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub enum Fault {
     Burst(Burst),
     /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
     Drop(Cut),
+    /// A part of a group's connections reads slowly, in pauses or not at all, or answers pings late.
+    Slow(Slow),
 }
 
 /// A multiple of a group's rates for a time.
@@ -67,4 +69,56 @@ pub enum How {
     Reset,
     /// Without a word: nothing is read or written any more, and the socket stays open to the end of the run (half-open).
     Vanish,
+}
+
+/// Connections that are slow consumers. Either `share` or `count` is given, and at least one of `read` and `pong`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// The group.
+    pub clients: String,
+    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    /// How many of its connections; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+    /// Start, counted from the phase's. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+    /// Length. Default: to the end of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Duration>,
+    /// Time over which its beginnings are evenly spread; it ends for all at once. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
+    /// How they read: at most so many bytes a second, not at all (`none`), or in pauses. Default: as ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Reading>,
+    /// How late they answer pings of the target. Default: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pong: Option<Duration>,
+    /// Receive buffer (SO_RCVBUF) of their sockets, set before they connect, from the start of the run. Default: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_buffer: Option<ByteSize>,
+}
+
+/// How slow consumers read.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Reading {
+    /// At most so fast; `none`: not at all.
+    Rate(ReadRate),
+    /// In pauses.
+    Pauses(Pauses),
+}
+
+/// Reading as ever, but for a pause at regular times.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pauses {
+    /// Length of each pause; the first one comes at once.
+    pub pause: Duration,
+    /// From the start of one to the start of the next.
+    pub every: Duration,
 }

@@ -65,6 +65,30 @@ proptest! {
     }
 
     #[test]
+    fn a_place_is_the_inverse_of_who_is_there(seed: u64, number in 0usize..9, n in 1u32..3_000) {
+        let order = Order::new(seed, number, n);
+        for place in 0..n {
+            prop_assert_eq!(order.place(order.at(place)), place);
+        }
+    }
+
+    #[test]
+    fn whose_turn_it_is_can_be_asked_of_any_connection(
+        seed: u64,
+        (count, part) in (1u32..400).prop_flat_map(|count| (Just(count), 1..=count)),
+        shards in 1u32..5,
+        over_ms in prop_oneof![Just(0u64), 1u64..5_000],
+    ) {
+        let (fault, group) = (planned(part, over_ms), group(3, count));
+        let listed: std::collections::BTreeMap<u32, u64> =
+            victims(seed, &fault, &group, 0, 1).into_iter().map(|v| (v.index, v.at_ns)).collect();
+        let asked = Victims::new(seed, 0, (START, &fault), &group, shards - 1, shards);
+        for index in 0..count + 2 {
+            prop_assert_eq!(asked.turn_of(index), listed.get(&index).copied());
+        }
+    }
+
+    #[test]
     fn shards_together_cut_exactly_whom_one_would_and_when(
         seed: u64,
         (count, part) in (1u32..400).prop_flat_map(|count| (Just(count), 1..=count)),

@@ -1,0 +1,356 @@
+//! A connection that a lasting fault acts on: what may be read, written and answered now, and when it is looked at next.
+//!
+//! A connection without trouble pays one look at a flag. Of one in trouble the details are here, in a table of the
+//! shard's, one part for each fault: faults of several kinds act on a connection together. Whatever happens to it
+//! (an event, a queued frame, a time that has come) ends in [`Shard::pump`], which does all that may be done now
+//! and sets the time of the next look.
+//!
+//! Nothing is lost here: what is not read stays in the kernel's buffer. Events are edges, so that a socket that was
+//! not read to its end is remembered (`unread`) and read again when it may be.
+
+use super::super::end::Cause;
+use super::super::shard::Shard;
+use super::super::traffic::is_full;
+use super::Faults;
+use super::slow::Slowed;
+use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
+use crate::transport::socket;
+use crate::transport::ws::Opcode;
+use std::cmp::Reverse;
+use std::io;
+
+/// Reads of one connection in a row before others get their turn.
+const READS: usize = 16;
+/// Connections looked at in one turn because their time has come.
+const LOOKS_PER_TURN: usize = 256;
+
+/// What is wrong with a connection; see the module.
+#[derive(Default)]
+pub struct Trouble {
+    pub slow: Option<Slowed>,
+    /// What comes to light once a fault is over.
+    pub after: Option<After>,
+    /// The socket may hold bytes that no further event will tell of.
+    pub unread: bool,
+    /// First sign that the target ends the connection: its Close frame, or the kernel's word. 0: none.
+    pub ended_ns: u64,
+    /// The kernel says that the target has ended the connection: no more will come.
+    pub hung_up: bool,
+    /// When it is looked at next, `u64::MAX` when only an event can move it.
+    wake_ns: u64,
+}
+
+/// A fault that is over: closes are still its doing, as long as what was held back is being read.
+pub struct After {
+    /// The fault's number in the run.
+    pub number: usize,
+    /// To when.
+    pub until_ns: u64,
+}
+
+impl Trouble {
+    fn new() -> Self {
+        Trouble {
+            unread: true,
+            wake_ns: u64::MAX,
+            ..Trouble::default()
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.slow.is_none() && self.after.is_none()
+    }
+
+    /// Bytes that may be read now.
+    fn may_read(&mut self, now: u64) -> usize {
+        match &mut self.slow {
+            Some(slow) if !self.hung_up => slow.may_read(now),
+            _ => usize::MAX,
+        }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        if let Some(slow) = &mut self.slow {
+            slow.took(bytes);
+        }
+    }
+
+    /// When something may be done that may not be done now.
+    fn next_ns(&self, now: u64) -> u64 {
+        let mut next = u64::MAX;
+        let mut at = |time: u64| next = next.min(time);
+        if self.unread {
+            at(match &self.slow {
+                Some(slow) if !self.hung_up => slow.reads_ns(now),
+                _ => now,
+            });
+        }
+        if let Some(slow) = &self.slow {
+            at(slow.pongs.front().map_or(u64::MAX, |(due, _)| *due));
+        }
+        if let Some(after) = &self.after {
+            at(after.until_ns);
+        }
+        next
+    }
+}
+
+impl Faults {
+    /// The trouble of a connection, which has some from now on.
+    pub(super) fn trouble(&mut self, c: usize) -> &mut Trouble {
+        let new = || Box::new(Trouble::new());
+        self.troubles.entry(c as u32).or_insert_with(new)
+    }
+
+    /// The target says that it goes.
+    pub fn told_to_go(&mut self, c: usize, now: u64) {
+        if let Some(trouble) = self.troubles.get_mut(&(c as u32))
+            && trouble.ended_ns == 0
+        {
+            trouble.ended_ns = now;
+        }
+    }
+
+    /// Whether the peer's silence is of our own making, and its pong may lie unread.
+    pub fn is_patient(&self, c: usize) -> bool {
+        let trouble = self.troubles.get(&(c as u32));
+        trouble.is_some_and(|t| {
+            t.after.is_some() || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
+        })
+    }
+
+    /// When the next connection in trouble is to be looked at, or the next fault ends.
+    pub fn wake_ns(&self) -> u64 {
+        let wake = self.wakes.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+        wake.min(self.ends_ns)
+    }
+}
+
+impl Shard {
+    /// The kernel says something of the socket of a connection in trouble.
+    pub(in super::super) fn troubled_event(&mut self, c: usize, ended: bool, now: u64) {
+        self.faults.trouble(c).unread = true;
+        if ended {
+            self.hung_up(c, now);
+        }
+        self.pump(c);
+    }
+
+    /// The kernel says that the target has ended the connection.
+    pub(in super::super) fn hung_up(&mut self, c: usize, now: u64) {
+        let trouble = self.faults.trouble(c);
+        trouble.hung_up = true;
+        trouble.unread = true;
+        if trouble.ended_ns == 0 {
+            trouble.ended_ns = now;
+        }
+    }
+
+    /// Does what may be done now for a connection in trouble, and sets the time to look again.
+    fn pump(&mut self, c: usize) {
+        self.late_pongs(c);
+        self.read_some(c);
+        if self.conns[c].troubled {
+            self.flush(c);
+        }
+        self.look_again(c);
+    }
+
+    /// Looks at those whose time has come. True while there are more.
+    pub(super) fn look_at_troubled(&mut self, now: u64) -> bool {
+        for _ in 0..LOOKS_PER_TURN {
+            let Some(Reverse((at, c))) = self.faults.wakes.peek().copied() else {
+                return false;
+            };
+            if at > now {
+                return false;
+            }
+            self.faults.wakes.pop();
+            let Some(trouble) = self.faults.troubles.get_mut(&c) else {
+                continue;
+            };
+            // One that was moved to an earlier time was there already.
+            if trouble.wake_ns != at {
+                continue;
+            }
+            trouble.wake_ns = u64::MAX;
+            if trouble.after.as_ref().is_some_and(|a| a.until_ns <= now) {
+                trouble.after = None;
+            }
+            self.pump(c as usize);
+        }
+        true
+    }
+
+    /// Sets the time of the next look; one without any trouble left is as ever.
+    pub(super) fn look_again(&mut self, c: usize) {
+        let now = self.now();
+        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        if trouble.is_over() {
+            let unread = trouble.unread;
+            self.faults.troubles.remove(&(c as u32));
+            let conn = &mut self.conns[c];
+            conn.troubled = false;
+            if unread && !conn.unread {
+                conn.unread = true;
+                self.again.push_back((c as u32, conn.generation));
+            }
+            return;
+        }
+        let next = trouble.next_ns(now);
+        if next < trouble.wake_ns {
+            trouble.wake_ns = next;
+            self.faults.wakes.push(Reverse((next, c as u32)));
+        }
+    }
+
+    /// Reads as much as may be read, and sets the time to go on.
+    pub(in super::super) fn read_in_trouble(&mut self, c: usize) {
+        self.read_some(c);
+        self.look_again(c);
+    }
+
+    fn read_some(&mut self, c: usize) {
+        // While a read is under way its rest is still to be handled: the look after it goes on.
+        if self.scratch.is_empty() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let generation = self.conns[c].generation;
+        for _ in 0..READS {
+            let now = self.now();
+            let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+                break;
+            };
+            if !trouble.unread {
+                break;
+            }
+            let most = trouble.may_read(now);
+            if most == 0 {
+                break;
+            }
+            let Some(stream) = &mut self.conns[c].stream else {
+                trouble.unread = false;
+                break;
+            };
+            let mut left = most;
+            let read = stream.read_at_most(&mut scratch, &mut left);
+            trouble.took(most - left);
+            match read {
+                Ok(0) => self.lost(c, Cause::Eof, now),
+                Ok(n) => self.bytes(c, &scratch[..n], now),
+                // The limit, and not the socket, which may hold more.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && left == 0 => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => trouble.unread = false,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => self.lost(c, Cause::Socket(e), now),
+            }
+            if self.conns[c].generation != generation {
+                break;
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// Answers a ping later, if the connection's trouble is of that kind. False when it is answered now.
+    pub(in super::super) fn put_off_pong(&mut self, c: usize, payload: &[u8], now: u64) -> bool {
+        let slow = self.faults.trouble(c).slow.as_mut();
+        let put_off = slow.is_some_and(|slow| slow.put_off(payload, now));
+        if put_off {
+            self.look_again(c);
+        }
+        put_off
+    }
+
+    /// Answers the pings whose answers are late enough.
+    fn late_pongs(&mut self, c: usize) {
+        let now = self.now();
+        while let Some(slow) = self
+            .faults
+            .troubles
+            .get_mut(&(c as u32))
+            .and_then(|t| t.slow.as_mut())
+            && slow.pongs.front().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, payload)) = slow.pongs.pop_front()
+        {
+            self.pong_to(c, &payload);
+        }
+    }
+
+    fn pong_to(&mut self, c: usize, payload: &[u8]) {
+        let conn = &self.conns[c];
+        if conn.state == super::super::conn::State::Ready && !is_full(conn, &self.plan) {
+            self.queue_control(c, Opcode::Pong, payload);
+            self.count(c, Counter::PingsAnswered);
+        }
+    }
+
+    /// The fault with this number is over for a connection, which goes on as if nothing had been. What it did not
+    /// read is read now; should there be a goodbye in it, it is the fault's doing.
+    pub(super) fn end_slow(&mut self, c: usize, number: usize, now: u64) {
+        let patience = self.plan.target().close_timeout.as_nanos() as u64;
+        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        let Some(slow) = trouble.slow.take_if(|slow| slow.number == number) else {
+            return;
+        };
+        trouble.after = Some(After {
+            number,
+            until_ns: now + patience,
+        });
+        trouble.unread = true;
+        let stream = self.conns[c].stream.as_ref();
+        let unread = stream.map_or(0, |stream| socket::unread(&stream.socket));
+        self.recorder.fault_did(
+            number,
+            FaultTally {
+                taken: slow.taken,
+                unread: unread as u64,
+                ..FaultTally::default()
+            },
+        );
+        for (_, payload) in &slow.pongs {
+            self.pong_to(c, payload);
+        }
+        self.pump(c);
+    }
+
+    /// A connection in trouble is lost: with this code, if the target ended it.
+    pub(in super::super) fn trouble_lost(&mut self, c: usize, ended_with: Option<u16>, now: u64) {
+        self.conns[c].troubled = false;
+        let Some(trouble) = self.faults.troubles.remove(&(c as u32)) else {
+            return;
+        };
+        let mut blamed = None;
+        if let Some(slow) = &trouble.slow {
+            blamed = Some((slow.number, Some(slow.since_ns)));
+            self.recorder.fault_did(
+                slow.number,
+                FaultTally {
+                    taken: slow.taken,
+                    ..FaultTally::default()
+                },
+            );
+        } else if let Some(after) = &trouble.after {
+            blamed = Some((after.number, None));
+        }
+        let (Some((number, since)), Some(code)) = (blamed, ended_with) else {
+            return;
+        };
+        let after = since.is_none();
+        self.recorder.fault_end(number, FaultEndKey { code, after });
+        if let Some(since) = since {
+            let seen = if trouble.ended_ns > 0 {
+                trouble.ended_ns
+            } else {
+                now
+            };
+            let g = usize::from(self.conns[c].group);
+            let took = seen as i64 - since as i64;
+            self.recorder.time(Timer::Evicted, self.phase, g, took);
+        }
+    }
+}

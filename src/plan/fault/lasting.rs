@@ -1,0 +1,33 @@
+//! What lasting faults do to a connection, from its victim's turn to the fault's end.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A slow consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slow {
+    /// How it reads.
+    pub read: Reading,
+    /// How late it answers pings.
+    pub pong: Duration,
+    /// SO_RCVBUF of its sockets in bytes, from the run's start.
+    pub receive_buffer: Option<u32>,
+}
+
+/// How a slow consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// As ever.
+    Normal,
+    /// At most so many bytes a second; more than 0.
+    Rate(u64),
+    /// Not at all.
+    Never,
+    /// As ever, but for a pause at the start of each stretch of `every`.
+    Pauses {
+        /// Shorter than `every`.
+        pause: Duration,
+        /// From one pause's start to the next.
+        every: Duration,
+    },
+}

@@ -1,0 +1,159 @@
+//! Faults that last: the same victims on any number of shards, and gone with whoever ordered them.
+
+use crate::harness::{Lab, Summary, assert_gone, send};
+use nix::sys::signal::Signal::SIGKILL;
+use serde_json::Value;
+use squall::transport::handshake::accept_key;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// The faults of the second phase.
+fn faults(summary: &Summary) -> Vec<Value> {
+    let faults = summary.at("/phases/1/faults").as_array();
+    faults.expect("a list").clone()
+}
+
+/// Label, connections touched, and that it began and ended in its time.
+fn touched(summary: &Summary) -> Vec<(String, u64)> {
+    let told = |fault: &Value| {
+        let time = |key: &str| fault[key].as_f64().unwrap_or_else(|| panic!("{fault}"));
+        assert!(time("actual_start") >= time("start"), "{fault}");
+        assert!(time("actual_end") >= time("end"), "{fault}");
+        let label = fault["label"].as_str().expect("a text").to_owned();
+        (label, fault["touched"].as_u64().expect("a count"))
+    };
+    faults(summary).iter().map(told).collect()
+}
+
+const SLOW: &str = "
+name: slow
+seed: 7
+target: { embedded: { tls: true } }
+clients:
+  subs: { count: 31, subscribe: [t] }
+  pubs: { count: 2, publish: { topic: t, rate: 200/s, size: 256B } }
+phases:
+  - { name: open, for: 1s }
+  - name: slow
+    for: 3s
+    faults:
+      - slow: { clients: subs, share: 40%, read: 2KiB/s, receive_buffer: 8KiB, after: 200ms, for: 1s, over: 500ms }
+      - slow: { clients: subs, count: 5, read: none, after: 1500ms, for: 1s }
+  - { name: calm, for: 1s }
+gates:
+  - lost == 0
+  - failed == 0
+  - closed_by_target == 0
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+
+/// Over TLS: what is not read stays below it, and every message arrives in the end.
+#[test]
+fn slow_consumers_are_as_many_as_planned_on_any_number_of_shards() {
+    for shards in ["1", "3"] {
+        let done = Lab::new(SLOW).run(&["--shards", shards]);
+        let summary = done.expect(0).summary();
+        let told = touched(&summary);
+        // Twelve are 40 % of 31, rounded.
+        let expected = [
+            ("40% of subs read 2KiB/s", 12),
+            ("5 of subs read nothing", 5),
+        ];
+        assert_eq!(told, expected.map(|(label, n)| (label.to_owned(), n)));
+        let effects = |fault: usize, key: &str| faults(&summary)[fault]["effects"][key].clone();
+        assert_eq!(effects(0, "receive_buffer"), 16_384);
+        assert_eq!(effects(1, "taken"), 0);
+        // 200 messages a second of 256 B to five that did not read for one.
+        assert!(
+            effects(1, "unread").as_u64() > Some(5 * 256),
+            "{:?}",
+            faults(&summary)
+        );
+        // Less than it might: twelve times 2 KiB/s for at most as long as the fault was.
+        let taken = effects(0, "taken").as_f64().expect("bytes");
+        let fault = &faults(&summary)[0];
+        let time = |key: &str| fault[key].as_f64().expect("seconds");
+        let lasted = time("actual_end") - time("actual_start");
+        assert!(taken > 0.0 && taken <= 12.0 * 2048.0 * lasted, "{fault}");
+        assert_eq!(summary.count("received"), summary.count("expected"));
+        assert!(
+            done.stdout.contains("40% of subs read 2KiB/s: touched 12"),
+            "{}",
+            done.stdout
+        );
+    }
+}
+
+/// Serves the upgrade and sends a little; tells how long each connection lasted from its first byte on.
+fn server() -> (String, Receiver<Instant>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                serve(stream);
+                let _ = tell.send(Instant::now());
+            });
+        }
+    });
+    (format!("ws://{address}/"), told)
+}
+
+fn serve(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+        request.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&request).into_owned();
+    let key = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+        .unwrap_or_default();
+    let _ = write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n\x01\x02hi",
+        accept_key(key)
+    );
+    // To the end, whether by FIN or by RST.
+    while stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+}
+
+/// Nobody is left to say that the fault is over: it ends with its connections.
+#[test]
+fn a_fault_does_not_outlive_its_coordinator() {
+    let (url, told) = server();
+    let scenario = format!(
+        "
+name: orphans
+target: {{ url: '{url}' }}
+clients: {{ some: {{ count: 20, protocol: raw }} }}
+phases:
+  - {{ name: open, for: 500ms }}
+  - {{ name: slow, for: 10m, faults: [ {{ slow: {{ clients: some, share: 100%, read: none }} }} ] }}
+generator: {{ shards: 2 }}
+"
+    );
+    let lab = Lab::new(&scenario);
+    let mut run = lab.start(&[]);
+    run.wait_for_phase("slow");
+    let children = run.children();
+    assert_eq!(children.len(), 2, "{children:?}");
+    assert!(told.try_recv().is_err(), "all are open under the fault");
+    let killed = Instant::now();
+    send(run.pid(), SIGKILL);
+    for _ in 0..20 {
+        let ended = told.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        // A second is what it takes; a busy machine has more.
+        assert!(
+            ended - killed < Duration::from_secs(5),
+            "{:?}",
+            ended - killed
+        );
+    }
+    assert_gone(&children);
+}
