@@ -3,7 +3,7 @@
 use super::grammar::{Gate, Measure, Name, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
-use crate::metrics::{Counter, Failure, Ratio, Timer, Totals, value_at_rank};
+use crate::metrics::{Counter, Failure, NoRatio, Ratio, Timer, Totals, value_at_rank};
 
 /// A quantile q needs 10/(1 − q) samples; in millionths that is this over what is left.
 const NEEDED: u64 = 10 * MILLION;
@@ -43,7 +43,7 @@ pub struct Phase {
     /// How long it lasted.
     pub seconds: f64,
     /// Its `slow` faults, by index of their group: the noisy-neighbour ratio, or why there is none.
-    pub neighbours: Vec<(usize, Result<Ratio, String>)>,
+    pub neighbours: Vec<(usize, Result<Ratio, NoRatio>)>,
 }
 
 /// Where a gate looks.
@@ -224,12 +224,22 @@ fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judge
     let faults = phases.iter().flat_map(|phase| &phase.neighbours);
     let faults = faults.filter(|(of, _)| group.is_none_or(|group| group == *of));
     let mut worst: Option<&Ratio> = None;
+    let mut beyond = None;
     for (_, ratio) in faults {
         match ratio {
+            Err(NoRatio::NotReached) if gate.op.is_upper() => beyond = Some(NoRatio::NotReached),
             Ok(ratio) if worst.is_none_or(|worst| worst.value < ratio.value) => worst = Some(ratio),
             Ok(_) => {}
-            Err(why) => return none(why.clone()),
+            Err(why) => return none(why.to_string()),
         }
+    }
+    if let Some(beyond) = beyond {
+        return Judgement {
+            status: Status::Failed,
+            actual: "not reached".to_owned(),
+            value: None,
+            note: beyond.to_string(),
+        };
     }
     let Some(worst) = worst else {
         return none("not exercised: there was no `slow` fault".to_owned());

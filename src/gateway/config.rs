@@ -28,7 +28,7 @@ pub struct Config {
     /// What a full queue does.
     pub when_full: WhenFull,
     /// Bytes queued for one client before it is closed with 1013, where messages do not count:
-    /// [`WhenFull::Buffer`] and [`WhenFull::Block`]. With `head_of_line`: bytes in the one line. At least 1.
+    /// [`WhenFull::Buffer`] and [`WhenFull::Block`]. With `head_of_line` the one line holds 16 times as much. At least 1.
     pub buffer_limit: usize,
     /// `SO_SNDBUF` asked for on client connections, in bytes; `None`: the kernel chooses and adapts it.
     pub send_buffer: Option<u32>,

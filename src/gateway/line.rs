@@ -17,6 +17,9 @@ use super::frame::Frame;
 use super::hub::Hub;
 use super::stats::{Counters, add};
 
+/// It holds as much as so many queues. A message counts once for each that gets it, but is in memory once.
+const QUEUES: usize = 16;
+
 /// What the line is to a client that it waits for: no client has this number.
 const LINE: u64 = 0;
 
@@ -44,10 +47,10 @@ struct Place {
 }
 
 impl Line {
-    /// One that holds so many bytes, a message counted once for each that gets it.
+    /// The line of clients whose own queue would hold so many bytes.
     pub(super) fn new(limit: usize) -> Self {
         Line {
-            limit,
+            limit: limit.saturating_mul(QUEUES),
             state: Mutex::default(),
             bell: Notify::new(),
         }

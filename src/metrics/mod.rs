@@ -25,7 +25,7 @@ pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_
 pub use names::{Counter, Failure, Timer};
 pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Side};
 pub use pressure::{
-    Bounds, Evidence, Moment, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
+    Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
 };
 pub use recorder::Recorder;
 pub use shard::ShardTotals;

@@ -8,5 +8,5 @@ mod ratio;
 mod recovery;
 
 pub use policy::{Evidence, Policy, Verdict};
-pub use ratio::{Bounds, Ratio, p99_bounds, ratio};
+pub use ratio::{Bounds, NoRatio, Ratio, p99_bounds, ratio};
 pub use recovery::{Moment, recovered, usual};

@@ -66,7 +66,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
     lines.extend(faults(outcome));
-    lines.extend(outcome.pressure.iter().map(pressure));
+    lines.extend(outcome.pressure.iter().map(|of| pressure(of, outcome)));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
     lines
@@ -323,8 +323,19 @@ fn faults(outcome: &Outcome) -> Vec<Line> {
 }
 
 /// A line for each fault that made consumers slow.
-fn pressure(of: &PressureReport) -> Line {
-    let mut parts = vec![format!("{}: {} ({})", of.fault, of.policy, of.why)];
+fn pressure(of: &PressureReport, outcome: &Outcome) -> Line {
+    let of_phase = outcome
+        .pressure
+        .iter()
+        .filter(|other| other.phase == of.phase);
+    let which = match of_phase.count() {
+        1 => String::new(),
+        _ => format!("{}: ", of.fault),
+    };
+    let mut parts = vec![format!(
+        "{which}the target's policy: {} ({})",
+        of.policy, of.why
+    )];
     for closed in &of.closed {
         let when = if closed.after { ", seen after it" } else { "" };
         parts.push(format!(

@@ -13,5 +13,6 @@ mod harness;
 mod honest;
 mod lasting;
 mod nodes;
+mod pressure;
 mod untrusted;
 mod verbs;

@@ -558,7 +558,11 @@ fn every_listed_metric_can_be_judged() {
 #[test]
 fn the_noisy_neighbour_is_the_worst_faults_and_none_may_be_unknown() {
     let ratio = |value, low, high| Ok(Ratio { value, low, high });
-    let short = || Err("before it: 7 latencies, and 1000 are needed".to_owned());
+    let short = || {
+        Err(NoRatio::Evidence(
+            "before it: 7 latencies, and 1000 are needed".to_owned(),
+        ))
+    };
     let mut phases = phases();
     phases[1].neighbours = vec![(0, ratio(1.2, 0.9, None)), (1, ratio(5.5, 4.0, Some(7.0)))];
     phases[2].neighbours = vec![(0, short())];
@@ -580,4 +584,14 @@ fn the_noisy_neighbour_is_the_worst_faults_and_none_may_be_unknown() {
     let idle = judge("noisy_neighbour < 1.5 in ramp");
     assert_eq!(idle.status, Status::NoEvidence);
     assert!(idle.note.contains("not exercised"), "{}", idle.note);
+    phases[0].neighbours = vec![(0, ratio(1.0, 0.9, None)), (1, Err(NoRatio::NotReached))];
+    for (text, status) in [
+        ("noisy_neighbour < 1.5 in ramp", Status::Failed),
+        // That what never came would be slower than this is no evidence that it is.
+        ("noisy_neighbour > 1.5 in ramp", Status::NoEvidence),
+    ] {
+        let gate = parse(text).unwrap();
+        let beyond = evaluate(&gate, &totals, &phases, &groups());
+        assert_eq!((beyond.status, beyond.value), (status, None), "{text}");
+    }
 }

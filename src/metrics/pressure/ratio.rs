@@ -8,6 +8,7 @@
 
 use super::super::histogram::value_at_rank;
 use hdrhistogram::Histogram;
+use std::fmt;
 
 /// Of the standard normal distribution, for 97.5 % on both sides together.
 const Z: f64 = 2.241_403;
@@ -65,21 +66,39 @@ pub struct Ratio {
     pub high: Option<f64>,
 }
 
+/// Why there is no ratio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoRatio {
+    /// There is nothing to say it from, in words.
+    Evidence(String),
+    /// More than a hundredth of the messages due within the fault never came: p99 is not reached, and the ratio beyond
+    /// any limit.
+    NotReached,
+}
+
+impl fmt::Display for NoRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRatio::Evidence(why) => f.write_str(why),
+            NoRatio::NotReached => {
+                f.write_str("more than a hundredth of the messages within it never came")
+            }
+        }
+    }
+}
+
 /// The ratio of two p99.
 ///
 /// # Errors
 /// One of them was not reached.
-pub fn ratio(before: &Bounds, during: &Bounds) -> Result<Ratio, String> {
+pub fn ratio(before: &Bounds, during: &Bounds) -> Result<Ratio, NoRatio> {
     let over = |a: u64, b: u64| a as f64 / b.max(1) as f64;
-    let (Some(without), Some(with)) = (before.value, during.value) else {
-        let when = if before.value.is_none() {
-            "before"
-        } else {
-            "meanwhile"
-        };
-        return Err(format!(
-            "more than a hundredth of the messages never came {when}"
-        ));
+    let Some(without) = before.value else {
+        let why = "more than a hundredth of the messages before it never came";
+        return Err(NoRatio::Evidence(why.to_owned()));
+    };
+    let Some(with) = during.value else {
+        return Err(NoRatio::NotReached);
     };
     Ok(Ratio {
         value: over(with, without),
@@ -142,7 +161,12 @@ mod tests {
         assert_eq!((bounds.value, bounds.high), (Some(1980), None));
         let bounds = p99_bounds(&of(1..=1979), 1, 21).unwrap();
         assert_eq!(bounds.value, None);
-        assert!(ratio(&bounds, &bounds).is_err());
+        let before = Bounds {
+            value: Some(7),
+            ..bounds
+        };
+        assert_eq!(ratio(&before, &bounds), Err(NoRatio::NotReached));
+        assert!(matches!(ratio(&bounds, &before), Err(NoRatio::Evidence(_))));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::super::drive::Course;
 use super::{millis, ms};
 use crate::metrics::{
-    self, Bounds, Evidence, Moment, Neighbours, Quantiles, Ratio, Second, Side, Timer,
+    self, Bounds, Evidence, Moment, Neighbours, NoRatio, Quantiles, Ratio, Second, Side, Timer,
 };
 use crate::plan::{Action, Effect, Hit, Plan, Reading, Watch};
 use crate::report::{
@@ -23,7 +23,7 @@ pub(super) struct Pressure {
     /// Index of its group.
     pub group: usize,
     /// The noisy-neighbour ratio, or why there is none.
-    pub ratio: Result<Ratio, String>,
+    pub ratio: Result<Ratio, NoRatio>,
     /// For the report.
     pub report: PressureReport,
 }
@@ -78,7 +78,10 @@ impl One<'_> {
         let seconds = (watch.end - watch.start).as_secs_f64();
         let owed = (others > 0).then(|| beside.tally.bytes as f64 / others as f64);
         let held_up = Duration::from_nanos(beside.tally.held_up_ns).as_secs_f64();
-        let lost = totals.count(metrics::Counter::Lost, None, Some(group));
+        // From its phase on, as those of its victims are counted.
+        let lost: u64 = (phase..self.plan.phases().len())
+            .map(|phase| totals.count(metrics::Counter::Lost, Some(phase), Some(group)))
+            .sum();
         let fast_lost = lost.saturating_sub(did.skipped);
         let evidence = Evidence {
             reading,
@@ -163,15 +166,18 @@ impl One<'_> {
     fn ratio(
         &self,
         (before, during): &(Result<Bounds, String>, Result<Bounds, String>),
-    ) -> Result<Ratio, String> {
+    ) -> Result<Ratio, NoRatio> {
         if self.others() == 0 {
-            return Err("all clients of the group are slow: there is nobody beside them".into());
+            let why = "all clients of the group are slow: there is nobody beside them";
+            return Err(NoRatio::Evidence(why.to_owned()));
         }
         let (before, during) = (before.as_ref(), during.as_ref());
-        metrics::ratio(
-            before.map_err(String::clone)?,
-            during.map_err(String::clone)?,
-        )
+        let evidence = |bounds: Result<&Bounds, &String>| {
+            bounds
+                .copied()
+                .map_err(|why| NoRatio::Evidence(why.clone()))
+        };
+        metrics::ratio(&evidence(before)?, &evidence(during)?)
     }
 
     fn watched(&self) -> impl Iterator<Item = (&Second, metrics::Beside)> {
@@ -220,7 +226,7 @@ impl One<'_> {
 
 fn neighbour(
     (before, during): &(Result<Bounds, String>, Result<Bounds, String>),
-    ratio: &Result<Ratio, String>,
+    ratio: &Result<Ratio, NoRatio>,
 ) -> NeighbourReport {
     let p99 = |bounds: &Result<Bounds, String>| bounds.as_ref().ok()?.value.map(ms);
     let known = ratio.as_ref().ok();
@@ -230,7 +236,10 @@ fn neighbour(
         high: known.and_then(|ratio| ratio.high),
         before: p99(before),
         during: p99(during),
-        why: ratio.as_ref().err().cloned().unwrap_or_default(),
+        why: ratio
+            .as_ref()
+            .err()
+            .map_or(String::new(), ToString::to_string),
     }
 }
 
