@@ -174,7 +174,7 @@ impl Shard {
             recorder,
             ..
         } = self;
-        let mut held_up = Vec::new();
+        let mut held_up_since = u64::MAX;
         for publisher in &mut watches.publishers {
             let conn = &conns[publisher.conn as usize];
             let stream = conn.stream.as_ref().filter(|_| conn.state == State::Ready);
@@ -190,39 +190,37 @@ impl Shard {
             if moved {
                 publisher.since_ns = now;
             } else {
-                held_up.push(publisher.since_ns);
+                held_up_since = held_up_since.min(publisher.since_ns);
             }
         }
-        if let Some(since) = held_up.into_iter().min() {
-            for watch in &watches.all {
-                let held_up_ns = now
-                    .min(watch.end_ns)
-                    .saturating_sub(since.max(watch.start_ns));
-                if held_up_ns > 0 {
-                    let tally = NeighbourTally {
-                        held_up_ns,
-                        ..NeighbourTally::default()
-                    };
-                    recorder.neighbour_did(watch.number, tally);
-                }
+        for watch in &watches.all {
+            let until = now.min(watch.end_ns);
+            let held_up_ns = until.saturating_sub(held_up_since.max(watch.start_ns));
+            if held_up_ns > 0 {
+                let tally = NeighbourTally {
+                    held_up_ns,
+                    ..NeighbourTally::default()
+                };
+                recorder.neighbour_did(watch.number, tally);
             }
         }
         watches.next_ns = watches.next(now + LOOK_NS);
     }
 
     fn publishers(&self) -> Vec<Publisher> {
-        let publishes = |c: &&usize| {
-            let group = usize::from(self.conns[**c].group);
+        let all = self.conns.iter().enumerate();
+        let publishing = all.filter(|(_, conn)| {
+            let group = usize::from(conn.group);
             !self.plan.groups()[group].publish.is_empty()
-        };
-        let all: Vec<usize> = (0..self.conns.len()).collect();
-        let all = all.iter().filter(publishes).take(PUBLISHERS);
-        all.map(|c| Publisher {
-            conn: *c as u32,
-            generation: self.conns[*c].generation,
-            acknowledged: 0,
-            since_ns: 0,
-        })
-        .collect()
+        });
+        publishing
+            .take(PUBLISHERS)
+            .map(|(c, conn)| Publisher {
+                conn: c as u32,
+                generation: conn.generation,
+                acknowledged: 0,
+                since_ns: 0,
+            })
+            .collect()
     }
 }

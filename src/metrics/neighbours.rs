@@ -133,3 +133,73 @@ pub(super) fn decode(delta: &NeighbourDelta) -> Option<Vec<(Side, Histogram<u64>
     all.map(|(side, bytes)| Some((*side, histogram::decode(bytes)?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gauges, Quantiles, Recorder, Totals};
+    use super::*;
+
+    /// Two shards' parts of a fault come together, whole and second by second; a broken one is turned away whole.
+    #[test]
+    fn parts_come_together() {
+        let mut totals = Totals::new(1, 1, 2);
+        for shard in 0..2u32 {
+            let mut recorder = Recorder::new(shard, 1, 1);
+            recorder.neighbour(3, Side::Before, 1_000_000);
+            recorder.neighbour(3, Side::During, 2_000_000 + i64::from(shard) * 1_000_000);
+            recorder.neighbour(3, Side::Victims, 9_000_000);
+            let tally = NeighbourTally {
+                bytes: 10,
+                offered: 2,
+                dropped: 1,
+                held_up_ns: 100 + u64::from(shard),
+            };
+            recorder.neighbour_did(3, tally);
+            let first = recorder.snapshot(1_000_000_000, Gauges::default(), false);
+            assert_eq!(first.neighbours.len(), 1);
+            let mut broken = first.clone();
+            broken.neighbours[0].latencies[0].1.pop();
+            assert!(totals.absorb(broken).is_err());
+            totals.absorb(first).unwrap();
+            // Nothing is told twice.
+            let second = recorder.snapshot(2_000_000_000, Gauges::default(), true);
+            assert_eq!(second.neighbours, []);
+            totals.absorb(second).unwrap();
+        }
+        totals.finish();
+        let all = totals.neighbours(3).unwrap();
+        let sum = NeighbourTally {
+            bytes: 20,
+            offered: 4,
+            dropped: 2,
+            held_up_ns: 101,
+        };
+        assert_eq!(all.tally, sum);
+        let counts = Side::ALL.map(|side| all.latencies(side).len());
+        assert_eq!(counts, [2, 2, 0, 2]);
+        assert_eq!(all.latencies(Side::During).max() / 100, 30);
+        assert_eq!(totals.neighbours(0), None);
+        let beside = totals.timeline()[0].beside[&3];
+        let count = |of: Option<Quantiles>| of.map(|of| of.count);
+        assert_eq!(
+            (count(beside.others), count(beside.victims)),
+            (Some(4), Some(2))
+        );
+        assert!(totals.timeline()[1].beside.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_to_what_does() {
+        let mut recorder = Recorder::new(0, 1, 1);
+        for ns in [i64::MIN, -1, 0, i64::MAX] {
+            recorder.neighbour(0, Side::After, ns);
+        }
+        let mut totals = Totals::new(1, 1, 1);
+        totals
+            .absorb(recorder.snapshot(1_000_000_000, Gauges::default(), true))
+            .unwrap();
+        let values = totals.neighbours(0).unwrap().latencies(Side::After);
+        assert_eq!((values.len(), values.min()), (4, 1));
+        assert!(values.max() >= 60_000_000);
+    }
+}

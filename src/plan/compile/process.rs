@@ -35,3 +35,46 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
     }
     pid
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_the_one_that_is_named() {
+        let mut files = Files::default();
+        files.insert("good.pid", "4711\n");
+        files.insert("bad.pid", "4711 4712");
+        let table: &[(&str, Option<u32>, &[&str])] = &[
+            ("{ url: 'ws://h' }", None, &[]),
+            ("{ url: 'ws://h', pid: 7 }", Some(7), &[]),
+            ("{ url: 'ws://h', pid_file: good.pid }", Some(4711), &[]),
+            ("{ url: 'ws://h', pid: 0 }", None, &["target.pid"]),
+            (
+                "{ url: 'ws://h', pid_file: bad.pid }",
+                None,
+                &["target.pid_file"],
+            ),
+            // Told already when it was loaded.
+            ("{ url: 'ws://h', pid_file: none.pid }", None, &[]),
+            (
+                "{ url: 'ws://h', pid: 7, pid_file: good.pid }",
+                None,
+                &["target.pid"],
+            ),
+            ("{ embedded: {}, pid: 7 }", None, &["target.pid"]),
+            (
+                "{ embedded: {}, pid_file: good.pid }",
+                None,
+                &["target.pid_file"],
+            ),
+        ];
+        for (yaml, pid, paths) in table {
+            let target: Target = serde_yaml::from_str(yaml).unwrap();
+            let mut problems = Problems::default();
+            assert_eq!(compile(&target, &files, &mut problems), *pid, "{yaml}");
+            let found: Vec<&str> = problems.list.iter().map(|p| p.path.as_str()).collect();
+            assert_eq!(found, *paths, "{yaml}");
+        }
+    }
+}

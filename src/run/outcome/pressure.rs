@@ -91,7 +91,11 @@ impl One<'_> {
             owed,
             taken: each(did.taken + did.unread),
             kernel,
-            closed: closed.iter().map(|closed| closed.count).sum(),
+            closed: (closed.iter())
+                // Not those whose opening was refused.
+                .filter(|closed| closed.code >= 1000)
+                .map(|closed| closed.count)
+                .sum(),
             skipped: did.skipped,
             fast: others,
             fast_lost,
