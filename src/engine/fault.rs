@@ -7,6 +7,8 @@
 
 mod bucket;
 mod drop;
+mod network;
+mod partition;
 mod slow;
 mod trouble;
 
@@ -14,9 +16,10 @@ use super::conn::State;
 use super::shard::{Shard, Stretch};
 use super::stream::Stream;
 use crate::metrics::{Counter, FaultTally, Recorder};
-use crate::plan::{Action, Effect, Plan, Victim, Victims};
+use crate::plan::{self, Action, Effect, Plan, Purpose, Victim, Victims};
 use crate::transport::socket;
 use mio::net::TcpStream;
+use network::Shaped;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use trouble::Trouble;
@@ -39,6 +42,8 @@ struct Running {
     known: HashMap<u32, bool>,
     /// From its end on: those for whom it is not over yet.
     ending: Option<Vec<u32>>,
+    /// Sockets of connections that were given up in a partition: the target hears of it when that is over.
+    buried: Vec<Stream>,
     over: bool,
 }
 
@@ -89,6 +94,7 @@ impl Faults {
                 due: 0,
                 known: HashMap::new(),
                 ending: None,
+                buried: Vec::new(),
                 over: !hit.effect.lasts(),
             })
         };
@@ -111,7 +117,8 @@ impl Faults {
 
     /// Sockets kept open that belong to no connection any more.
     pub fn held(&self) -> u32 {
-        self.vanished.len() as u32
+        let buried = self.running.iter().map(|fault| fault.buried.len());
+        (self.vanished.len() + buried.sum::<usize>()) as u32
     }
 
     /// Whether there are any in the plan.
@@ -212,6 +219,9 @@ impl Shard {
             let split = ending.len().saturating_sub(left);
             let these = ending.split_off(split);
             left -= these.len();
+            let still = running.buried.len().saturating_sub(left);
+            left -= running.buried.len() - still;
+            running.buried.truncate(still);
             let number = running.number;
             for c in these {
                 self.release(fault, c as usize);
@@ -219,7 +229,8 @@ impl Shard {
             let running = &mut self.faults.running[fault];
             // Turns that this machine was too slow for still count as such before the end does.
             let all_due = stopping || running.victims.peek().is_none();
-            if all_due && running.ending.as_ref().is_some_and(Vec::is_empty) {
+            let ended = running.ending.as_ref().is_some_and(Vec::is_empty);
+            if all_due && ended && running.buried.is_empty() {
                 running.over = true;
                 if running.due > 0 {
                     let ended = FaultTally {
@@ -238,7 +249,7 @@ impl Shard {
         left == 0
     }
 
-    /// A connection became ready: the faults that last and have it for a victim act on it, however often it was lost
+    /// A connection opens, or became ready: the faults that last and have it for a victim act on it, however often it was lost
     /// meanwhile.
     pub(super) fn afflict(&mut self, c: usize, now: u64) {
         if self.stretch != Stretch::Running {
@@ -258,10 +269,11 @@ impl Shard {
 
     /// A fault that lasts comes to a connection, if that is there.
     fn begin(&mut self, fault: usize, c: usize, now: u64) {
-        let running = &mut self.faults.running[fault];
-        if !running.acts_at(now) || self.conns[c].state != State::Ready {
+        let running = &self.faults.running[fault];
+        if !running.acts_at(now) || !self.is_there(fault, c) {
             return;
         }
+        let running = &mut self.faults.running[fault];
         let number = running.number;
         running.known.entry(c as u32).or_insert(false);
         match running.effect.clone() {
@@ -270,12 +282,41 @@ impl Shard {
                 let slowed = slow::Slowed::new(number, &slow, now);
                 self.faults.trouble(c).slow.get_or_insert(slowed);
             }
+            Effect::Network(network) => {
+                let key = [
+                    number as u64,
+                    u64::from(self.number(c)),
+                    u64::from(self.conns[c].generation),
+                ];
+                let draws = plan::rng(self.plan.seed(), Purpose::Network, &key);
+                let most = self.plan.target().max_queue;
+                let new = || Box::new(Shaped::new(number, &network, draws, most, now));
+                self.faults.trouble(c).network.get_or_insert_with(new);
+            }
+            Effect::Partition(_) => {
+                self.faults.trouble(c).partition.get_or_insert(number);
+            }
         }
         self.touch(fault, c);
         self.faults.trouble(c).unread = true;
         self.conns[c].troubled = true;
         // The next look does what may be done: this may be the middle of a read.
         self.look_again(c);
+    }
+
+    /// Whether a connection is what a fault acts on: one that is ready, or already one that opens.
+    fn is_there(&self, fault: usize, c: usize) -> bool {
+        let state = self.conns[c].state;
+        let alive = matches!(state, State::Opening | State::Ready | State::Closing);
+        match &self.faults.running[fault].effect {
+            Effect::Cut(_) | Effect::Slow(_) => state == State::Ready,
+            Effect::Network(_) => alive,
+            Effect::Partition(partition) => {
+                let endpoint = self.plan.endpoint_of(self.number(c)) as u32;
+                let from = partition.from.as_ref();
+                alive && from.is_none_or(|from| from.contains(&endpoint))
+            }
+        }
     }
 
     /// Counts a connection as touched, once.
@@ -297,6 +338,8 @@ impl Shard {
         match running.effect {
             Effect::Cut(_) => {}
             Effect::Slow(_) => self.end_slow(c, number, now),
+            Effect::Network(_) => self.end_network(c, number),
+            Effect::Partition(_) => self.end_partition(c, number, now),
         }
     }
 

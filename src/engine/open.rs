@@ -47,6 +47,7 @@ impl Shard {
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
+        self.afflict(c, now);
         let endpoint = self.plan.endpoint_of(self.number(c));
         if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
             self.connect(c, address, now);
@@ -85,7 +86,15 @@ impl Shard {
         &self.plan.target().endpoints[self.plan.endpoint_of(self.number(c))]
     }
 
-    fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
+    pub(super) fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
+        if self.conns[c].troubled && self.faults.is_silent(c) {
+            if let Some(opening) = &mut self.conns[c].opening {
+                opening.address = Some(address.ip());
+                opening.stage = Stage::Tcp;
+                opening.since_ns = now;
+            }
+            return self.faults.dial_in_vain(c, address, now);
+        }
         let source = self
             .plan
             .source_of(self.number(c))

@@ -27,6 +27,34 @@ pub enum Written {
     },
 }
 
+/// How much of a queue may leave now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes at most.
+    pub bytes: usize,
+    /// Bytes of one write to the socket at most.
+    pub slice: usize,
+}
+
+impl Allowance {
+    /// All of it.
+    pub const ALL: Allowance = Allowance {
+        bytes: usize::MAX,
+        slice: usize::MAX,
+    };
+}
+
+/// How far a flush came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// All is gone.
+    All,
+    /// The socket takes no more.
+    Blocked,
+    /// No more may leave now.
+    Held,
+}
+
 /// Queues kept for reuse.
 const POOL: usize = 1024;
 /// Capacity a queue keeps for reuse, bytes: one that was blocked may have grown to the largest allowed.
@@ -77,20 +105,32 @@ impl Outbox {
         self.bytes.len() - self.gone
     }
 
-    /// Writes what the socket takes and reports each frame that left whole. True when all is gone.
+    /// Writes what the socket takes of what may leave, and reports each frame that left whole.
     pub fn flush(
         &mut self,
         stream: &mut Stream,
+        may: Allowance,
         mut left: impl FnMut(Written),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Flushed> {
+        let mut allowed = may.bytes;
         let result = loop {
-            if self.gone == self.bytes.len() {
-                break stream.flush();
+            let most = self.waiting().min(allowed);
+            if most == 0 {
+                break match self.waiting() {
+                    0 => stream.flush().map(|done| match done {
+                        true => Flushed::All,
+                        false => Flushed::Blocked,
+                    }),
+                    _ => Ok(Flushed::Held),
+                };
             }
-            match stream.write(&self.bytes[self.gone..]) {
+            match stream.write_in_slices(&self.bytes[self.gone..][..most], may.slice) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.gone += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+                Ok(n) => {
+                    self.gone += n;
+                    allowed -= n;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(Flushed::Blocked),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break Err(e),
             }

@@ -65,11 +65,20 @@ impl Stream {
         }
     }
 
-    /// Writes what fits and says how much; `WouldBlock` when nothing does.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what fits and says how much; `WouldBlock` when nothing does. No write to the socket is larger than
+    /// `slice`.
+    pub fn write_in_slices(&mut self, bytes: &[u8], slice: usize) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.socket.write(bytes),
-            Some(tls) => tls.write(&mut self.socket, bytes),
+            None => self.socket.write(&bytes[..bytes.len().min(slice)]),
+            Some(tls) if slice == usize::MAX => tls.write(&mut self.socket, bytes),
+            Some(tls) => {
+                let mut socket = Limited {
+                    socket: &mut self.socket,
+                    left: &mut 0,
+                    slice,
+                };
+                tls.write(&mut socket, bytes)
+            }
         }
     }
 

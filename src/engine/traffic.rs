@@ -2,7 +2,7 @@
 
 use super::conn::{Conn, Pending, Piece, Publishing, State, Work};
 use super::end::Cause;
-use super::outbox::{Outbox, Written, recycle};
+use super::outbox::{Allowance, Flushed, Outbox, Written, recycle};
 use super::shard::{Group, Shard};
 use crate::metrics::{Counter, Timer};
 use crate::plan::{self, Builtin, Part, Plan, Purpose};
@@ -332,6 +332,14 @@ impl Shard {
 
     /// Writes a connection's queue as far as the socket takes it; a blocked one parks only itself.
     pub(super) fn flush(&mut self, c: usize) {
+        if self.conns[c].troubled {
+            return self.flush_in_trouble(c);
+        }
+        self.flush_within(c, Allowance::ALL);
+    }
+
+    /// The same with no more than may leave now; the bytes that left.
+    pub(super) fn flush_within(&mut self, c: usize, may: Allowance) -> usize {
         let now_phase = self.phase;
         let Shard {
             conns,
@@ -343,10 +351,10 @@ impl Shard {
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
         let (Some(stream), Some(outbox)) = (&mut conn.stream, &mut conn.outbox) else {
-            return;
+            return 0;
         };
         let before = outbox.waiting();
-        let result = outbox.flush(stream, |what| match what {
+        let result = outbox.flush(stream, may, |what| match what {
             Written::Publish { phase, .. } => {
                 recorder.count(Counter::Sent, usize::from(phase), g, 1)
             }
@@ -355,23 +363,21 @@ impl Shard {
             }
             Written::Control => {}
         });
-        recorder.count(
-            Counter::BytesSent,
-            now_phase,
-            g,
-            (before - outbox.waiting()) as u64,
-        );
+        let gone = before - outbox.waiting();
+        recorder.count(Counter::BytesSent, now_phase, g, gone as u64);
         match result {
-            Ok(true) => {
+            Ok(done @ (Flushed::All | Flushed::Held)) => {
                 if conn.blocked {
                     conn.blocked = false;
                     *blocked -= 1;
                 }
-                if let Some(outbox) = conn.outbox.take() {
+                if done == Flushed::All
+                    && let Some(outbox) = conn.outbox.take()
+                {
                     recycle(pool, outbox);
                 }
             }
-            Ok(false) => {
+            Ok(Flushed::Blocked) => {
                 if !conn.blocked {
                     conn.blocked = true;
                     *blocked += 1;
@@ -392,10 +398,11 @@ impl Shard {
                     self.read(c, now, true);
                 }
                 if self.conns[c].generation == generation {
-                    self.lost(c, Cause::Socket(e), now);
+                    self.broken(c, e, now);
                 }
             }
         }
+        gone
     }
 
     /// Has the kernel tell when the socket takes bytes again, which it does at once if it does by now.
@@ -450,10 +457,10 @@ fn outbox<'a>(
     dirty: &mut Vec<u32>,
     c: usize,
 ) -> &'a mut Outbox {
-    let outbox = conn.outbox.get_or_insert_with(|| {
+    // A blocked queue is flushed when the socket says so, and only then; a fault wants to know of every frame's time.
+    if conn.outbox.is_none() || conn.troubled {
         dirty.push(c as u32);
-        pool.pop().unwrap_or_default()
-    });
-    // A blocked queue is flushed when the socket says so, and only then.
-    outbox
+    }
+    conn.outbox
+        .get_or_insert_with(|| pool.pop().unwrap_or_default())
 }

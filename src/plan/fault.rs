@@ -7,7 +7,7 @@ mod lasting;
 mod victims;
 mod watch;
 
-pub use lasting::{Reading, Slow};
+pub use lasting::{Network, Partition, Reading, Slow};
 pub use victims::{Victim, Victims};
 pub use watch::Watch;
 
@@ -59,6 +59,10 @@ pub enum Effect {
     Cut(How),
     /// It is a slow consumer for a time.
     Slow(Slow),
+    /// It has a bad network for a time.
+    Network(Network),
+    /// It cannot reach the target for a time.
+    Partition(Partition),
 }
 
 impl Effect {
@@ -67,6 +71,8 @@ impl Effect {
         match self {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
+            Effect::Network(_) => "network",
+            Effect::Partition(_) => "partition",
         }
     }
 

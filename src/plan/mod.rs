@@ -11,7 +11,10 @@ mod template;
 mod types;
 
 pub use compile::{Compiled, compile};
-pub use fault::{Action, Effect, Hit, How, PlannedFault, Reading, Slow, Victim, Victims, Watch};
+pub use fault::{
+    Action, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Slow, Victim, Victims,
+    Watch,
+};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use seeded::{Purpose, Stream, backoff, lifetime, payload_size, rng, var_value};

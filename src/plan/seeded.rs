@@ -25,6 +25,8 @@ pub enum Purpose {
     Heartbeat = 6,
     /// Which connections a fault takes, and in which order.
     Fault = 7,
+    /// A bad network's jitter.
+    Network = 20,
 }
 
 /// A small random stream: SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number

@@ -7,7 +7,9 @@
 
 mod fault;
 
-pub use fault::{Burst, Cut, Fault, How, Pauses, Reading, Slow};
+pub use fault::{
+    Address, Addresses, Burst, Cut, Fault, How, Network, Partition, Pauses, Reading, Slow,
+};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;

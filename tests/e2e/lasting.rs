@@ -157,3 +157,62 @@ generator: {{ shards: 2 }}
     }
     assert_gone(&children);
 }
+
+const ROADS: &str = "
+name: roads
+seed: 7
+target: { embedded: { tls: true, nodes: 2 } }
+clients:
+  subs: { count: 30, subscribe: [t] }
+  pubs: { count: 2, publish: { topic: t, rate: 100/s, in: [bad, calm] } }
+phases:
+  - { name: open, for: 1s }
+  - name: bad
+    for: 3s
+    faults:
+      - network: { clients: subs, share: 50%, latency: 150ms, jitter: 50ms, bandwidth: 256KiB/s, slice: 32B, over: 500ms }
+      - network: { clients: pubs, latency: 50ms }
+      - partition: { clients: subs, from: 1, after: 1s, for: 1s }
+  - { name: calm, for: 1s }
+gates:
+  - lost == 0
+  - missed == 0
+  - duplicated == 0
+  - reordered == 0
+  - failed == 0
+  - closed_by_target == 0
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+
+/// Over TLS, to two nodes: whoever is behind something gets everything all the same.
+#[test]
+fn bad_roads_lose_nothing_on_any_number_of_shards() {
+    for shards in ["1", "3"] {
+        let summary = Lab::new(ROADS)
+            .run(&["--shards", shards])
+            .expect(0)
+            .summary();
+        let expected = [
+            (
+                "50% of subs behind 150ms ± 50ms, 256KiB/s, writes of 32B",
+                15,
+            ),
+            ("100% of pubs behind 50ms", 2),
+            // Connections go to the two nodes in turn.
+            ("100% of subs cut off from address 1", 15),
+        ];
+        let expected = expected.map(|(label, n)| (label.to_owned(), n));
+        assert_eq!(touched(&summary), expected);
+        assert_eq!(summary.count("received"), summary.count("expected"));
+        assert!(
+            summary.count("received") > 30 * 200,
+            "{}",
+            summary.count("received")
+        );
+        // All from the publishers' network on, but for what was under way when it was over.
+        let latency = summary.at("/timers_by_phase/bad/latency");
+        assert!(latency["p50"].as_f64() >= Some(50.0), "{latency}");
+        // And half of them from their own on, for five of six parts of the time.
+        assert!(latency["p90"].as_f64() >= Some(150.0), "{latency}");
+    }
+}

@@ -7,6 +7,8 @@
 mod bench;
 mod endings;
 mod faults;
+mod network;
 mod openings;
+mod partition;
 mod slow;
 mod traffic;

@@ -9,9 +9,12 @@
 //! not read to its end is remembered (`unread`) and read again when it may be.
 
 use super::super::end::Cause;
+use super::super::outbox::Allowance;
 use super::super::shard::Shard;
 use super::super::traffic::is_full;
 use super::Faults;
+use super::network::{Arrival, Shaped};
+use super::partition::Dial;
 use super::slow::Slowed;
 use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
 use crate::transport::socket;
@@ -28,6 +31,12 @@ const LOOKS_PER_TURN: usize = 256;
 #[derive(Default)]
 pub struct Trouble {
     pub slow: Option<Slowed>,
+    /// Boxed, as it is large.
+    pub network: Option<Box<Shaped>>,
+    /// The number of the fault that keeps it from the target.
+    pub partition: Option<usize>,
+    /// An attempt to connect that was made in a partition.
+    pub dial: Option<Dial>,
     /// What comes to light once a fault is over.
     pub after: Option<After>,
     /// The socket may hold bytes that no further event will tell of.
@@ -58,38 +67,81 @@ impl Trouble {
     }
 
     fn is_over(&self) -> bool {
-        self.slow.is_none() && self.after.is_none()
+        self.slow.is_none()
+            && self.network.is_none()
+            && self.partition.is_none()
+            && self.dial.is_none()
+            && self.after.is_none()
     }
 
     /// Bytes that may be read now.
     fn may_read(&mut self, now: u64) -> usize {
-        match &mut self.slow {
+        if self.partition.is_some() {
+            return 0;
+        }
+        let slow = match &mut self.slow {
             Some(slow) if !self.hung_up => slow.may_read(now),
             _ => usize::MAX,
+        };
+        let network = self.network.as_mut();
+        slow.min(network.map_or(usize::MAX, |network| network.may_read(now)))
+    }
+
+    /// How much of a queue with so many bytes waiting may leave now; `None`: it is not even looked at.
+    fn may_write(&mut self, waiting: usize, now: u64) -> Option<Allowance> {
+        if self.partition.is_some() {
+            return None;
+        }
+        match &mut self.network {
+            Some(network) => network.may_write(waiting, now),
+            None => Some(Allowance::ALL),
+        }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        if let Some(network) = &mut self.network {
+            network.wrote(bytes);
         }
     }
 
     fn took(&mut self, bytes: usize) {
+        if let Some(network) = &mut self.network {
+            network.took(bytes);
+        }
         if let Some(slow) = &mut self.slow {
             slow.took(bytes);
         }
     }
 
-    /// When something may be done that may not be done now.
-    fn next_ns(&self, now: u64) -> u64 {
+    /// When something may be done that may not be done now; a blocked socket says itself when it takes bytes again.
+    fn next_ns(&self, now: u64, blocked: bool) -> u64 {
         let mut next = u64::MAX;
         let mut at = |time: u64| next = next.min(time);
+        if let Some(after) = &self.after {
+            at(after.until_ns);
+        }
+        if self.partition.is_some() {
+            return next;
+        }
         if self.unread {
-            at(match &self.slow {
+            let slow = match &self.slow {
                 Some(slow) if !self.hung_up => slow.reads_ns(now),
                 _ => now,
-            });
+            };
+            let network = self.network.as_ref();
+            at(slow.max(network.map_or(now, |network| network.reads_ns(now))));
+        }
+        if let Some(network) = &self.network {
+            at(network.arrives_ns());
+            if !blocked {
+                at(network.writes_ns(now));
+            }
+        }
+        if let Some(dial) = &self.dial {
+            at(dial.at_ns);
         }
         if let Some(slow) = &self.slow {
             at(slow.pongs.front().map_or(u64::MAX, |(due, _)| *due));
-        }
-        if let Some(after) = &self.after {
-            at(after.until_ns);
         }
         next
     }
@@ -109,6 +161,13 @@ impl Faults {
         {
             trouble.ended_ns = now;
         }
+    }
+
+    /// The kernel says something that cannot get through.
+    pub fn hear_nothing(&mut self, c: usize, ended: bool) {
+        let trouble = self.trouble(c);
+        trouble.unread = true;
+        trouble.hung_up |= ended;
     }
 
     /// Whether the peer's silence is of our own making, and its pong may lie unread.
@@ -147,8 +206,10 @@ impl Shard {
     }
 
     /// Does what may be done now for a connection in trouble, and sets the time to look again.
-    fn pump(&mut self, c: usize) {
+    pub(super) fn pump(&mut self, c: usize) {
+        self.dial_again(c);
         self.late_pongs(c);
+        self.deliver(c);
         self.read_some(c);
         if self.conns[c].troubled {
             self.flush(c);
@@ -188,6 +249,7 @@ impl Shard {
         let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
             return;
         };
+        trouble.network.take_if(|network| network.is_over());
         if trouble.is_over() {
             let unread = trouble.unread;
             self.faults.troubles.remove(&(c as u32));
@@ -199,7 +261,7 @@ impl Shard {
             }
             return;
         }
-        let next = trouble.next_ns(now);
+        let next = trouble.next_ns(now, self.conns[c].blocked);
         if next < trouble.wake_ns {
             trouble.wake_ns = next;
             self.faults.wakes.push(Reverse((next, c as u32)));
@@ -238,20 +300,83 @@ impl Shard {
             let mut left = most;
             let read = stream.read_at_most(&mut scratch, &mut left);
             trouble.took(most - left);
-            match read {
-                Ok(0) => self.lost(c, Cause::Eof, now),
-                Ok(n) => self.bytes(c, &scratch[..n], now),
+            let network = trouble.network.as_mut();
+            match (read, network) {
                 // The limit, and not the socket, which may hold more.
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && left == 0 => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => trouble.unread = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => self.lost(c, Cause::Socket(e), now),
+                (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock && left == 0 => {}
+                (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => trouble.unread = false,
+                (Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}
+                (Ok(n), Some(network)) if n > 0 => network.hold(&scratch[..n], now),
+                (Ok(_), Some(network)) => network.end(Cause::Eof, now),
+                (Err(e), Some(network)) => network.end(Cause::Socket(e), now),
+                (Ok(0), None) => self.lost(c, Cause::Eof, now),
+                (Ok(n), None) => self.bytes(c, &scratch[..n], now),
+                (Err(e), None) => self.lost(c, Cause::Socket(e), now),
             }
             if self.conns[c].generation != generation {
                 break;
             }
         }
         self.scratch = scratch;
+    }
+
+    /// What has arrived by now through a bad network.
+    fn deliver(&mut self, c: usize) {
+        let generation = self.conns[c].generation;
+        for _ in 0..READS {
+            let now = self.now();
+            let trouble = self.faults.troubles.get_mut(&(c as u32));
+            let Some(trouble) = trouble.filter(|trouble| trouble.partition.is_none()) else {
+                return;
+            };
+            let arrival = trouble.network.as_mut().and_then(|n| n.arrived(now));
+            match arrival {
+                Some(Arrival::Bytes(bytes)) => self.bytes(c, &bytes, now),
+                Some(Arrival::End(cause)) => return self.lost(c, cause, now),
+                None => return,
+            }
+            if self.conns[c].generation != generation {
+                return;
+            }
+        }
+    }
+
+    /// Writes as much of a connection's queue as may leave.
+    pub(in super::super) fn flush_in_trouble(&mut self, c: usize) {
+        let now = self.now();
+        if let Some(outbox) = &self.conns[c].outbox
+            && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
+            && let Some(may) = trouble.may_write(outbox.waiting(), now)
+        {
+            let generation = self.conns[c].generation;
+            let gone = self.flush_within(c, may);
+            if self.conns[c].generation == generation
+                && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
+            {
+                trouble.wrote(gone);
+            }
+        }
+        self.look_again(c);
+    }
+
+    /// The socket takes nothing any more. What came before that may still be on its way through a bad network.
+    pub(in super::super) fn broken(&mut self, c: usize, error: io::Error, now: u64) {
+        let trouble = self.faults.troubles.get_mut(&(c as u32));
+        match trouble.and_then(|trouble| trouble.network.as_mut()) {
+            Some(network) => network.end(Cause::Socket(error), now),
+            None => self.lost(c, Cause::Socket(error), now),
+        }
+    }
+
+    /// The fault with this number is over for a connection: what was under way arrives at once.
+    pub(super) fn end_network(&mut self, c: usize, number: usize) {
+        let trouble = self.faults.troubles.get_mut(&(c as u32));
+        if let Some(network) = trouble.and_then(|trouble| trouble.network.as_mut())
+            && network.number == number
+        {
+            network.let_go();
+            self.pump(c);
+        }
     }
 
     /// Answers a ping later, if the connection's trouble is of that kind. False when it is answered now.
@@ -324,6 +449,12 @@ impl Shard {
         let Some(trouble) = self.faults.troubles.remove(&(c as u32)) else {
             return;
         };
+        if let Some(number) = trouble.partition
+            && let Some(mut stream) = self.conns[c].stream.take()
+        {
+            let _ = self.poll.registry().deregister(&mut stream.socket);
+            self.faults.bury(number, stream);
+        }
         let mut blamed = None;
         if let Some(slow) = &trouble.slow {
             blamed = Some((slow.number, Some(slow.since_ns)));

@@ -3,6 +3,8 @@
 mod burst;
 mod drop;
 mod lasting;
+mod network;
+mod partition;
 mod slow;
 
 use super::timeline::Multiple;
@@ -34,6 +36,14 @@ pub(super) fn compile(
         Fault::Slow(s) => {
             let path = format!("{path}.slow");
             slow::compile(s, &path, scenario, phase, problems)
+        }
+        Fault::Network(n) => {
+            let path = format!("{path}.network");
+            network::compile(n, &path, scenario, phase, problems)
+        }
+        Fault::Partition(p) => {
+            let path = format!("{path}.partition");
+            partition::compile(p, &path, scenario, phase, problems)
         }
     };
     phase.faults.extend(planned);

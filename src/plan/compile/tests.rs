@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 mod lasting;
+mod watch;
 
 const BASE: &str = "
 name: base

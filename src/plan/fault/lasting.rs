@@ -31,3 +31,23 @@ pub enum Reading {
         every: Duration,
     },
 }
+
+/// A bad network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// One way, and the same the other way.
+    pub latency: Duration,
+    /// Evenly drawn from ± this; at most the latency.
+    pub jitter: Duration,
+    /// Most bytes a second in each direction; more than 0.
+    pub bandwidth: Option<u64>,
+    /// Most bytes of one write; more than 0.
+    pub slice: Option<u32>,
+}
+
+/// A network that takes nothing and brings nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The target's addresses that cannot be reached, by index; `None`: all.
+    pub from: Option<Vec<u32>>,
+}

@@ -1,6 +1,6 @@
 //! What a user may write of faults: trouble on purpose, one type a fault.
 
-use super::super::units::{ByteSize, Count, Duration, Factor, ReadRate, Share};
+use super::super::units::{ByteRate, ByteSize, Count, Duration, Factor, ReadRate, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,10 @@ pub enum Fault {
     Drop(Cut),
     /// A part of a group's connections reads slowly, in pauses or not at all, or answers pings late.
     Slow(Slow),
+    /// A part of a group's connections has a bad network: latency, jitter, little bandwidth, small writes.
+    Network(Network),
+    /// A part of a group's connections cannot reach the target, or some of its addresses.
+    Partition(Partition),
 }
 
 /// A multiple of a group's rates for a time.
@@ -121,4 +125,87 @@ pub struct Pauses {
     pub pause: Duration,
     /// From the start of one to the start of the next.
     pub every: Duration,
+}
+
+/// Connections with a bad network. At least one of `latency`, `jitter`, `bandwidth` and `slice` is given.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The group.
+    pub clients: String,
+    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed. Default 100%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    /// How many of its connections; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+    /// Start, counted from the phase's. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+    /// Length. Default: to the end of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Duration>,
+    /// Time over which its beginnings are evenly spread; it ends for all at once. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
+    /// Added in each direction. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Duration>,
+    /// Evenly drawn from ± this and added to the latency; at most as long as it. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Duration>,
+    /// Most bytes a second in each direction. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<ByteRate>,
+    /// Most bytes of one write to the socket. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<ByteSize>,
+}
+
+/// Connections that are cut off from the target without a word.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// The group.
+    pub clients: String,
+    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed. Default 100%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    /// How many of its connections; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+    /// Start, counted from the phase's. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+    /// Length. Default: to the end of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Duration>,
+    /// Time over which its beginnings are evenly spread; it ends for all at once. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
+    /// Which addresses of the target they cannot reach: `all`, or some by number (from 0) or as written in `target.url`. Default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Addresses>,
+}
+
+/// Some of the target's addresses.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Addresses {
+    /// One, by number.
+    Number(u32),
+    /// `all`, or one as written.
+    Text(String),
+    /// Several.
+    Many(Vec<Address>),
+}
+
+/// An address of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Address {
+    /// By number, from 0, in the order of `target.url` or of the embedded nodes.
+    Number(u32),
+    /// As written in `target.url`.
+    Text(String),
 }

@@ -52,6 +52,8 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "million",
             "quickstart",
             "reconnect-storm",
+            "slow-consumers",
+            "slow-consumers",
             "soak"
         ]
     );

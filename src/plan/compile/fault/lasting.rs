@@ -32,6 +32,11 @@ pub(super) struct Checked {
     over: std::time::Duration,
 }
 
+/// All of a group, where nothing else is said.
+pub(super) fn or_all(share: Option<Share>, count: Option<Count>) -> Option<Share> {
+    share.or(count.is_none().then_some(Share(1.0)))
+}
+
 impl Lasting<'_> {
     /// Checks them all, so that every mistake is told.
     pub fn check(

@@ -1,7 +1,7 @@
 //! Faults that last: whom and when they take, and what of them makes no sense.
 
 use super::*;
-use crate::plan::fault::{Action, Effect, Hit, PlannedFault, Reading, Slow};
+use crate::plan::fault::{Action, Effect, Hit, Network, Partition, PlannedFault, Reading, Slow};
 
 fn with(fault: &str) -> String {
     format!("{{phases: [{{name: a, for: 10s}}, {{name: b, for: 10s, faults: [{fault}]}}]}}")
@@ -200,41 +200,127 @@ fn slow_consumers_are_checked() {
     );
 }
 
-/// The stretch before a fault that it is compared with, in seconds from the run's start.
+/// What a fault without further words is planned to be, of the whole group.
+fn effect(fault: &str, label: &str) -> Effect {
+    let planned = planned(fault);
+    assert_eq!(planned.label, label);
+    let Action::Hit(hit) = planned.action else {
+        panic!("{fault}");
+    };
+    assert_eq!((hit.victims, hit.over), (10, Duration::ZERO));
+    hit.effect
+}
+
 #[test]
-fn a_slow_fault_is_compared_with_the_quiet_stretch_before_it() {
-    let watch = |patch: &str| {
-        let watches = compiled(patch).plan.watches();
-        let [watch] = &watches[..] else {
-            panic!("{patch}: {watches:?}");
+fn bad_networks_are_planned_for_all_unless_it_is_said() {
+    let all =
+        "{network: {clients: sub, latency: 100ms, jitter: 20ms, bandwidth: 64KiB/s, slice: 16B}}";
+    let network = Network {
+        latency: Duration::from_millis(100),
+        jitter: Duration::from_millis(20),
+        bandwidth: Some(65_536),
+        slice: Some(16),
+    };
+    let label = "100% of sub behind 100ms ± 20ms, 64KiB/s, writes of 16B";
+    assert_eq!(effect(all, label), Effect::Network(network));
+    let only = Network {
+        latency: Duration::ZERO,
+        jitter: Duration::ZERO,
+        slice: None,
+        ..network
+    };
+    let label = "100% of sub behind 64KiB/s";
+    let fault = "{network: {clients: sub, bandwidth: 64KiB/s}}";
+    assert_eq!(effect(fault, label), Effect::Network(only));
+    let some = planned("{network: {clients: sub, count: 3, slice: 1B}}");
+    assert!(matches!(some.action, Action::Hit(Hit { victims: 3, .. })));
+}
+
+#[test]
+fn bad_networks_are_checked() {
+    wrong(
+        "network",
+        &[
+            ("clients: sub", "", "nothing is bad about this network"),
+            ("clients: sub, latency: 0s", "", "such as 100ms"),
+            (
+                "clients: sub, latency: 10ms, jitter: 11ms",
+                ".jitter",
+                "more than the latency of 10ms",
+            ),
+            (
+                "clients: sub, jitter: 1ms",
+                ".jitter",
+                "more than the latency of 0s",
+            ),
+            ("clients: sub, bandwidth: 0B/s", ".bandwidth", "more than 0"),
+            ("clients: sub, slice: 0B", ".slice", "more than 0"),
+        ],
+    );
+}
+
+const TWO: &str = "target: {url: ['ws://127.0.0.1:1/a', 'ws://127.0.0.1:2/b']}, phases: [{name: a, for: 10s}, {name: b, for: 10s, faults:";
+
+#[test]
+fn partitions_are_planned_by_address() {
+    let all = Effect::Partition(Partition { from: None });
+    let label = "100% of sub cut off from the target";
+    for from in ["", ", from: all"] {
+        assert_eq!(
+            effect(&format!("{{partition: {{clients: sub{from}}}}}"), label),
+            all
+        );
+    }
+    for (from, indices, label) in [
+        ("1", vec![1], "address 1"),
+        ("[1, 0]", vec![0, 1], "addresses 0, 1"),
+        ("['ws://127.0.0.1:2/b']", vec![1], "address 1"),
+        ("'ws://127.0.0.1:1/a'", vec![0], "address 0"),
+    ] {
+        let patch = format!("{{{TWO} [{{partition: {{clients: sub, from: {from}}}}}]}}]}}");
+        let plan = compiled(&patch).plan;
+        let fault = &plan.phases()[1].faults[0];
+        assert_eq!(fault.label, format!("100% of sub cut off from {label}"));
+        let Action::Hit(hit) = &fault.action else {
+            panic!("{patch}");
         };
-        let seconds = [watch.before, watch.start, watch.end].map(|at| at.as_secs_f64());
-        (watch.fault, watch.group, seconds)
+        let expected = Partition {
+            from: Some(indices),
+        };
+        assert_eq!(hit.effect, Effect::Partition(expected));
+    }
+}
+
+#[test]
+fn partitions_are_checked() {
+    for (from, key, text) in [
+        ("2", "", "they are numbered from 0, and there are 2"),
+        ("[0, 7]", "[1]", "no address 7"),
+        ("[]", "", "leave `from` out"),
+        ("[all, 0]", "[0]", "unknown address of the target `all`"),
+        ("'ws://127.0.0.1:2/a'", "", "did you mean"),
+    ] {
+        let patch = format!("{{{TWO} [{{partition: {{clients: sub, from: {from}}}}}]}}]}}");
+        let path = format!("phases[1].faults[0].partition.from{key}");
+        one_problem(Level::Error, &[(&patch, &path, text)]);
+    }
+    let embedded = |nodes: &str, from: u32| {
+        format!(
+            "{{target: {{url: null, embedded: {{{nodes}}}}}, phases: [{{name: a, for: 10s}}, \
+             {{name: b, for: 10s, faults: [{{partition: {{clients: sub, from: {from}}}}}]}}]}}"
+        )
     };
-    const SLOW: &str = "{slow: {clients: sub, count: 1, read: none, after: 5s, for: 10s}}";
-    let phases = |before: &str, faults: &str, length: &str| {
-        format!("{{phases: [{before}, {{name: b, for: {length}, faults: [{faults}{SLOW}]}}]}}")
-    };
-    // Half a minute, or the length of the fault if that is more.
-    let long = "{name: a, for: 100s}";
-    assert_eq!(
-        watch(&phases(long, "", "20s")),
-        (0, 0, [75.0, 105.0, 115.0])
+    let path = "phases[1].faults[0].partition.from";
+    one_problem(
+        Level::Error,
+        &[
+            (&embedded("nodes: 3", 3), path, "there are 3"),
+            (
+                &embedded("nodes: 3, one_port: true", 1),
+                path,
+                "there are 1",
+            ),
+        ],
     );
-    let longer = phases(long, "", "60s").replace("for: 10s", "for: 40s");
-    assert_eq!(watch(&longer), (0, 0, [65.0, 105.0, 145.0]));
-    // Not from before the run, nor while anything opens or has just done so: all at once at the start.
-    let short = "{name: a, for: 10s}";
-    assert_eq!(watch(&phases(short, "", "20s")).2, [1.0, 15.0, 25.0]);
-    let opening = "{name: a, for: 12s, open: {sub: linear}}";
-    assert_eq!(watch(&phases(opening, "", "20s")).2, [13.0, 17.0, 27.0]);
-    // Nor while another fault lasts.
-    let burst = "{burst: {clients: pub, rate: 2x, for: 3s}}, ";
-    assert_eq!(
-        watch(&phases(long, burst, "20s")),
-        (1, 0, [103.0, 105.0, 115.0])
-    );
-    // Where nothing is left it is empty, not negative.
-    let burst = "{burst: {clients: pub, rate: 2x, for: 9s}}, ";
-    assert_eq!(watch(&phases(long, burst, "20s")).2, [105.0, 105.0, 115.0]);
+    assert_eq!(found(&embedded("nodes: 3", 2)), []);
 }
