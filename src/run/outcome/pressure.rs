@@ -258,7 +258,7 @@ fn memory(watch: &Watch, cost: &[CostSample]) -> Option<MemoryReport> {
         .map(|sample| (sample.at, sample.gateway_memory as f64))
         .collect();
     let most = samples.iter().map(|(_, bytes)| *bytes).reduce(f64::max)?;
-    let before = within(Duration::ZERO, watch.start).last();
+    let before = within(Duration::ZERO, watch.start).next_back();
     Some(MemoryReport {
         before: before.map_or(0, |sample| sample.gateway_memory),
         most: most as u64,

@@ -53,7 +53,6 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "quickstart",
             "reconnect-storm",
             "slow-consumers",
-            "slow-consumers",
             "soak"
         ]
     );
