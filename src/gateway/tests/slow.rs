@@ -79,7 +79,7 @@ async fn a_buffer_that_grows_beyond_its_limit_closes_with_1013() {
 }
 
 /// A count of the gateway's, once it does not change any more.
-async fn settled(gateway: &Gateway, count: fn(&Stats) -> u64) -> u64 {
+pub(super) async fn settled(gateway: &Gateway, count: fn(&Stats) -> u64) -> u64 {
     let (mut last, mut same) = (0, 0);
     while same < 10 {
         let now = count(&gateway.stats().await);
