@@ -132,6 +132,9 @@ impl Shard {
                 g,
             );
         }
+        if !established && matches!(failure, Some(Failure::Eof | Failure::Reset)) {
+            ended_with = Some(1006);
+        }
         if self.conns[c].troubled {
             self.trouble_lost(c, ended_with, now);
         }

@@ -7,7 +7,7 @@ mod lasting;
 mod victims;
 mod watch;
 
-pub use lasting::{Network, Partition, Reading, Slow};
+pub use lasting::{Network, Partition, Reading, Slow, Stall};
 pub use victims::{Victim, Victims};
 pub use watch::Watch;
 
@@ -59,6 +59,8 @@ pub enum Effect {
     Cut(How),
     /// It is a slow consumer for a time.
     Slow(Slow),
+    /// It stops in the middle of what it sends for a time.
+    Stall(Stall),
     /// It has a bad network for a time.
     Network(Network),
     /// It cannot reach the target for a time.
@@ -71,6 +73,7 @@ impl Effect {
         match self {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
+            Effect::Stall(_) => "stall",
             Effect::Network(_) => "network",
             Effect::Partition(_) => "partition",
         }

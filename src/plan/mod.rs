@@ -12,8 +12,8 @@ mod types;
 
 pub use compile::{Compiled, compile};
 pub use fault::{
-    Action, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Slow, Victim, Victims,
-    Watch,
+    Action, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Slow, Stall, Victim,
+    Victims, Watch,
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};

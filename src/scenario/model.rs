@@ -8,7 +8,8 @@
 mod fault;
 
 pub use fault::{
-    Address, Addresses, Burst, Cut, Fault, How, Network, Partition, Pauses, Reading, Slow,
+    Address, Addresses, Burst, Cut, Fault, How, Network, Partition, Pauses, Reading, Slow, Stall,
+    Stalled,
 };
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};

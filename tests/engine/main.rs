@@ -11,4 +11,5 @@ mod network;
 mod openings;
 mod partition;
 mod slow;
+mod stall;
 mod traffic;

@@ -8,15 +8,18 @@
 //! Nothing is lost here: what is not read stays in the kernel's buffer. Events are edges, so that a socket that was
 //! not read to its end is remembered (`unread`) and read again when it may be.
 
+use super::super::conn::{Conn, Stage, State};
 use super::super::end::Cause;
-use super::super::outbox::Allowance;
+use super::super::outbox::{Allowance, Outbox};
 use super::super::shard::Shard;
 use super::super::traffic::is_full;
 use super::Faults;
 use super::network::{Arrival, Shaped};
 use super::partition::Dial;
 use super::slow::Slowed;
+use super::stall::Stalled;
 use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
+use crate::plan::How;
 use crate::transport::socket;
 use crate::transport::ws::Opcode;
 use std::cmp::Reverse;
@@ -31,6 +34,7 @@ const LOOKS_PER_TURN: usize = 256;
 #[derive(Default)]
 pub struct Trouble {
     pub slow: Option<Slowed>,
+    pub stall: Option<Stalled>,
     /// Boxed, as it is large.
     pub network: Option<Box<Shaped>>,
     /// The number of the fault that keeps it from the target.
@@ -43,6 +47,8 @@ pub struct Trouble {
     pub unread: bool,
     /// First sign that the target ends the connection: its Close frame, or the kernel's word. 0: none.
     pub ended_ns: u64,
+    /// HTTP status by which its opening was refused, 0 if it was not.
+    refused: u16,
     /// The kernel says that the target has ended the connection: no more will come.
     pub hung_up: bool,
     /// When it is looked at next, `u64::MAX` when only an event can move it.
@@ -68,6 +74,7 @@ impl Trouble {
 
     fn is_over(&self) -> bool {
         self.slow.is_none()
+            && self.stall.is_none()
             && self.network.is_none()
             && self.partition.is_none()
             && self.dial.is_none()
@@ -87,21 +94,28 @@ impl Trouble {
         slow.min(network.map_or(usize::MAX, |network| network.may_read(now)))
     }
 
-    /// How much of a queue with so many bytes waiting may leave now; `None`: it is not even looked at.
-    fn may_write(&mut self, waiting: usize, now: u64) -> Option<Allowance> {
+    /// How much of a queue may leave now; `None`: it is not even looked at.
+    fn may_write(&mut self, outbox: &Outbox, upgrading: bool, now: u64) -> Option<Allowance> {
         if self.partition.is_some() {
             return None;
         }
-        match &mut self.network {
-            Some(network) => network.may_write(waiting, now),
-            None => Some(Allowance::ALL),
+        let mut may = match &mut self.network {
+            Some(network) => network.may_write(outbox.waiting(), now)?,
+            None => Allowance::ALL,
+        };
+        if let Some(stall) = &mut self.stall {
+            may.bytes = may.bytes.min(stall.may_write(outbox, upgrading, now));
         }
+        Some(may)
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    /// So many bytes left. The number of the fault that the connection stalls by from now on.
+    fn wrote(&mut self, bytes: usize, upgrading: bool, now: u64) -> Option<usize> {
         if let Some(network) = &mut self.network {
             network.wrote(bytes);
         }
+        let stall = self.stall.as_mut()?;
+        stall.wrote(bytes, upgrading, now).then_some(stall.number)
     }
 
     fn took(&mut self, bytes: usize) {
@@ -114,7 +128,7 @@ impl Trouble {
     }
 
     /// When something may be done that may not be done now; a blocked socket says itself when it takes bytes again.
-    fn next_ns(&self, now: u64, blocked: bool) -> u64 {
+    fn next_ns(&self, now: u64, conn: &Conn) -> u64 {
         let mut next = u64::MAX;
         let mut at = |time: u64| next = next.min(time);
         if let Some(after) = &self.after {
@@ -133,9 +147,13 @@ impl Trouble {
         }
         if let Some(network) = &self.network {
             at(network.arrives_ns());
-            if !blocked {
-                at(network.writes_ns(now));
-            }
+        }
+        if conn.outbox.is_some() && !conn.blocked {
+            let stall = self.stall.as_ref();
+            let stall = stall.map(|stall| stall.writes_ns(is_upgrading(conn), now));
+            let network = self.network.as_ref().map(|network| network.writes_ns(now));
+            // What nothing holds back has left already.
+            at(stall.max(network).unwrap_or(u64::MAX));
         }
         if let Some(dial) = &self.dial {
             at(dial.at_ns);
@@ -145,6 +163,12 @@ impl Trouble {
         }
         next
     }
+}
+
+/// Whether what a connection has to write is its upgrade request.
+fn is_upgrading(conn: &Conn) -> bool {
+    let opening = conn.opening.as_ref();
+    opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
 }
 
 impl Faults {
@@ -174,8 +198,26 @@ impl Faults {
     pub fn is_patient(&self, c: usize) -> bool {
         let trouble = self.troubles.get(&(c as u32));
         trouble.is_some_and(|t| {
-            t.after.is_some() || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
+            t.after.is_some()
+                || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
+                || t.stall.as_ref().is_some_and(Stalled::is_stuck)
         })
+    }
+
+    /// Whether an opening takes so long because its own request trickles.
+    pub fn trickles(&self, c: usize) -> bool {
+        let stall = self
+            .troubles
+            .get(&(c as u32))
+            .and_then(|t| t.stall.as_ref());
+        stall.is_some_and(Stalled::is_handshake)
+    }
+
+    /// The target refuses an opening with this HTTP status.
+    pub fn refused(&mut self, c: usize, status: u16) {
+        if let Some(trouble) = self.troubles.get_mut(&(c as u32)) {
+            trouble.refused = status;
+        }
     }
 
     /// When the next connection in trouble is to be looked at, or the next fault ends.
@@ -261,7 +303,7 @@ impl Shard {
             }
             return;
         }
-        let next = trouble.next_ns(now, self.conns[c].blocked);
+        let next = trouble.next_ns(now, &self.conns[c]);
         if next < trouble.wake_ns {
             trouble.wake_ns = next;
             self.faults.wakes.push(Reverse((next, c as u32)));
@@ -346,14 +388,16 @@ impl Shard {
         let now = self.now();
         if let Some(outbox) = &self.conns[c].outbox
             && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
-            && let Some(may) = trouble.may_write(outbox.waiting(), now)
+            && let upgrading = is_upgrading(&self.conns[c])
+            && let Some(may) = trouble.may_write(outbox, upgrading, now)
         {
             let generation = self.conns[c].generation;
             let gone = self.flush_within(c, may);
             if self.conns[c].generation == generation
                 && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
+                && let Some(stalls) = trouble.wrote(gone, upgrading, now)
             {
-                trouble.wrote(gone);
+                self.touch_by(stalls, c);
             }
         }
         self.look_again(c);
@@ -406,7 +450,7 @@ impl Shard {
 
     fn pong_to(&mut self, c: usize, payload: &[u8]) {
         let conn = &self.conns[c];
-        if conn.state == super::super::conn::State::Ready && !is_full(conn, &self.plan) {
+        if conn.state == State::Ready && !is_full(conn, &self.plan) {
             self.queue_control(c, Opcode::Pong, payload);
             self.count(c, Counter::PingsAnswered);
         }
@@ -443,6 +487,29 @@ impl Shard {
         self.pump(c);
     }
 
+    /// The fault with this number is over for a connection: the rest of what stalled is sent, unless it is to be left.
+    pub(super) fn end_stall(&mut self, c: usize, number: usize, now: u64) {
+        let patience = self.plan.target().close_timeout.as_nanos() as u64;
+        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        let Some(stall) = trouble.stall.take_if(|stall| stall.number == number) else {
+            return;
+        };
+        if stall.since_ns > 0 {
+            trouble.after = Some(After {
+                number,
+                until_ns: now + patience,
+            });
+        }
+        if stall.is_left() && self.cut(c, How::Fin, now) {
+            let g = usize::from(self.conns[c].group);
+            self.recorder.count(Counter::Cut, self.phase, g, 1);
+            return;
+        }
+        self.pump(c);
+    }
+
     /// A connection in trouble is lost: with this code, if the target ended it.
     pub(in super::super) fn trouble_lost(&mut self, c: usize, ended_with: Option<u16>, now: u64) {
         self.conns[c].troubled = false;
@@ -465,10 +532,17 @@ impl Shard {
                     ..FaultTally::default()
                 },
             );
+        } else if let Some(stall) = trouble
+            .stall
+            .as_ref()
+            .filter(|stall| stall.is_stuck() || stall.since_ns > 0 && is_upgrading(&self.conns[c]))
+        {
+            blamed = Some((stall.number, Some(stall.since_ns)));
         } else if let Some(after) = &trouble.after {
             blamed = Some((after.number, None));
         }
-        let (Some((number, since)), Some(code)) = (blamed, ended_with) else {
+        let refused = (trouble.refused > 0).then_some(trouble.refused);
+        let (Some((number, since)), Some(code)) = (blamed, refused.or(ended_with)) else {
             return;
         };
         let after = since.is_none();

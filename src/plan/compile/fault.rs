@@ -6,6 +6,7 @@ mod lasting;
 mod network;
 mod partition;
 mod slow;
+mod stall;
 
 use super::timeline::Multiple;
 use super::{Problems, names};
@@ -36,6 +37,10 @@ pub(super) fn compile(
         Fault::Slow(s) => {
             let path = format!("{path}.slow");
             slow::compile(s, &path, scenario, phase, problems)
+        }
+        Fault::Stall(s) => {
+            let path = format!("{path}.stall");
+            stall::compile(s, &path, scenario, phase, problems)
         }
         Fault::Network(n) => {
             let path = format!("{path}.network");

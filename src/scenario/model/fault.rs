@@ -14,6 +14,8 @@ pub enum Fault {
     Drop(Cut),
     /// A part of a group's connections reads slowly, in pauses or not at all, or answers pings late.
     Slow(Slow),
+    /// A part of a group's connections stops in the middle of what it sends.
+    Stall(Stall),
     /// A part of a group's connections has a bad network: latency, jitter, little bandwidth, small writes.
     Network(Network),
     /// A part of a group's connections cannot reach the target, or some of its addresses.
@@ -125,6 +127,47 @@ pub struct Pauses {
     pub pause: Duration,
     /// From the start of one to the start of the next.
     pub every: Duration,
+}
+
+/// Connections that stop in the middle of what they send. Either `share` or `count` is given.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stall {
+    /// The group.
+    pub clients: String,
+    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    /// How many of its connections; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+    /// Start, counted from the phase's. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+    /// Length. Default: to the end of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Duration>,
+    /// Time over which its beginnings are evenly spread; it ends for all at once. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
+    /// In the middle of what.
+    pub what: Stalled,
+    /// With `what: message`: whether the message is finished at the end; if not, the connection leaves by FIN then. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<bool>,
+    /// With `what: handshake`: how fast the upgrade request trickles. Default 1B/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteRate>,
+}
+
+/// What is stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stalled {
+    /// The next message: its length was declared, and half of it is sent.
+    Message,
+    /// The upgrade request of those that open in that time.
+    Handshake,
 }
 
 /// Connections with a bad network. At least one of `latency`, `jitter`, `bandwidth` and `slice` is given.
