@@ -8,7 +8,7 @@ use crate::metrics::{Counter, Failure, Timer, Totals};
 pub struct Metric {
     /// As written in a gate; `N` stands for a number, `KIND` for a failure kind.
     pub name: String,
-    /// Unit of the value, as written: `ms`, a number, bytes.
+    /// Unit of the value, as written: `ms`, a number, bytes, a ratio.
     pub unit: &'static str,
     /// What `share` is a share of; `None` where there is no share, and for timers.
     pub share_of: Option<String>,
@@ -45,7 +45,7 @@ pub fn metrics() -> Vec<Metric> {
         }))
         .chain([Metric {
             name: NOISY_NEIGHBOUR.to_owned(),
-            unit: "number",
+            unit: "ratio",
             share_of: None,
             doc: "p99 latency of a group's other clients within a `slow` fault ÷ before it; of several faults the largest",
         }])
