@@ -151,10 +151,11 @@ impl FaultTally {
 
     /// Whether its numbers can be of any fault.
     pub(super) fn makes_sense(self) -> bool {
-        match self.due {
+        let began = match self.due {
             0 => self.first_ns == u64::MAX && self.last_ns == 0,
             _ => self.first_ns <= self.last_ns,
-        }
+        };
+        began && (self.ended > 0) == (self.ended_ns > 0)
     }
 
     /// Both together.

@@ -432,6 +432,8 @@ fn comings() -> Table {
         counts("opened", "of quitters", 2),
         counts("failed", "", 0),
         slow("reconnect min", "of subscribers", 290),
+        counts("closed_by_target", "of sleepers", 2),
+        soon("evicted max"),
     ]
     .into_iter()
     .flatten()
@@ -461,8 +463,13 @@ clients:
   quitters: { count: 2, reconnect: { backoff: no_jitter, base: 1h, cap: 1h } }
   fickle: { count: 2, lifetime: { fixed: 200ms } }
   cutters: { count: 4 }
+  sleepers: { count: 2 }
 phases:
-  - { name: whole, for: 2200ms, faults: [{ drop: { clients: cutters, count: 3, how: reset, after: 300ms } }] }
+  - name: whole
+    for: 2200ms
+    faults:
+      - drop: { clients: cutters, count: 3, how: reset, after: 300ms }
+      - slow: { clients: sleepers, share: 100%, pong: 100ms }
 ",
         cases,
     }

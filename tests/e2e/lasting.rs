@@ -340,3 +340,43 @@ generator: { shards: 2 }
         assert_eq!(close["count"], 22, "{close}");
     }
 }
+
+/// Slow consumers of large messages, more than all buffers hold, from a gateway with this policy.
+fn overflowing(when_full: &str) -> Summary {
+    let scenario = format!(
+        "
+name: overflow
+seed: 3
+target: {{ embedded: {{ queue: 8, when_full: {when_full} }}, max_message: 2MiB }}
+clients:
+  subs: {{ count: 6, subscribe: [t] }}
+  pubs: {{ count: 1, publish: {{ topic: t, rate: 40/s, size: 100KiB, in: [bad, calm] }} }}
+phases:
+  - {{ name: open, for: 1s }}
+  - name: bad
+    for: 3s
+    faults: [ {{ slow: {{ clients: subs, count: 2, read: none, receive_buffer: 4KiB }} }} ]
+  - {{ name: calm, for: 2s }}
+gates: [ 'sent > 0' ]
+generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
+"
+    );
+    Lab::new(&scenario).run(&[]).expect(0).summary()
+}
+
+/// What a target does about slow consumers can be read from what is counted of them, and of nobody else.
+#[test]
+fn a_target_that_drops_and_one_that_disconnects_are_told_apart() {
+    let summary = overflowing("drop_newest");
+    let effects = &faults(&summary)[0]["effects"];
+    assert!(summary.count("lost") > 0, "{effects}");
+    assert_eq!(effects["skipped"], summary.count("lost"));
+    assert_eq!(effects["ended"], Value::Array(Vec::new()));
+
+    let summary = overflowing("disconnect");
+    let effects = &faults(&summary)[0]["effects"];
+    let ended = effects["ended"].as_array().expect("a list");
+    let count: u64 = ended.iter().filter_map(|end| end["count"].as_u64()).sum();
+    assert_eq!(count, 2, "{effects}");
+    assert!(ended.iter().all(|end| end["code"] == 1013), "{effects}");
+}

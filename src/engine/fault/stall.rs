@@ -2,8 +2,12 @@
 //! of its upgrade request, which trickles.
 
 use super::super::outbox::Outbox;
+use super::super::shard::Shard;
+use super::Faults;
 use super::bucket::Bucket;
-use crate::plan::Stall;
+use super::trouble::After;
+use crate::metrics::Counter;
+use crate::plan::{How, Stall};
 
 /// Parts of a second between two bytes or more of a fast trickle.
 const LOOKS: u64 = 100;
@@ -102,6 +106,49 @@ impl Stalled {
             What::Handshake(bucket) if upgrading => bucket.ready_ns(bucket.rate() / LOOKS),
             _ => now,
         }
+    }
+}
+
+impl Faults {
+    /// Whether an opening takes so long because its own request trickles.
+    pub fn trickles(&self, c: usize) -> bool {
+        let stall = self
+            .troubles
+            .get(&(c as u32))
+            .and_then(|t| t.stall.as_ref());
+        stall.is_some_and(Stalled::is_handshake)
+    }
+
+    /// The target refuses an opening with this HTTP status.
+    pub fn refused(&mut self, c: usize, status: u16) {
+        if let Some(trouble) = self.troubles.get_mut(&(c as u32)) {
+            trouble.refused = status;
+        }
+    }
+}
+
+impl Shard {
+    /// The fault with this number is over for a connection: the rest of what stalled is sent, unless it is to be left.
+    pub(super) fn end_stall(&mut self, c: usize, number: usize, now: u64) {
+        let patience = self.plan.target().close_timeout.as_nanos() as u64;
+        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        let Some(stall) = trouble.stall.take_if(|stall| stall.number == number) else {
+            return;
+        };
+        if stall.since_ns > 0 {
+            trouble.after = Some(After {
+                number,
+                until_ns: now + patience,
+            });
+        }
+        if stall.is_left() && self.cut(c, How::Fin, now) {
+            let g = usize::from(self.conns[c].group);
+            self.recorder.count(Counter::Cut, self.phase, g, 1);
+            return;
+        }
+        self.pump(c);
     }
 }
 

@@ -8,25 +8,21 @@
 //! Nothing is lost here: what is not read stays in the kernel's buffer. Events are edges, so that a socket that was
 //! not read to its end is remembered (`unread`) and read again when it may be.
 
-use super::super::conn::{Conn, Stage, State};
+use super::super::conn::{Conn, Stage};
 use super::super::end::Cause;
 use super::super::outbox::{Allowance, Outbox};
 use super::super::shard::Shard;
-use super::super::traffic::is_full;
 use super::Faults;
-use super::network::{Arrival, Shaped};
+use super::network::Shaped;
 use super::partition::Dial;
 use super::slow::Slowed;
 use super::stall::Stalled;
-use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
-use crate::plan::How;
-use crate::transport::socket;
-use crate::transport::ws::Opcode;
+use crate::metrics::{FaultEndKey, FaultTally, Timer};
 use std::cmp::Reverse;
 use std::io;
 
 /// Reads of one connection in a row before others get their turn.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 /// Connections looked at in one turn because their time has come.
 const LOOKS_PER_TURN: usize = 256;
 
@@ -48,7 +44,7 @@ pub struct Trouble {
     /// First sign that the target ends the connection: its Close frame, or the kernel's word. 0: none.
     pub ended_ns: u64,
     /// HTTP status by which its opening was refused, 0 if it was not.
-    refused: u16,
+    pub refused: u16,
     /// The kernel says that the target has ended the connection: no more will come.
     pub hung_up: bool,
     /// When it is looked at next, `u64::MAX` when only an event can move it.
@@ -131,7 +127,7 @@ impl Trouble {
     fn next_ns(&self, now: u64, conn: &Conn) -> u64 {
         let mut next = u64::MAX;
         let mut at = |time: u64| next = next.min(time);
-        if let Some(after) = &self.after {
+        if let Some(after) = self.after.as_ref().filter(|_| self.ended_ns == 0) {
             at(after.until_ns);
         }
         if self.partition.is_some() {
@@ -187,13 +183,6 @@ impl Faults {
         }
     }
 
-    /// The kernel says something that cannot get through.
-    pub fn hear_nothing(&mut self, c: usize, ended: bool) {
-        let trouble = self.trouble(c);
-        trouble.unread = true;
-        trouble.hung_up |= ended;
-    }
-
     /// Whether the peer's silence is of our own making, and its pong may lie unread.
     pub fn is_patient(&self, c: usize) -> bool {
         let trouble = self.troubles.get(&(c as u32));
@@ -202,22 +191,6 @@ impl Faults {
                 || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
                 || t.stall.as_ref().is_some_and(Stalled::is_stuck)
         })
-    }
-
-    /// Whether an opening takes so long because its own request trickles.
-    pub fn trickles(&self, c: usize) -> bool {
-        let stall = self
-            .troubles
-            .get(&(c as u32))
-            .and_then(|t| t.stall.as_ref());
-        stall.is_some_and(Stalled::is_handshake)
-    }
-
-    /// The target refuses an opening with this HTTP status.
-    pub fn refused(&mut self, c: usize, status: u16) {
-        if let Some(trouble) = self.troubles.get_mut(&(c as u32)) {
-            trouble.refused = status;
-        }
     }
 
     /// When the next connection in trouble is to be looked at, or the next fault ends.
@@ -277,8 +250,9 @@ impl Shard {
                 continue;
             }
             trouble.wake_ns = u64::MAX;
-            if trouble.after.as_ref().is_some_and(|a| a.until_ns <= now) {
-                trouble.after = None;
+            // Whoever has said goodbye by then is on its way.
+            if trouble.ended_ns == 0 {
+                trouble.after.take_if(|after| after.until_ns <= now);
             }
             self.pump(c as usize);
         }
@@ -362,27 +336,6 @@ impl Shard {
         self.scratch = scratch;
     }
 
-    /// What has arrived by now through a bad network.
-    fn deliver(&mut self, c: usize) {
-        let generation = self.conns[c].generation;
-        for _ in 0..READS {
-            let now = self.now();
-            let trouble = self.faults.troubles.get_mut(&(c as u32));
-            let Some(trouble) = trouble.filter(|trouble| trouble.partition.is_none()) else {
-                return;
-            };
-            let arrival = trouble.network.as_mut().and_then(|n| n.arrived(now));
-            match arrival {
-                Some(Arrival::Bytes(bytes)) => self.bytes(c, &bytes, now),
-                Some(Arrival::End(cause)) => return self.lost(c, cause, now),
-                None => return,
-            }
-            if self.conns[c].generation != generation {
-                return;
-            }
-        }
-    }
-
     /// Writes as much of a connection's queue as may leave.
     pub(in super::super) fn flush_in_trouble(&mut self, c: usize) {
         let now = self.now();
@@ -401,113 +354,6 @@ impl Shard {
             }
         }
         self.look_again(c);
-    }
-
-    /// The socket takes nothing any more. What came before that may still be on its way through a bad network.
-    pub(in super::super) fn broken(&mut self, c: usize, error: io::Error, now: u64) {
-        let trouble = self.faults.troubles.get_mut(&(c as u32));
-        match trouble.and_then(|trouble| trouble.network.as_mut()) {
-            Some(network) => network.end(Cause::Socket(error), now),
-            None => self.lost(c, Cause::Socket(error), now),
-        }
-    }
-
-    /// The fault with this number is over for a connection: what was under way arrives at once.
-    pub(super) fn end_network(&mut self, c: usize, number: usize) {
-        let trouble = self.faults.troubles.get_mut(&(c as u32));
-        if let Some(network) = trouble.and_then(|trouble| trouble.network.as_mut())
-            && network.number == number
-        {
-            network.let_go();
-            self.pump(c);
-        }
-    }
-
-    /// Answers a ping later, if the connection's trouble is of that kind. False when it is answered now.
-    pub(in super::super) fn put_off_pong(&mut self, c: usize, payload: &[u8], now: u64) -> bool {
-        let slow = self.faults.trouble(c).slow.as_mut();
-        let put_off = slow.is_some_and(|slow| slow.put_off(payload, now));
-        if put_off {
-            self.look_again(c);
-        }
-        put_off
-    }
-
-    /// Answers the pings whose answers are late enough.
-    fn late_pongs(&mut self, c: usize) {
-        let now = self.now();
-        while let Some(slow) = self
-            .faults
-            .troubles
-            .get_mut(&(c as u32))
-            .and_then(|t| t.slow.as_mut())
-            && slow.pongs.front().is_some_and(|(due, _)| *due <= now)
-            && let Some((_, payload)) = slow.pongs.pop_front()
-        {
-            self.pong_to(c, &payload);
-        }
-    }
-
-    fn pong_to(&mut self, c: usize, payload: &[u8]) {
-        let conn = &self.conns[c];
-        if conn.state == State::Ready && !is_full(conn, &self.plan) {
-            self.queue_control(c, Opcode::Pong, payload);
-            self.count(c, Counter::PingsAnswered);
-        }
-    }
-
-    /// The fault with this number is over for a connection, which goes on as if nothing had been. What it did not
-    /// read is read now; should there be a goodbye in it, it is the fault's doing.
-    pub(super) fn end_slow(&mut self, c: usize, number: usize, now: u64) {
-        let patience = self.plan.target().close_timeout.as_nanos() as u64;
-        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
-            return;
-        };
-        let Some(slow) = trouble.slow.take_if(|slow| slow.number == number) else {
-            return;
-        };
-        trouble.after = Some(After {
-            number,
-            until_ns: now + patience,
-        });
-        trouble.unread = true;
-        let stream = self.conns[c].stream.as_ref();
-        let unread = stream.map_or(0, |stream| socket::unread(&stream.socket));
-        self.recorder.fault_did(
-            number,
-            FaultTally {
-                taken: slow.taken,
-                unread: unread as u64,
-                ..FaultTally::default()
-            },
-        );
-        for (_, payload) in &slow.pongs {
-            self.pong_to(c, payload);
-        }
-        self.pump(c);
-    }
-
-    /// The fault with this number is over for a connection: the rest of what stalled is sent, unless it is to be left.
-    pub(super) fn end_stall(&mut self, c: usize, number: usize, now: u64) {
-        let patience = self.plan.target().close_timeout.as_nanos() as u64;
-        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
-            return;
-        };
-        let Some(stall) = trouble.stall.take_if(|stall| stall.number == number) else {
-            return;
-        };
-        if stall.since_ns > 0 {
-            trouble.after = Some(After {
-                number,
-                until_ns: now + patience,
-            });
-        }
-        if stall.is_left() && self.cut(c, How::Fin, now) {
-            let g = usize::from(self.conns[c].group);
-            self.recorder.count(Counter::Cut, self.phase, g, 1);
-            return;
-        }
-        self.pump(c);
     }
 
     /// A connection in trouble is lost: with this code, if the target ended it.

@@ -103,7 +103,7 @@ pub(super) fn untouched(phases: &[PhaseReport]) -> Vec<String> {
         .filter(|(_, fault)| fault.actual_start.is_some() && fault.touched == 0)
         .map(|(phase, fault)| {
             format!(
-                "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
+                "the fault `{}` in {} touched no connection, none of its group was open (or, for a stall, sent or opened anything): have the group open before it",
                 fault.label, phase.name
             )
         })

@@ -88,7 +88,7 @@ fn of_every_kind() {
             "",
             "count: 4",
             &[
-                "4:1 misplaced key `count` / it belongs under `clients.<group>` or `phases[].faults[].drop`",
+                "4:1 misplaced key `count` / it belongs under `clients.<group>`, `phases[].faults[].drop` or `phases[].faults[].slow`",
             ],
         ),
         (
