@@ -6,11 +6,13 @@
 mod deploy;
 mod lasting;
 mod victims;
+mod watch;
 
 pub(in crate::plan) use deploy::quoted;
 pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
 pub use lasting::{Network, Partition, Reading, Slow, Stall};
 pub use victims::{Victim, Victims};
+pub use watch::Watch;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -74,7 +74,8 @@ struct Kernel {
 }
 
 impl<'a, P: Progress> Meter<'a, P> {
-    /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway.
+    /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway, or the
+    /// target's own where it is named.
     pub fn new(watcher: &'a mut P, gateway: Processes) -> Self {
         let (asks, asked) = mpsc::channel();
         let processes = gateway.all().len() + 1;
@@ -188,9 +189,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Memory of a process in bytes, what it shares counted in proportion.
+/// Memory of a process in bytes, what it shares counted in proportion; of another user's process, all that is resident.
 fn pss(pid: u32) -> u64 {
-    kib(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:")
+    match kib(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:") {
+        0 => kib(&read(&format!("/proc/{pid}/status")), "VmRSS:"),
+        bytes => bytes,
+    }
 }
 
 /// CPU seconds a process has used.

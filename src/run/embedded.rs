@@ -269,6 +269,8 @@ fn config(embedded: &Embedded) -> Value {
     };
     set("queue", embedded.queue.map(Value::from));
     set("when_full", embedded.when_full.map(|w| json!(w)));
+    set("buffer_limit", embedded.buffer_limit.map(|b| b.0.into()));
+    set("send_buffer", embedded.send_buffer.map(|b| b.0.into()));
     set("max_message", embedded.max_message.map(|b| b.0.into()));
     set("rate_limit", embedded.rate_limit.map(|r| r.0.into()));
     set("accept_rate", embedded.accept_rate.map(|r| r.0.into()));
@@ -319,6 +321,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "mute": knobs.mute,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
+        "head_of_line": knobs.head_of_line,
     })
 }
 
@@ -344,7 +347,8 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never },
+               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never,
+               head_of_line: true }, buffer_limit: 3MiB, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
         assert_eq!(
@@ -390,6 +394,11 @@ mod tests {
         assert_eq!(knobs.drain, Some(BadDrain::Never));
         let drain = (config.drain_window, config.drain_deadline);
         assert_eq!(drain, (Duration::from_secs(3), Duration::from_secs(4)));
+        assert!(knobs.head_of_line);
+        assert_eq!(
+            (config.buffer_limit, config.send_buffer),
+            (3 << 20, Some(8 << 10))
+        );
     }
 
     #[test]

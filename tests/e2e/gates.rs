@@ -667,7 +667,33 @@ phases:
     }
 }
 
-fn tables() -> [Table; 9] {
+/// A target that closes slow consumers, and resets them when they do not read that either.
+fn slow_consumers() -> Table {
+    let ratio = 0.0..=1e6;
+    Table {
+        name: "slow-consumers",
+        body: "
+target: { embedded: { queue: 200, when_full: disconnect, send_buffer: 16KiB } }
+clients:
+  publisher: { count: 1, publish: { topic: t, rate: 300/s, size: 1KiB } }
+  hearers: { count: 8, subscribe: [t] }
+phases:
+  - { name: steady, for: 4s }
+  - name: slow
+    for: 9s
+    faults: [ { slow: { clients: hearers, count: 2, read: none, receive_buffer: 16KiB } } ]
+",
+        cases: vec![
+            pass("evicted max < 20s in slow of hearers", 100.0..=9_100.0),
+            fail("evicted min > 20s", 100.0..=9_100.0),
+            pass("noisy_neighbour < 1M in slow of hearers", ratio.clone()),
+            fail("noisy_neighbour > 1M", ratio),
+            no_evidence("noisy_neighbour < 1M in steady"),
+        ],
+    }
+}
+
+fn tables() -> [Table; 10] {
     [
         deploys(),
         clean(),
@@ -678,6 +704,7 @@ fn tables() -> [Table; 9] {
         dead_ends(),
         forgeries(),
         too_late(),
+        slow_consumers(),
     ]
 }
 
@@ -838,6 +865,13 @@ fn forged_and_repeated_stamps_fail() {
 }
 
 #[test]
+fn slow_consumers_fail() {
+    let table = slow_consumers();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
 fn what_the_end_of_the_run_cuts_off_fails() {
     let table = too_late();
     let mut run = table.lab().start(&[]);
@@ -869,6 +903,10 @@ fn nothing_measured_is_no_evidence() {
             for (measure, bound) in [("p50", "< 10s"), ("max", "< 10s"), ("min", "> 0s")] {
                 cases.push(no_evidence(&format!("{name} {measure} {bound} in before")));
             }
+            continue;
+        }
+        if unit == "ratio" {
+            cases.push(no_evidence(&format!("{name} < 2 in before")));
             continue;
         }
         let name = name

@@ -5,7 +5,9 @@ use super::palette::{KINDS, Role};
 use super::plot::{Plot, Series, Shape};
 use super::reduce::reduce;
 use crate::metrics::Timer;
-use crate::report::{DeployReport, Histograms, Outcome, Second, number, story};
+use crate::report::{
+    DeployReport, Histograms, Outcome, PressureReport, PressureSecond, Second, number, story,
+};
 use std::collections::BTreeMap;
 
 /// A plot, and whether it takes the page's whole width.
@@ -34,6 +36,9 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
         charts.extend(view.failures().map(narrow));
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
+        for (number, of) in outcome.pressure.iter().enumerate() {
+            charts.extend(view.pressure(number, of).map(narrow));
+        }
     }
     charts.extend(super::storm::plots(outcome).into_iter().map(narrow));
     // Two in a row: one that would stand alone takes the row.
@@ -318,6 +323,47 @@ impl View<'_> {
             y,
             series,
         ))
+    }
+
+    /// What slow consumers and those beside them got, two plots a fault: how much, and how far behind.
+    fn pressure(&self, number: usize, of: &PressureReport) -> [Plot; 2] {
+        let series = |name: &str, role, shape, value: fn(&PressureSecond) -> f64| Series {
+            name: name.into(),
+            role,
+            shape,
+            points: (of.seconds.iter())
+                .map(|second| (second.at, Some(value(second))))
+                .collect(),
+        };
+        let line = Shape::Line(1.75);
+        let throughput = vec![
+            series("the others", Role::Sent, line, |s| s.others),
+            series("slow consumers", Role::Dropped, line, |s| s.victims),
+        ];
+        let backlog = vec![series("behind", Role::Offered, Shape::Area, |s| s.backlog)];
+        let window = |mut plot: Plot| {
+            // Only its own window is shaded.
+            plot.faults = vec![(of.start, of.end)];
+            plot
+        };
+        let y = axis::linear(most(&throughput), axis::compact);
+        let what = clean(&of.fault);
+        let throughput = self.plot(
+            &format!("throughput-{number}"),
+            &format!("Throughput: {what}"),
+            "messages per second, of each",
+            y,
+            throughput,
+        );
+        let y = axis::linear(most(&backlog), axis::compact);
+        let backlog = self.plot(
+            &format!("backlog-{number}"),
+            &format!("Backlog: {what}"),
+            "messages that each slow consumer is behind the others",
+            y,
+            backlog,
+        );
+        [window(throughput), window(backlog)]
     }
 
     fn cpu(&self) -> Plot {

@@ -55,6 +55,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "half-open",
             "million",
             "quickstart",
+            "slow-consumers",
             "soak",
             "storm"
         ]
