@@ -386,7 +386,7 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
         })
         .collect();
     ends.sort_unstable();
-    assert_eq!(ends, [(1006, false, 1), (1012, true, 1)]);
+    assert_eq!(ends, [(1001, true, 1), (1006, false, 1)]);
     let off = totals.histogram(Timer::CutOff, Some(1), None);
     assert_eq!(off.len(), 2);
     assert!(off.min() >= 49_000, "the backoff is a part of it");
