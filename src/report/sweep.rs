@@ -32,7 +32,7 @@ pub struct Sweep {
     pub capacity: Option<u64>,
     /// What was tried, in order.
     pub tries: Vec<Try>,
-    /// Index of the one recommended: the shortest window of those that fit, of equal ones the soonest back.
+    /// Index of the one recommended: of those that fit the one with which 99 % were back soonest.
     pub recommended: Option<usize>,
 }
 
@@ -41,8 +41,10 @@ pub struct Sweep {
 pub struct Try {
     /// The policy (`reconnect.backoff`).
     pub policy: String,
-    /// The window, seconds: the longest first wait.
-    pub window: f64,
+    /// The window, seconds: the longest first wait. None: the policy has its own.
+    pub window: Option<f64>,
+    /// Whether the run can be believed.
+    pub valid: bool,
     /// Attempts of the busiest 100 ms, per second.
     pub peak: u64,
     /// Connections lost.
@@ -97,16 +99,13 @@ impl Sweep {
 
     /// Picks the one to recommend.
     pub fn recommend(&mut self) {
-        let key = |tried: &Try| (tried.window, tried.restored_99.unwrap_or(f64::MAX));
+        let key = |tried: &Try| tried.restored_99.unwrap_or(f64::MAX);
         let fitting = self
             .tries
             .iter()
             .enumerate()
             .filter(|(_, tried)| tried.fits());
-        let best = fitting.min_by(|(_, a), (_, b)| {
-            let ((wa, ra), (wb, rb)) = (key(a), key(b));
-            wa.total_cmp(&wb).then(ra.total_cmp(&rb))
-        });
+        let best = fitting.min_by(|(_, a), (_, b)| key(a).total_cmp(&key(b)));
         self.recommended = best.map(|(index, _)| index);
     }
 
@@ -114,9 +113,10 @@ impl Sweep {
     pub fn advice(&self) -> String {
         match self.recommended.and_then(|index| self.tries.get(index)) {
             Some(best) => format!(
-                "{} over {}: peak {} attempts/s, 99 % of {} back after {}, nobody turned away",
+                "{}{}: peak {} attempts/s, 99 % of {} back after {}, nobody turned away",
                 best.policy,
-                window(best.window),
+                best.window
+                    .map_or(String::new(), |over| format!(" over {}", window(over))),
                 count(best.peak),
                 count(best.lost),
                 seconds(best.restored_99)
@@ -183,7 +183,8 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
     let mut rows = vec![["policy", "window"].map(str::to_owned).to_vec()];
     rows[0].extend(COLUMNS.map(str::to_owned));
     for tried in &sweep.tries {
-        let mut row = vec![clean(&tried.policy), window(tried.window)];
+        let over = tried.window.map_or(NONE.to_owned(), window);
+        let mut row = vec![clean(&tried.policy), over];
         row.extend(cells(tried));
         rows.push(row);
     }
@@ -257,7 +258,8 @@ mod tests {
     fn tried(policy: &str, window: f64, peak: u64, failed: u64, back: u64) -> Try {
         Try {
             policy: policy.into(),
-            window,
+            window: Some(window),
+            valid: true,
             peak,
             lost: 1_000,
             back,
@@ -317,11 +319,17 @@ mod tests {
     }
 
     #[test]
-    fn of_one_window_the_one_that_is_back_sooner_is() {
+    fn the_one_that_is_back_soonest_is_whatever_it_is_called() {
         let mut both = sweep(None);
         both.tries[2].restored_99 = Some(4.0);
         both.recommend();
         assert_eq!(both.recommended, Some(2));
+        both.tries[2].window = None;
+        assert!(
+            both.advice().starts_with("equal_jitter: peak 500"),
+            "{}",
+            both.advice()
+        );
     }
 
     #[test]

@@ -69,7 +69,14 @@ pub fn run(order: &Order) -> Exit {
             return Exit::ScenarioInvalid;
         }
     };
-    match one(&document, &compiled, order) {
+    let mut interrupts = match signals::listen() {
+        Ok(interrupts) => interrupts,
+        Err(error) => {
+            say(&format!("squall: cannot listen to signals: {error}\n"));
+            return Exit::NothingRan;
+        }
+    };
+    match one(&document, &compiled, order, &mut interrupts) {
         Ok(ran) => {
             let mut summary = Vec::new();
             let _ = report::terminal(&ran.outcome, &ran.files, &order.look, &mut summary);
@@ -97,7 +104,12 @@ pub struct Ran {
 ///
 /// # Errors
 /// The exit code when nothing ran.
-fn one(document: &Document, compiled: &Compiled, order: &Order) -> Result<Ran, Exit> {
+fn one(
+    document: &Document,
+    compiled: &Compiled,
+    order: &Order,
+    interrupts: &mut UnboundedReceiver<()>,
+) -> Result<Ran, Exit> {
     let redact = Redactor::new(document.secrets());
     warn(document, compiled, order.styled);
     if let Some(why) = refusal(compiled) {
@@ -115,7 +127,7 @@ fn one(document: &Document, compiled: &Compiled, order: &Order) -> Result<Ran, E
 
     // 2. Shards do it; the gateway, where it is embedded, is there for them.
     let mut display = Display::new(order.quiet, redact.clone());
-    let measured = match measure(document, compiled, &mut display) {
+    let measured = match measure(document, compiled, interrupts, &mut display) {
         Ok(measured) => measured,
         Err(why) => {
             say(&format!("squall: {}\n", redact.text(&why)));
@@ -228,9 +240,9 @@ fn worded(problem: &Problem) -> String {
 fn measure(
     document: &Document,
     compiled: &Compiled,
+    interrupts: &mut UnboundedReceiver<()>,
     display: &mut Display,
 ) -> Result<Measured, String> {
-    let mut interrupts = signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
     let program = std::env::current_exe().map_err(|e| format!("cannot find squall itself: {e}"))?;
     // One thread, this one: children die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -258,7 +270,7 @@ fn measure(
         let mut meter = Meter::new(display, served_by);
         let redact = Redactor::new(document.secrets());
         let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
-        let course = shards(&program, &plan, &mut interrupts, deploys, &mut meter).await?;
+        let course = shards(&program, &plan, interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {

@@ -72,7 +72,7 @@ fn table(sweep: &Sweep) -> Markup {
                                 (clean(&tried.policy))
                                 @if sweep.recommended == Some(i) { span.good { " ← recommended" } }
                             }
-                            td.n { (window(tried.window)) }
+                            td.n { (tried.window.map_or(number::NONE.to_owned(), window)) }
                             @for cell in cells(tried) { td.n { (cell) } }
                         }
                     }
@@ -85,15 +85,17 @@ fn table(sweep: &Sweep) -> Markup {
 /// One line a policy over the windows.
 fn lines(sweep: &Sweep, value: impl Fn(&Try) -> Option<f64>) -> Vec<Series> {
     let mut policies: Vec<&str> = Vec::new();
-    for tried in &sweep.tries {
+    // What has no window has no place on that axis; the table has it.
+    for tried in sweep.tries.iter().filter(|tried| tried.window.is_some()) {
         if !policies.contains(&tried.policy.as_str()) {
             policies.push(&tried.policy);
         }
     }
     let line = |(policy, role): (&&str, &Role)| {
         let tries = sweep.tries.iter().filter(|tried| tried.policy == **policy);
-        let mut points: Vec<(f64, Option<f64>)> =
-            tries.map(|tried| (tried.window, value(tried))).collect();
+        let mut points: Vec<(f64, Option<f64>)> = tries
+            .filter_map(|tried| Some((tried.window?, value(tried))))
+            .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         Series {
             name: clean(policy),
@@ -139,7 +141,7 @@ fn windows(sweep: &Sweep) -> Axis {
     let longest = sweep
         .tries
         .iter()
-        .map(|tried| tried.window)
+        .filter_map(|tried| tried.window)
         .fold(0.0, f64::max);
     let mut x = axis::linear(longest / 1.05, window);
     x.ticks.retain(|(at, _)| *at <= x.to);
@@ -152,7 +154,7 @@ fn peaks(sweep: &Sweep) -> Plot {
         let longest = sweep
             .tries
             .iter()
-            .map(|tried| tried.window)
+            .filter_map(|tried| tried.window)
             .fold(0.0, f64::max);
         series.push(Series {
             name: "capacity".into(),
