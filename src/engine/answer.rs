@@ -119,14 +119,24 @@ impl Shard {
     }
 
     /// Counts where a connection became ready: the address, and the node where its group is told. One that came back is
-    /// held against where it was before, as far as both are known.
-    pub(super) fn placed(&mut self, c: usize, told: Node, back: bool) {
+    /// held against where it was before, as far as both are known. `resumed`: without its steps.
+    pub(super) fn placed(&mut self, c: usize, told: Node, back: bool, resumed: bool) {
         let conn = &self.conns[c];
         let g = usize::from(conn.group);
         self.recorder.endpoint(conn.endpoint, self.phase, g);
         let node = match &self.plan.groups()[g].node {
             None => return,
             Some(NodeSource::Header(_)) => told,
+            // A session that goes on has skipped the steps that would have told: what they captured is of another life.
+            Some(NodeSource::Var(slot))
+                if resumed
+                    && !self.plan.groups()[g]
+                        .capture_headers
+                        .iter()
+                        .any(|(_, s)| s == slot) =>
+            {
+                Node::UNTOLD
+            }
             Some(NodeSource::Var(slot)) => {
                 let captured = conn.work.as_ref().map(|work| &work.captured);
                 let value = captured.and_then(|all| all.iter().find(|(s, _)| s == slot));

@@ -128,6 +128,16 @@ impl Conn {
         before
     }
 
+    /// Another client takes its place: what this one waited, tried and heard is behind it.
+    pub fn begin_anew(&mut self) {
+        self.attempt = 0;
+        self.backoff_ms = 0;
+        self.mark(Mark::SentOn, false);
+        if let Some(work) = &mut self.work {
+            work.last.clear();
+        }
+    }
+
     /// What the kernel's events for its socket bear: its place in the shard and its generation.
     pub fn token(&self, c: usize) -> Token {
         Token(c | (self.generation as usize) << 32)
@@ -146,6 +156,8 @@ pub enum Mark {
     Unread = 4,
     /// A deploy cut it, and it is not back yet.
     Moving = 8,
+    /// Its close code sent it on to another address: attempts there go on counting.
+    SentOn = 16,
 }
 
 /// Why we close a connection.
@@ -282,12 +294,21 @@ mod tests {
     #[test]
     fn marks_are_apart() {
         let mut conn = Conn::idle(0, 0, 0);
-        let all = [Mark::WasReady, Mark::Watched, Mark::Unread, Mark::Moving];
+        let all = [
+            Mark::WasReady,
+            Mark::Watched,
+            Mark::Unread,
+            Mark::Moving,
+            Mark::SentOn,
+        ];
         for mark in all {
             assert!(!conn.is(mark) && !conn.mark(mark, true) && conn.is(mark));
         }
         assert!(conn.mark(Mark::Watched, false));
-        assert_eq!(all.map(|mark| conn.is(mark)), [true, false, true, true]);
+        assert_eq!(
+            all.map(|mark| conn.is(mark)),
+            [true, false, true, true, true]
+        );
     }
 
     /// The budget is 256 bytes of user memory an idle connection, its timers (16 bytes each) and its

@@ -1,7 +1,7 @@
 //! The ends of connections: losses and their kinds, the close handshake, backoff and reconnect, churn,
 //! heartbeats that declare a peer dead, and the end of the run.
 
-use super::conn::{Conn, Intent, Mark, State};
+use super::conn::{Conn, Intent, Mark, Opening, Stage, State};
 use super::outbox::{Written, recycle};
 use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
@@ -66,7 +66,15 @@ impl Shard {
                 let number = self.number(c);
                 self.delivery.away(number);
             }
-            State::Opening => self.opening -= 1,
+            State::Opening => {
+                self.opening -= 1;
+                let subscribed = |o: &Opening| matches!(o.stage, Stage::Subscribing(_));
+                if conn.opening.as_deref().is_some_and(subscribed) {
+                    // Of what it had asked for already, messages may have come: what follows comes to another life.
+                    let number = self.number(c);
+                    self.delivery.away(number);
+                }
+            }
             State::Closing => {
                 self.closing -= 1;
                 // Messages between the Close frames belong to the time before: from here on it is away.
@@ -110,7 +118,7 @@ impl Shard {
             && !cut_off
         {
             self.recorder.fail(failure, phase, g);
-            if state == State::Opening {
+            if !self.conns[c].is(Mark::WasReady) {
                 self.recorder.step(now).failed += 1;
             }
             if let (Failure::Os, Cause::Socket(e)) = (failure, &cause) {
@@ -164,9 +172,14 @@ impl Shard {
         conn.state = State::Over;
         if intent == Intent::Churn && self.stretch == Stretch::Running && !self.stopped {
             conn.life = conn.life.saturating_add(1);
+            conn.begin_anew();
             self.recorder.count(Counter::Churned, phase, g, 1);
             self.forget_answer(c);
-            self.resumes.forget(c);
+            self.resumes.uncut(c);
+            let group = &mut self.groups[g];
+            if let Some(back) = group.back_ns.get_mut(c - group.base) {
+                *back = 0;
+            }
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.
@@ -174,12 +187,12 @@ impl Shard {
             return;
         }
         if self.stretch >= Stretch::Finishing || self.stopped {
-            if intent == Intent::Cut {
-                self.never_back(c);
-            }
+            self.never_back(c);
             return;
         }
         if was_ready && conn.lost_ns == 0 {
+            // What a fault's cut had come of it is behind: this loss is another's.
+            self.resumes.uncut(c);
             self.goes_away(c, now);
         }
         self.come_back(c, told, was_ready, now);
@@ -207,10 +220,12 @@ impl Shard {
         let rule = told.map(|code| plan::on_close(&reconnect.codes, code));
         // Whoever is sent on from one address to the next does not begin anew at each of them: once around, and
         // it waits.
-        if was_ready && rule != Some(OnClose::Elsewhere) {
+        let sent_on = rule == Some(OnClose::Elsewhere);
+        if was_ready && !sent_on {
             conn.attempt = 0;
             conn.backoff_ms = 0;
         }
+        conn.mark(Mark::SentOn, sent_on);
         let attempt = u32::from(conn.attempt);
         if !was_ready && reconnect.attempts.is_some_and(|most| attempt >= most) {
             self.recorder.count(Counter::GaveUp, self.phase, g, 1);
@@ -263,9 +278,10 @@ impl Shard {
 
     /// If it was lost and was to come back, it never did, which must not be forgotten.
     fn never_back(&mut self, c: usize) {
-        let conn = &self.conns[c];
+        let conn = &mut self.conns[c];
         let group = &self.plan.groups()[usize::from(conn.group)];
-        if conn.lost_ns > 0 && group.reconnect.is_some() {
+        // Once, however its end goes on.
+        if std::mem::take(&mut conn.lost_ns) > 0 && group.reconnect.is_some() {
             self.count(c, Counter::GaveUp);
         }
     }

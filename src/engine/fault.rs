@@ -283,12 +283,13 @@ impl Shard {
     /// if it may come back.
     fn turn_of_lasting(&mut self, fault: usize, c: usize, now: u64) {
         let running = &self.faults.running[fault];
-        let group = running.group;
+        let (number, group) = (running.number, running.group);
         if matches!(running.effect, Effect::Stall(Stall::Handshake { .. }))
             && running.acts_at(now)
             && self.plan.groups()[group].reconnect.is_some()
             && self.cut(c, How::Fin, now)
         {
+            self.resumes.cut(c, number);
             self.recorder.count(Counter::Cut, self.phase, group, 1);
         }
         self.begin(fault, c, now);

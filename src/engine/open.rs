@@ -362,6 +362,10 @@ impl Shard {
                         if self.conns[c].troubled {
                             self.faults.refused(c, *code);
                         }
+                        // Who names a session in its upgrade may be turned away for it; 429 is for coming too often.
+                        if (400..500).contains(code) && *code != 429 {
+                            self.session_refused(c);
+                        }
                         let text = if body.is_empty() {
                             reason.as_bytes()
                         } else {
@@ -566,6 +570,10 @@ impl Shard {
         let conn = &mut self.conns[c];
         conn.state = State::Ready;
         conn.mark(Mark::WasReady, true);
+        if !conn.is(Mark::SentOn) {
+            conn.attempt = 0;
+            conn.backoff_ms = 0;
+        }
         conn.first_ready_ns = conn.first_ready_ns.min(now);
         conn.ping_ns = 0;
         // Those that are open when it begins are counted before this one is.
@@ -574,7 +582,8 @@ impl Shard {
         self.groups[g].open += 1;
         let conn = &self.conns[c];
         let (index, life) = (conn.index, u32::from(conn.life));
-        self.placed(c, opening.node, back);
+        let resumed = opening.stage == Stage::Resuming;
+        self.placed(c, opening.node, back, resumed);
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
         let heartbeat = group.heartbeat;
@@ -614,7 +623,7 @@ impl Shard {
             Stage::Steps(_) => "in an on_open step",
             Stage::Subscribing(_) => "waiting for a subscription to be acknowledged",
         };
-        if matches!(opening.stage, Stage::Subscribing(_)) {
+        if matches!(opening.stage, Stage::Resuming | Stage::Subscribing(_)) {
             self.resume_refused(c);
         }
         self.recorder.sample("timeout", stage.as_bytes());

@@ -2,7 +2,7 @@
 //!
 //! By topic, the service's own numbers (`service.rs`) and the epoch that they are of outlive the connection: 32 bytes a
 //! (connection, topic), and each epoch's text once for the whole shard. As a session, a connection keeps the last value
-//! at the session's pointer. When it was ready again is kept of connections of such groups only, 8 bytes each.
+//! at the session's pointer. When it was ready again is kept of connections of such groups only (`Group::back_ns`), 8 bytes each.
 
 use super::conn::{Asked, Stage, State};
 use super::shard::{Shard, Stretch};
@@ -25,8 +25,6 @@ const LAST_TEXT: usize = 256;
 #[derive(Default)]
 pub(super) struct Resumes {
     epochs: Epochs,
-    /// By connection: when it was ready again, 0 for never. Only as long as the last that was.
-    back_ns: Vec<u64>,
     /// By connection that a fault cut: the number of the last one that did.
     cut_by: HashMap<u32, u16>,
 }
@@ -39,12 +37,9 @@ impl Resumes {
         }
     }
 
-    /// Another client takes the connection's place.
-    pub fn forget(&mut self, c: usize) {
+    /// It was lost by something else, or another client takes its place.
+    pub fn uncut(&mut self, c: usize) {
         self.cut_by.remove(&(c as u32));
-        if let Some(back) = self.back_ns.get_mut(c) {
-            *back = 0;
-        }
     }
 
     /// The fault that cut a connection last.
@@ -204,8 +199,26 @@ impl Shard {
             }
             self.book_gaps();
         } else {
-            self.conns[c].work.get_or_insert_default().session_gone = true;
+            self.give_session_up(c);
         }
+    }
+
+    /// The upgrade that named a session was refused: so was that, as far as anybody can tell.
+    pub(super) fn session_refused(&mut self, c: usize) {
+        let named = self
+            .session(c)
+            .is_some_and(|s| !s.query.is_empty() || !s.headers.is_empty());
+        if let (true, Some(opening)) = (named, &mut self.conns[c].opening) {
+            opening.asked = Asked::Resume;
+            self.resume_refused(c);
+        }
+    }
+
+    /// The session is gone: it is not asked for again, and what came last was of that.
+    fn give_session_up(&mut self, c: usize) {
+        let work = self.conns[c].work.get_or_insert_default();
+        work.session_gone = true;
+        work.last.clear();
     }
 
     /// A connection is ready again, after it asked for this.
@@ -216,14 +229,9 @@ impl Shard {
         if let Some(work) = &mut self.conns[c].work {
             work.session_gone = false;
         }
-        if self.resume(c).is_some() {
-            let back_ns = &mut self.resumes.back_ns;
-            if back_ns.len() <= c {
-                back_ns.resize(c + 1, 0);
-            }
-            if let Some(back) = back_ns.get_mut(c) {
-                *back = now;
-            }
+        let group = &mut self.groups[usize::from(self.conns[c].group)];
+        if let Some(back) = group.back_ns.get_mut(c - group.base) {
+            *back = now;
         }
     }
 
@@ -234,7 +242,8 @@ impl Shard {
         if conn.state == State::Opening && conn.lost_ns > 0 {
             return self.resume(c).is_some();
         }
-        let back = self.resumes.back_ns.get(c);
+        let group = &self.groups[usize::from(conn.group)];
+        let back = group.back_ns.get(c - group.base);
         back.is_some_and(|back| sent_ns < *back)
     }
 
@@ -316,6 +325,7 @@ impl Shard {
     /// The session is gone, or nothing was said of it in time.
     pub(super) fn begin_anew(&mut self, c: usize, now: u64) {
         self.state_lost(c);
+        self.give_session_up(c);
         self.run_steps(c, 0, now);
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Group {
     pub nodes: Vec<Node>,
     /// Cookies of each of its connections; empty where none are kept.
     pub cookies: Vec<Option<Box<Kept>>>,
+    /// When each of its connections was ready again, 0 for never; empty where none resumes.
+    pub back_ns: Vec<u64>,
 }
 
 impl Group {
@@ -179,6 +181,7 @@ impl Shard {
             let nodes = vec![Node::UNTOLD; each(group.node.is_some())];
             let mut cookies = Vec::new();
             cookies.resize_with(each(group.keep_cookies), || None);
+            let back_ns = vec![0; each(group.resume.is_some())];
             let first = conns.get(base).map_or(0, |c: &Conn| c.index);
             let schedule = |profile, which: usize| {
                 Schedule::new(profile, group, which as u32, plan.seed(), shard, shards)
@@ -206,6 +209,7 @@ impl Shard {
                 open: 0,
                 nodes,
                 cookies,
+                back_ns,
             });
         }
         conns.shrink_to_fit();

@@ -174,9 +174,10 @@ generator: {{ drain: 200ms }}
         2,
         &[&second[0], &second[1], &second[2], identify, subscribe],
     );
-    let third = named("c", "8", "c");
+    // A new session has heard nothing yet.
+    let third = named("c", "", "c");
     said(3, &[&third[0], &third[1], &third[2], identify, subscribe]);
-    let fourth = named("d", "8", "d");
+    let fourth = named("d", "", "d");
     said(
         4,
         &[&fourth[0], &fourth[1], &fourth[2], identify, subscribe],

@@ -39,7 +39,8 @@ impl Deploys {
 impl Shard {
     /// Begins the deploys whose time has come: whoever is ready now is old.
     pub(in super::super) fn begin_deploys(&mut self, now: u64) {
-        while self.faults.deploys.next_ns() <= now {
+        // One that an interrupt came before is never begun.
+        while !self.stopped && self.faults.deploys.next_ns() <= now {
             self.faults.deploys.begun += 1;
             let Some(window) = self.faults.deploys.latest() else {
                 return;
@@ -67,6 +68,8 @@ impl Shard {
         }
         let since = now.saturating_sub(window.start_ns);
         self.conns[c].mark(Mark::Moving, true);
+        // Back or not, it is of this one, however many begin before its end has come.
+        self.conns[c].deploys = self.faults.deploys.begun;
         let key = DrainKey {
             fault: window.fault as u16,
             endpoint: self.conns[c].endpoint,
@@ -85,14 +88,12 @@ impl Shard {
         let begun = self.faults.deploys.begun;
         let conn = &mut self.conns[c];
         let moved = conn.mark(Mark::Moving, false);
-        conn.deploys = begun;
+        let cut_by = usize::from(std::mem::replace(&mut conn.deploys, begun));
         if !moved {
             return;
         }
         let g = usize::from(conn.group);
         let windows = &self.faults.deploys.windows;
-        // The one that cut it, however many came since.
-        let cut_by = windows.partition_point(|window| window.start_ns <= lost_ns);
         let Some(window) = cut_by.checked_sub(1).and_then(|at| windows.get(at)) else {
             return;
         };
