@@ -51,6 +51,12 @@ pub(super) struct Gateway {
     /// What a full queue does
     #[arg(long, value_enum)]
     when_full: Option<Full>,
+    /// With buffer and block: bytes queued for one client before it is closed
+    #[arg(long, value_name = "BYTES")]
+    buffer_limit: Option<usize>,
+    /// Send buffer of client connections (SO_SNDBUF)
+    #[arg(long, value_name = "BYTES")]
+    send_buffer: Option<u32>,
     /// Largest message accepted, bytes
     #[arg(long, value_name = "BYTES")]
     max_message: Option<usize>,
@@ -108,6 +114,9 @@ pub(super) struct Gateway {
     /// Forget the history once, this long after start, and begin another epoch
     #[arg(long, value_name = "TIME")]
     reset_epoch_after: Option<crate::scenario::units::Duration>,
+    /// One outgoing queue for all clients: a slow one holds up everybody
+    #[arg(long)]
+    head_of_line: bool,
     /// Belong to a coordinator on standard input and output
     #[arg(long, hide = true)]
     coordinated: bool,
@@ -121,6 +130,8 @@ enum Full {
     DropNewest,
     DropOldest,
     Disconnect,
+    Buffer,
+    Block,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -215,9 +226,13 @@ impl Gateway {
             Some(Full::DropNewest) => WhenFull::DropNewest,
             Some(Full::DropOldest) => WhenFull::DropOldest,
             Some(Full::Disconnect) => WhenFull::Disconnect,
+            Some(Full::Buffer) => WhenFull::Buffer,
+            Some(Full::Block) => WhenFull::Block,
         };
         set(&mut config.listen, self.listen);
         set(&mut config.queue, self.queue);
+        set(&mut config.buffer_limit, self.buffer_limit);
+        config.send_buffer = self.send_buffer.or(config.send_buffer);
         set(&mut config.max_message, self.max_message);
         config.origins.extend(self.origins);
         config.rate_limit = self.rate_limit.or(config.rate_limit);
@@ -235,6 +250,7 @@ impl Gateway {
         knobs.stall_for = time(self.stall_for, knobs.stall_for);
         knobs.reset_epoch_after = time(self.reset_epoch_after, knobs.reset_epoch_after);
         knobs.mute |= self.mute;
+        knobs.head_of_line |= self.head_of_line;
         knobs.pong = match self.pong {
             None => knobs.pong,
             Some(Lie::None) => Some(PongLie::None),

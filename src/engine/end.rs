@@ -142,6 +142,9 @@ impl Shard {
                 self.ended_in_deploy(c, close, now);
             }
         }
+        if !established && matches!(failure, Some(Failure::Eof | Failure::Reset)) {
+            ended_with = Some(1006);
+        }
         if self.conns[c].troubled {
             self.trouble_lost(c, ended_with, now);
         }

@@ -11,23 +11,28 @@ mod drop;
 mod network;
 mod partition;
 mod slow;
+mod stall;
 mod trouble;
 
 use super::conn::State;
 use super::shard::{Shard, Stretch};
 use super::stream::Stream;
 use crate::metrics::{Counter, FaultTally, Recorder};
-use crate::plan::{self, Action, Effect, Plan, Purpose, Victim, Victims};
+use crate::plan::{self, Action, Effect, How, Plan, Purpose, Stall, Victim, Victims};
 use crate::transport::socket;
+use crate::transport::ws::Opcode;
 use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
+use stall::Stalled;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use trouble::Trouble;
 
 /// Victims in one turn: each costs a few system calls.
 const VICTIMS_PER_TURN: usize = 64;
+/// Payload of the ping that stalls where a group sends no messages: the largest there may be (RFC 6455 §5.5).
+const PING: usize = 125;
 
 /// A fault of the plan, with the victims of this shard.
 struct Running {
@@ -184,7 +189,7 @@ impl Shard {
             let now = self.now();
             let Effect::Cut(how) = running.effect else {
                 self.recorder.fault(number, false, now);
-                self.begin(fault, c, now);
+                self.turn_of_lasting(fault, c, now);
                 continue;
             };
             let touched = self.cut(c, how, now);
@@ -274,6 +279,21 @@ impl Shard {
         }
     }
 
+    /// A victim of a fault that lasts has its turn. Handshakes stall of those that open: whoever is there leaves for it,
+    /// if it may come back.
+    fn turn_of_lasting(&mut self, fault: usize, c: usize, now: u64) {
+        let running = &self.faults.running[fault];
+        let group = running.group;
+        if matches!(running.effect, Effect::Stall(Stall::Handshake { .. }))
+            && running.acts_at(now)
+            && self.plan.groups()[group].reconnect.is_some()
+            && self.cut(c, How::Fin, now)
+        {
+            self.recorder.count(Counter::Cut, self.phase, group, 1);
+        }
+        self.begin(fault, c, now);
+    }
+
     /// A fault that lasts comes to a connection, if that is there.
     fn begin(&mut self, fault: usize, c: usize, now: u64) {
         let running = &self.faults.running[fault];
@@ -288,6 +308,19 @@ impl Shard {
             Effect::Slow(slow) => {
                 let slowed = slow::Slowed::new(number, &slow, now);
                 self.faults.trouble(c).slow.get_or_insert(slowed);
+            }
+            Effect::Stall(stall) => {
+                let group = &self.plan.groups()[usize::from(self.conns[c].group)];
+                let silent = group.publish.is_empty() && group.request.is_empty();
+                let new = || Stalled::new(number, stall, silent, now);
+                self.faults.trouble(c).stall.get_or_insert_with(new);
+                self.conns[c].troubled = true;
+                if silent && matches!(stall, Stall::Message { .. }) {
+                    // A ping means the same to every service, should it be finished.
+                    self.queue_control(c, Opcode::Ping, &[b'.'; PING]);
+                }
+                // Touched once it stalls.
+                return self.look_again(c);
             }
             Effect::Network(network) => {
                 let key = [
@@ -316,7 +349,10 @@ impl Shard {
         let state = self.conns[c].state;
         let alive = matches!(state, State::Opening | State::Ready | State::Closing);
         match &self.faults.running[fault].effect {
-            Effect::Cut(_) | Effect::Slow(_) => state == State::Ready,
+            Effect::Cut(_) | Effect::Slow(_) | Effect::Stall(Stall::Message { .. }) => {
+                state == State::Ready
+            }
+            Effect::Stall(Stall::Handshake { .. }) => state == State::Opening,
             Effect::Network(_) => alive,
             Effect::Partition(partition) => {
                 let endpoint = u32::from(self.conns[c].endpoint);
@@ -338,6 +374,14 @@ impl Shard {
         }
     }
 
+    /// The same by the fault's number in the run.
+    fn touch_by(&mut self, number: usize, c: usize) {
+        let fault = self.faults.running.iter().position(|f| f.number == number);
+        if let Some(fault) = fault {
+            self.touch(fault, c);
+        }
+    }
+
     /// A fault is over for a connection.
     fn release(&mut self, fault: usize, c: usize) {
         let running = &self.faults.running[fault];
@@ -345,6 +389,7 @@ impl Shard {
         match running.effect {
             Effect::Cut(_) => {}
             Effect::Slow(_) => self.end_slow(c, number, now),
+            Effect::Stall(_) => self.end_stall(c, number, now),
             Effect::Network(_) => self.end_network(c, number),
             Effect::Partition(_) => self.end_partition(c, number, now),
         }

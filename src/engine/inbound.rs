@@ -232,7 +232,7 @@ impl Shard {
             if stamp.stream >= REQUEST_STREAMS {
                 self.reply_stamped(c, &stamp, message, now);
             } else {
-                self.delivered(c, g, &stamp, now);
+                self.delivered(c, g, &stamp, message.len(), now);
                 if let Some((topic, sequence)) = self.groups[g].codec.numbered(message) {
                     self.numbered(c, &topic, sequence);
                 }
@@ -263,7 +263,7 @@ impl Shard {
     }
 
     /// A stamped delivery.
-    fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, now: u64) {
+    fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, bytes: usize, now: u64) {
         let number = self.number(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);
@@ -297,6 +297,9 @@ impl Shard {
         self.book_losses();
         if !arrival.first() {
             return;
+        }
+        if !self.watches.is_empty() {
+            self.beside(c, g, stamp, bytes, now);
         }
         let recorder = &mut self.recorder;
         if recovered {

@@ -22,6 +22,7 @@ mod shard;
 mod stream;
 mod tail;
 mod traffic;
+mod watch;
 mod wheel;
 
 pub use clock::monotonic_ns;

@@ -359,6 +359,9 @@ impl Shard {
                 let failure = match &error {
                     HandshakeError::Status { code, reason, body } => {
                         self.recorder.status(*code, self.phase, g);
+                        if self.conns[c].troubled {
+                            self.faults.refused(c, *code);
+                        }
                         let text = if body.is_empty() {
                             reason.as_bytes()
                         } else {
@@ -593,6 +596,11 @@ impl Shard {
         let Some(opening) = &self.conns[c].opening else {
             return;
         };
+        // Whoever is slow on purpose does not give up for it: how long the target bears it is what is asked.
+        if self.conns[c].troubled && self.faults.trickles(c) {
+            let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
+            return self.set_timer(now + timeout, c, Due::OpenTimeout);
+        }
         let failure = match opening.stage {
             Stage::Resuming | Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
             _ => Failure::Timeout,

@@ -83,6 +83,8 @@ struct Frame {
 pub struct Outbox {
     bytes: Vec<u8>,
     gone: usize,
+    /// Where the first of the frames begins; below 0 when its beginning has left, and the room for it was given back.
+    first: isize,
     frames: VecDeque<Frame>,
 }
 
@@ -103,6 +105,21 @@ impl Outbox {
     /// Bytes that wait.
     pub fn waiting(&self) -> usize {
         self.bytes.len() - self.gone
+    }
+
+    /// Bytes to the middle of the first message none of which has left, or of the first frame of any kind.
+    pub fn middle(&self, any: bool) -> Option<usize> {
+        let mut start = self.first;
+        for frame in &self.frames {
+            let whole = usize::try_from(start).ok().filter(|at| *at >= self.gone);
+            if let Some(at) = whole
+                && (any || frame.what != Written::Control)
+            {
+                return Some(at - self.gone + (frame.end - at).div_ceil(2));
+            }
+            start = frame.end as isize;
+        }
+        None
     }
 
     /// Writes what the socket takes of what may leave, and reports each frame that left whole.
@@ -137,17 +154,19 @@ impl Outbox {
         };
         while self.frames.front().is_some_and(|f| f.end <= self.gone) {
             if let Some(frame) = self.frames.pop_front() {
+                self.first = frame.end as isize;
                 left(frame.what);
             }
         }
         if self.gone == self.bytes.len() {
             self.bytes.clear();
-            self.gone = 0;
+            (self.gone, self.first) = (0, 0);
         } else if self.gone > 64 * 1024 && self.gone > self.bytes.len() / 2 {
             self.bytes.drain(..self.gone);
             for frame in &mut self.frames {
                 frame.end -= self.gone;
             }
+            self.first -= self.gone as isize;
             self.gone = 0;
         }
         result
@@ -159,6 +178,6 @@ impl Outbox {
             kept(frame.what);
         }
         self.bytes.clear();
-        self.gone = 0;
+        (self.gone, self.first) = (0, 0);
     }
 }

@@ -11,6 +11,7 @@ use super::outbox::Outbox;
 use super::resume::Resumes;
 use super::session::Wire;
 use super::tail::{Origin, Tail};
+use super::watch::Watches;
 use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::heap::Tide;
@@ -126,6 +127,7 @@ pub struct Shard {
     pub(super) drained_by: Option<u64>,
     look_ns: u64,
     pub(super) faults: Faults,
+    pub(super) watches: Watches,
     pub(super) stretch: Stretch,
     /// Connections before this one are closing or closed.
     pub(super) finish_from: usize,
@@ -207,6 +209,9 @@ impl Shard {
             });
         }
         conns.shrink_to_fit();
+        let watches = Watches::new(&plan, (shard, shards), conns.len(), |g, index| {
+            groups.get(g).map_or(0, |group| local(group, index, shards))
+        });
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
@@ -238,6 +243,7 @@ impl Shard {
             drained_by: None,
             look_ns: u64::MAX,
             faults: Faults::new(&plan, shard, shards),
+            watches,
             stretch: Stretch::Waiting,
             finish_from: 0,
             finish_since: 0,
@@ -319,6 +325,7 @@ impl Shard {
             if !self.stopped {
                 more |= self.open_due(now);
                 more |= self.faults_due(now);
+                self.watch_publishers(now);
                 more |= self.send_due(now)?;
             }
             if now >= self.length_ns && !more || now >= self.length_ns + OVERTIME_NS || self.stopped
@@ -542,6 +549,7 @@ impl Shard {
         if self.stretch == Stretch::Running {
             at(Some(self.length_ns));
             at(Some(self.faults.next_ns()));
+            at(self.watches.next_ns());
         }
         at(Some(self.faults.wake_ns()));
         next
@@ -655,6 +663,10 @@ impl Shard {
     pub(super) fn fill(&self, c: usize, template: &plan::Template) -> String {
         plan::render(template, |part| self.value(c, part).into())
     }
+}
+
+fn local(group: &Group, index: u32, shards: u32) -> usize {
+    group.base + ((index - group.first) / shards) as usize
 }
 
 /// Resident memory of this process in bytes, 0 where it cannot be read.

@@ -144,7 +144,11 @@ impl Shard {
     pub(super) fn publish(&mut self, g: usize, c: usize, ordinal: usize, intended: u64) {
         let now = self.now();
         let counters = (Counter::Offered, Counter::Dropped);
-        let Some(phase) = self.admit(g, c, intended, now, counters) else {
+        let admitted = self.admit(g, c, intended, now, counters);
+        if !self.watches.is_empty() {
+            self.publish_beside(intended, admitted.is_none());
+        }
+        let Some(phase) = admitted else {
             return;
         };
         let Shard {

@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use crate::metrics::{
         Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
-        FaultEnd, FaultEndKey, FaultTally, Gauges, NodeName, SNAPSHOT_VERSION, Sample, Step,
-        Tagged, Timer, TimerDelta,
+        FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally, NodeName,
+        SNAPSHOT_VERSION, Sample, Side, Step, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -300,6 +300,14 @@ mod tests {
                 group: 0,
                 timer: Timer::Latency,
                 histogram: vec![1, 2, 3],
+            }],
+            neighbours: vec![NeighbourDelta {
+                fault: 1,
+                tally: NeighbourTally {
+                    held_up_ns: 7,
+                    ..NeighbourTally::default()
+                },
+                latencies: vec![(Side::Victims, vec![4, 5])],
             }],
             gauges: Gauges {
                 open: vec![1, 2],

@@ -5,7 +5,7 @@ mod storm;
 use super::grammar::{Gate, Measure, Name, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
-use crate::metrics::{Counter, Failure, Timer, Totals, value_at_rank};
+use crate::metrics::{Counter, Failure, NoRatio, Ratio, Timer, Totals, value_at_rank};
 
 /// A quantile q needs 10/(1 − q) samples; in millionths that is this over what is left.
 const NEEDED: u64 = 10 * MILLION;
@@ -46,6 +46,8 @@ pub struct Phase {
     pub start: f64,
     /// How long it lasted.
     pub seconds: f64,
+    /// Its `slow` faults, by index of their group: the noisy-neighbour ratio, or why there is none.
+    pub neighbours: Vec<(usize, Result<Ratio, NoRatio>)>,
 }
 
 /// Where a gate looks.
@@ -134,6 +136,7 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         Measure::Peak(of) => storm::peak(gate, totals, looked_at, of),
         Measure::Restored(part) => storm::restored(gate, totals, looked_at, part),
         Measure::Amplification => storm::amplification(gate, totals, scope),
+        Measure::NoisyNeighbour => noisy_neighbour(gate, looked_at, group),
     }
 }
 
@@ -221,6 +224,38 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
     };
     let ms = us / 1e3;
     judged(gate, ms, Unit::Time.write(ms), note)
+}
+
+/// The worst of the faults looked at; without evidence if there is none of one of them.
+fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judgement {
+    let faults = phases.iter().flat_map(|phase| &phase.neighbours);
+    let faults = faults.filter(|(of, _)| group.is_none_or(|group| group == *of));
+    let mut worst: Option<&Ratio> = None;
+    let mut beyond = None;
+    for (_, ratio) in faults {
+        match ratio {
+            Err(NoRatio::NotReached) if gate.op.is_upper() => beyond = Some(NoRatio::NotReached),
+            Ok(ratio) if worst.is_none_or(|worst| worst.value < ratio.value) => worst = Some(ratio),
+            Ok(_) => {}
+            Err(why) => return none(why.to_string()),
+        }
+    }
+    if let Some(beyond) = beyond {
+        return Judgement {
+            status: Status::Failed,
+            actual: "not reached".to_owned(),
+            value: None,
+            note: beyond.to_string(),
+        };
+    }
+    let Some(worst) = worst else {
+        return none("not exercised: there was no `slow` fault".to_owned());
+    };
+    let high = worst
+        .high
+        .map_or("…".to_owned(), |high| format!("{high:.2}"));
+    let note = format!("95 % interval {:.2} to {high}", worst.low);
+    judged(gate, worst.value, format!("{:.2}", worst.value), note)
 }
 
 /// How many of what the timer times never ended, or ended beyond the histogram's range.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
-//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification"
+//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification" | "noisy_neighbour"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
@@ -15,7 +15,7 @@
 //! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
 //! [`super::metrics`].
 
-use super::metric::Count;
+use super::metric::{Count, NOISY_NEIGHBOUR};
 use super::value::Unit;
 use super::words::Words;
 use crate::metrics::{Counter, Failure, Timer};
@@ -53,6 +53,8 @@ pub(super) enum Measure {
     Restored(u32),
     /// Attempts for each connection that came back.
     Amplification,
+    /// Fast clients' p99 within a `slow` fault ÷ before it; the worst fault's.
+    NoisyNeighbour,
 }
 
 /// What has a peak: what is counted in steps of 100 ms.
@@ -94,6 +96,7 @@ impl Measure {
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
             Measure::Rate(_) => Unit::Rate,
             Measure::Share(_) => Unit::Share,
+            Measure::NoisyNeighbour => Unit::Number,
         }
     }
 }
@@ -281,6 +284,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         _ => {}
     }
     let count = match word.text {
+        NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
@@ -297,6 +301,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
                     "closed_by_target",
                     "restored",
                     "amplification",
+                    NOISY_NEIGHBOUR,
                 ]);
                 return Err(
                     word.error(format!("there is no metric `{name}`"), nearest(name, known))
@@ -453,6 +458,7 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
                 | Measure::Peak(_)
                 | Measure::Restored(_)
                 | Measure::Amplification
+                | Measure::NoisyNeighbour
         )
     {
         return Err(word.error(

@@ -8,7 +8,7 @@ use crate::metrics::{Counter, Failure, Timer, Totals};
 pub struct Metric {
     /// As written in a gate; `N` stands for a number, `KIND` for a failure kind.
     pub name: String,
-    /// Unit of the value, as written: `ms`, a number, bytes.
+    /// Unit of the value, as written: `ms`, a number, bytes, a ratio.
     pub unit: &'static str,
     /// What `share` is a share of; `None` where there is no share, and for timers.
     pub share_of: Option<String>,
@@ -43,8 +43,17 @@ pub fn metrics() -> Vec<Metric> {
             share_of: (!count.whole().is_empty()).then(|| names(count.whole())),
             doc: count.doc(),
         }))
+        .chain([Metric {
+            name: NOISY_NEIGHBOUR.to_owned(),
+            unit: "ratio",
+            share_of: None,
+            doc: "p99 latency of a group's other clients within a `slow` fault ÷ before it; of several faults the largest",
+        }])
         .collect()
 }
+
+/// The one metric that is neither a timer nor a count.
+pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
 
 /// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {

@@ -10,9 +10,9 @@ use std::task::Waker;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::WhenFull;
 use super::frame::Frame;
 use super::stats::{Counters, add};
+use super::{Config, WhenFull};
 
 /// Room beyond the queue's limit for acknowledgements and errors, which no policy drops. A client
 /// that asks on and on without reading the answers fills it and is disconnected.
@@ -64,6 +64,7 @@ pub(super) struct Client {
     pub id: u64,
     /// Its place among the hub's clients.
     pub slot: u32,
+    /// Messages that fit.
     limit: usize,
     when_full: WhenFull,
     state: Mutex<State>,
@@ -72,6 +73,8 @@ pub(super) struct Client {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Queued>,
+    /// Of a client whose queue grows, or that others wait for.
+    pressure: Option<Box<Pressure>>,
     waker: Option<Waker>,
     task: Option<AbortHandle>,
     /// The task has seen the queue empty and sleeps.
@@ -79,6 +82,16 @@ struct State {
     close: Option<Close>,
     /// No message is taken any more.
     stopped: bool,
+}
+
+#[derive(Debug)]
+struct Pressure {
+    /// Bytes in the queue…
+    bytes: usize,
+    /// …and how many there may be.
+    limit: usize,
+    /// Others that wait until there is room, by whatever number they gave.
+    waiting: Vec<(u64, Waker)>,
 }
 
 #[derive(Debug)]
@@ -91,13 +104,24 @@ struct Queued {
 }
 
 impl Client {
-    pub(super) fn new(id: u64, slot: u32, limit: usize, when_full: WhenFull) -> Self {
+    pub(super) fn new(id: u64, slot: u32, config: &Config) -> Self {
+        let in_line = config.misbehave.head_of_line;
         Client {
             id,
             slot,
-            limit,
-            when_full,
-            state: Mutex::default(),
+            // The line is the queue then.
+            limit: if in_line { 1 } else { config.queue },
+            when_full: config.when_full,
+            state: Mutex::new(State {
+                pressure: (in_line || config.when_full.grows()).then(|| {
+                    Box::new(Pressure {
+                        bytes: 0,
+                        limit: config.buffer_limit,
+                        waiting: Vec::new(),
+                    })
+                }),
+                ..State::default()
+            }),
         }
     }
 
@@ -143,11 +167,16 @@ impl Client {
                 WhenFull::DropOldest => {
                     add(&counters.dropped_full, 1);
                     match state.queue.iter().position(|queued| !queued.kept) {
-                        Some(oldest) => drop(state.queue.remove(oldest)),
+                        Some(oldest) => drop(state.take(oldest)),
                         None => return None,
                     }
                 }
                 WhenFull::Disconnect => return disconnect(state, counters),
+                WhenFull::Buffer | WhenFull::Block => {
+                    if state.too_big(frame.bytes().len()) {
+                        return disconnect(state, counters);
+                    }
+                }
             }
         }
         state.push(Queued {
@@ -166,7 +195,12 @@ impl Client {
             add(&counters.discarded, 1);
             return None;
         }
-        if state.queue.len() >= self.limit + REPLY_ROOM {
+        let too_many = if self.when_full.grows() {
+            state.too_big(0)
+        } else {
+            state.queue.len() >= self.limit + REPLY_ROOM
+        };
+        if too_many {
             return disconnect(state, counters);
         }
         state.push(Queued {
@@ -178,17 +212,41 @@ impl Client {
 
     /// Asks the client's task to close; the first request counts.
     pub(super) fn close(&self, close: Close) {
-        let waker = {
+        let (waker, waiting) = {
             let mut state = self.state();
             if state.stopped || state.close.is_some() {
                 return;
             }
             state.close = Some(close);
-            state.waker.clone()
+            (state.waker.clone(), state.waiting())
         };
         if let Some(waker) = waker {
             waker.wake();
         }
+        wake(waiting);
+    }
+
+    /// Whether one more message would find room, or would be thrown away anyhow; if not, whoever asks is woken
+    /// when it would. `who`: one that asks again replaces its waker.
+    pub(super) fn room(&self, who: u64, waker: &Waker) -> bool {
+        let mut state = self.state();
+        if !state.full(self.limit) {
+            return true;
+        }
+        let Some(pressure) = &mut state.pressure else {
+            return true;
+        };
+        let waiting = &mut pressure.waiting;
+        match waiting.iter_mut().find(|(known, _)| *known == who) {
+            Some((_, old)) => old.clone_from(waker),
+            None => waiting.push((who, waker.clone())),
+        }
+        false
+    }
+
+    /// Whether the queue is full.
+    pub(super) fn full(&self) -> bool {
+        self.state().full(self.limit)
     }
 
     /// The next thing to do, given what time it is. After [`Next::Nothing`] the task is woken by the
@@ -210,8 +268,17 @@ impl Client {
                 return Next::Nothing;
             }
         }
-        match state.queue.pop_front() {
-            Some(queued) => Next::Write(queued.frame),
+        match state.take(0) {
+            Some(queued) => {
+                let waiting = if state.full(self.limit) {
+                    Vec::new()
+                } else {
+                    state.waiting()
+                };
+                drop(state);
+                wake(waiting);
+                Next::Write(queued.frame)
+            }
             None => Next::Nothing,
         }
     }
@@ -225,7 +292,10 @@ impl Client {
     pub(super) fn stop(&self) -> u64 {
         let mut state = self.state();
         state.stopped = true;
-        std::mem::take(&mut state.queue).len() as u64
+        let (forgotten, waiting) = (state.forget(), state.waiting());
+        drop(state);
+        wake(waiting);
+        forgotten
     }
 
     /// Messages queued now.
@@ -240,7 +310,44 @@ impl Client {
 }
 
 impl State {
+    /// Nobody is to wait for a client that takes nothing more.
+    fn full(&self, limit: usize) -> bool {
+        self.queue.len() >= limit && !self.stopped && self.close.is_none()
+    }
+
+    /// Whether so many bytes more are too many.
+    fn too_big(&self, more: usize) -> bool {
+        let pressure = self.pressure.as_ref();
+        pressure.is_some_and(|pressure| pressure.bytes + more > pressure.limit)
+    }
+
+    /// Those who wait, who do so no longer.
+    fn waiting(&mut self) -> Vec<(u64, Waker)> {
+        let pressure = self.pressure.as_mut();
+        pressure.map_or_else(Vec::new, |pressure| std::mem::take(&mut pressure.waiting))
+    }
+
+    /// Removes one message.
+    fn take(&mut self, place: usize) -> Option<Queued> {
+        let queued = self.queue.remove(place)?;
+        if let Some(pressure) = &mut self.pressure {
+            pressure.bytes -= queued.frame.bytes().len();
+        }
+        Some(queued)
+    }
+
+    /// Removes all. Returns how many there were.
+    fn forget(&mut self) -> u64 {
+        if let Some(pressure) = &mut self.pressure {
+            pressure.bytes = 0;
+        }
+        std::mem::take(&mut self.queue).len() as u64
+    }
+
     fn push(&mut self, queued: Queued) -> Option<Waker> {
+        if let Some(pressure) = &mut self.pressure {
+            pressure.bytes += queued.frame.bytes().len();
+        }
         self.queue.push_back(queued);
         if std::mem::take(&mut self.hungry) {
             self.waker.clone()
@@ -253,13 +360,20 @@ impl State {
 /// The queue is full and that ends the connection: what did not fit is dropped, the rest discarded.
 fn disconnect(mut state: MutexGuard<'_, State>, counters: &Counters) -> Option<Waker> {
     state.close = Some(Close::now(1013, "client too slow"));
-    let forgotten = std::mem::take(&mut state.queue).len() as u64;
+    let (forgotten, waiting) = (state.forget(), state.waiting());
     let waker = state.waker.clone();
     drop(state);
+    wake(waiting);
     add(&counters.dropped_full, 1);
     add(&counters.discarded, forgotten);
     add(&counters.disconnected_full, 1);
     waker
+}
+
+fn wake(waiting: Vec<(u64, Waker)>) {
+    for (_, waker) in waiting {
+        waker.wake();
+    }
 }
 
 #[cfg(test)]
@@ -279,7 +393,13 @@ mod tests {
     }
 
     fn client(limit: usize, when_full: WhenFull) -> (Client, Counters, Arc<Bell>) {
-        let client = Client::new(1, 0, limit, when_full);
+        let config = Config {
+            queue: limit,
+            when_full,
+            buffer_limit: 64,
+            ..Config::default()
+        };
+        let client = Client::new(1, 0, &config);
         let bell = Arc::new(Bell::default());
         client.attend(Waker::from(Arc::clone(&bell)));
         (client, Counters::default(), bell)
@@ -312,6 +432,53 @@ mod tests {
             }
             assert_eq!(take_all(&client), kept);
             assert_eq!(counters.stats(0, false).dropped_full, 2);
+        }
+    }
+
+    #[test]
+    fn a_buffer_grows_to_its_bytes_and_not_beyond() {
+        for policy in [WhenFull::Buffer, WhenFull::Block] {
+            let (client, counters, _) = client(3, policy);
+            // Frames of 16 bytes, of which four are 64.
+            for n in 10..14 {
+                offer(&client, &counters, &format!("{n}").repeat(7));
+            }
+            assert_eq!(client.queued(), 4, "{policy:?}");
+            assert_eq!(take_all(&client).len(), 4);
+            for n in 10..15 {
+                offer(&client, &counters, &format!("{n}").repeat(7));
+            }
+            let next = client.next(Instant::now);
+            assert!(
+                matches!(next, Next::Close(Close { code: 1013, .. })),
+                "{next:?}"
+            );
+            let stats = counters.stats(0, false);
+            assert_eq!((stats.dropped_full, stats.discarded), (1, 4));
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_room_is_woken_by_it_or_by_the_end() {
+        type Relief = fn(&Client);
+        let table: [Relief; 3] = [
+            |client| _ = client.next(Instant::now),
+            |client| _ = client.stop(),
+            |client| client.close(Close::after_queue(1001, "")),
+        ];
+        for relief in table {
+            let (client, counters, _) = client(2, WhenFull::Block);
+            let other = Arc::new(Bell::default());
+            let waker = Waker::from(Arc::clone(&other));
+            assert!(client.room(7, &waker));
+            offer(&client, &counters, "a");
+            offer(&client, &counters, "b");
+            assert!(!client.room(7, &waker));
+            assert!(!client.room(7, &waker), "asking twice is waiting once");
+            assert_eq!(other.0.load(Ordering::Relaxed), 0);
+            relief(&client);
+            assert_eq!(other.0.load(Ordering::Relaxed), 1);
+            assert!(client.room(7, &waker));
         }
     }
 

@@ -29,6 +29,11 @@ pub struct Config {
     pub queue: usize,
     /// What a full queue does.
     pub when_full: WhenFull,
+    /// Bytes queued for one client before it is closed with 1013, where messages do not count:
+    /// [`WhenFull::Buffer`] and [`WhenFull::Block`]. With `head_of_line` the one line holds 16 times as much. At least 1.
+    pub buffer_limit: usize,
+    /// `SO_SNDBUF` asked for on client connections, in bytes; `None`: the kernel chooses and adapts it.
+    pub send_buffer: Option<u32>,
     /// Largest message accepted from a client, in bytes; a larger one closes with 1009.
     pub max_message: usize,
     /// Messages accepted from one client per second (token bucket that holds one second's worth, at
@@ -73,6 +78,8 @@ impl Default for Config {
             tls: None,
             queue: 1024,
             when_full: WhenFull::DropNewest,
+            buffer_limit: 64 << 20,
+            send_buffer: None,
             max_message: 1 << 20,
             rate_limit: None,
             accept_rate: None,
@@ -98,6 +105,12 @@ impl Config {
         let bad = |what: &str| Err(GatewayError::Config(what.to_owned()));
         if self.queue == 0 {
             return bad("queue must hold at least 1 message");
+        }
+        if self.buffer_limit == 0 {
+            return bad("buffer_limit must be at least 1 byte");
+        }
+        if self.send_buffer == Some(0) {
+            return bad("send_buffer must be at least 1 byte");
         }
         if self.max_message == 0 {
             return bad("max_message must be at least 1 byte");
@@ -196,6 +209,18 @@ pub enum WhenFull {
     DropOldest,
     /// The client is closed with 1013 and loses what was queued.
     Disconnect,
+    /// Nothing: the queue grows, up to [`Config::buffer_limit`]; then as `Disconnect`.
+    Buffer,
+    /// Whoever published is not read any further until there is room again: backpressure to the publisher.
+    /// One message of each publisher may come on top.
+    Block,
+}
+
+impl WhenFull {
+    /// Whether a queue may be longer than [`Config::queue`], and is bounded by bytes.
+    pub(super) fn grows(self) -> bool {
+        matches!(self, WhenFull::Buffer | WhenFull::Block)
+    }
 }
 
 /// What is kept of each topic.
@@ -272,6 +297,9 @@ pub struct Misbehave {
     /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.
     #[serde(with = "option_millis")]
     pub reset_epoch_after: Option<Duration>,
+    /// Deliveries to all clients of the gateway (of a node) go through one queue, in turn: a client
+    /// that does not take its own holds up everybody behind it. No policy acts; see `line.rs`.
+    pub head_of_line: bool,
     /// How it breaks the rules when it is asked to end; `None`: it does not.
     pub drain: Option<BadDrain>,
 }
@@ -373,8 +401,10 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 13] = [
+        let table: [(Spoil, &str); 15] = [
             (|c| c.queue = 0, "queue"),
+            (|c| c.buffer_limit = 0, "buffer_limit"),
+            (|c| c.send_buffer = Some(0), "send_buffer"),
             (|c| c.max_message = 0, "max_message"),
             (|c| c.rate_limit = Some(f64::NAN), "rate_limit"),
             (|c| c.rate_limit = Some(0.0), "rate_limit"),

@@ -83,7 +83,7 @@ pub(super) struct Connection<S> {
     /// Bytes that the socket did not take yet.
     unsent: Vec<u8>,
     timer: Timer,
-    bucket: Option<Box<Bucket>>,
+    rare: Option<Box<Rare>>,
     phase: Phase,
     attended: bool,
     /// The socket took less than it was given.
@@ -91,6 +91,15 @@ pub(super) struct Connection<S> {
     heard: bool,
     /// What the client still says is ignored.
     deaf: bool,
+}
+
+/// What few connections have.
+#[derive(Default)]
+struct Rare {
+    /// With a rate limit.
+    bucket: Option<Bucket>,
+    /// With `block`: full queues that this one published into. Nothing more is read until all have room.
+    behind: Vec<Arc<Client>>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -111,7 +120,12 @@ impl<S: Socket> Connection<S> {
             close: config.misbehave.close_after.map(|after| now + after),
             ..Times::default()
         };
-        let bucket = |rate| Box::new(Bucket::new(rate, now));
+        let limited = |rate| {
+            Box::new(Rare {
+                bucket: Some(Bucket::new(rate, now)),
+                ..Rare::default()
+            })
+        };
         Connection {
             websocket: WebSocketContext::new(Role::Server, Some(limits)),
             phase: Phase::Open,
@@ -119,7 +133,7 @@ impl<S: Socket> Connection<S> {
             blocked: false,
             heard: false,
             deaf: false,
-            bucket: config.rate_limit.map(bucket),
+            rare: config.rate_limit.map(limited),
             subscriptions: Vec::new(),
             leftover: part.into(),
             unsent: Vec::new(),
@@ -223,6 +237,9 @@ impl<S: Socket> Connection<S> {
             {
                 return Ok(false);
             }
+            if !self.may_read(context) {
+                return Ok(false);
+            }
             let (websocket, mut io) = self.parts(context, bench);
             match websocket.read(&mut io) {
                 Ok(message) => {
@@ -243,6 +260,27 @@ impl<S: Socket> Connection<S> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether it is not read because of others' full queues.
+    fn waits(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.behind.is_empty())
+    }
+
+    /// Whether all have room that this one published too much for; if not, it is woken when one has.
+    fn may_read(&mut self, context: &Context<'_>) -> bool {
+        let Some(rare) = &mut self.rare else {
+            return true;
+        };
+        while let Some(slow) = rare.behind.last() {
+            if !slow.room(self.client.id, context.waker()) {
+                return false;
+            }
+            rare.behind.pop();
+        }
+        true
     }
 
     /// Reading failed: the connection is over, or the client is told why it will be.
@@ -322,7 +360,8 @@ impl<S: Socket> Connection<S> {
 
     /// Does what has become due.
     fn watch_the_clock(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
-        let heard = std::mem::take(&mut self.heard);
+        // Of one that is not read nothing can be heard.
+        let heard = std::mem::take(&mut self.heard) || self.waits();
         let Some(times) = self.timer.set() else {
             return Ok(());
         };

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -14,8 +15,10 @@ use tokio::time::Instant;
 use super::Config;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
+use super::frame::Frame;
 use super::history::Keeper;
 use super::limits::Bucket;
+use super::line::Line;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
 
@@ -33,6 +36,8 @@ pub(super) struct Hub {
     pub bus: Option<Uplink>,
     /// What topics keep, if anything; on a node of several the bus keeps it.
     pub keeper: Option<Keeper>,
+    /// With `head_of_line`: the one queue of all.
+    pub line: Option<Line>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
@@ -70,10 +75,12 @@ impl Hub {
             Some(_) => None,
             None => Keeper::new(&config, now),
         };
+        let line = (knobs.head_of_line).then(|| Line::new(config.buffer_limit));
         Hub {
             accepting: config.accept_rate.map(accepting),
             keeper,
             config,
+            line,
             counters: Counters::default(),
             stall,
             bus,
@@ -141,8 +148,7 @@ impl Hub {
                 slot
             }
         };
-        let config = &self.config;
-        let client = Arc::new(Client::new(id, slot, config.queue, config.when_full));
+        let client = Arc::new(Client::new(id, slot, &self.config));
         if let Some(place) = clients.slots.get_mut(slot as usize) {
             *place = Some(Arc::clone(&client));
         }
@@ -162,6 +168,24 @@ impl Hub {
             self.left.notify_one();
         }
         add(&self.counters.discarded, client.stop());
+    }
+
+    /// Queues a message for a client, or for its place in the line. The caller wakes the task returned, outside
+    /// of any lock.
+    #[must_use]
+    pub(super) fn deliver(
+        &self,
+        client: &Arc<Client>,
+        frame: Frame,
+        due: Option<Instant>,
+    ) -> Option<Waker> {
+        match &self.line {
+            None => client.offer(frame, due, &self.counters),
+            Some(line) => {
+                line.push(client, frame, due, &self.counters);
+                None
+            }
+        }
     }
 
     /// Clients connected now.

@@ -16,7 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::Connection;
 use super::http;
 use super::hub::Hub;
+use super::line;
 use super::socket::Socket;
+use super::stats::add;
 use super::{BadDrain, Config, GatewayError, Goodbye};
 use crate::heap::Tide;
 
@@ -32,6 +34,9 @@ pub(super) fn listen(config: &Config) -> io::Result<TcpListener> {
     // Small messages must not wait for acknowledgements. Accepted sockets have it from this one,
     // which saves a system call for each.
     socket.set_nodelay(true)?;
+    if let Some(bytes) = config.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
     socket.listen(config.backlog)
 }
 
@@ -67,6 +72,10 @@ impl Reserved {
 /// The address cannot be listened on.
 pub fn reserve(address: SocketAddr) -> Result<Reserved, GatewayError> {
     let failed = |error| GatewayError::Listen(address, error);
+    if address.port() != 0 {
+        // Another gateway that shares its ports would share this one too: one that listens there keeps it.
+        drop(socket(address, false).map_err(failed)?);
+    }
     let socket = socket(address, true).map_err(failed)?;
     Ok(Reserved {
         address: socket.local_addr().map_err(failed)?,
@@ -85,6 +94,7 @@ pub(super) async fn run(
     shutdown: impl Future<Output = Goodbye>,
 ) {
     let mut shutdown = pin!(shutdown);
+    let line = tokio::spawn(line::work(Arc::clone(hub)));
     let mut tasks = JoinSet::new();
     let mut tide = Tide::default();
     let mut seconds = interval(Duration::from_secs(1));
@@ -139,6 +149,11 @@ pub(super) async fn run(
     while hub.open() > 0 {
         hub.left.notified().await;
     }
+    if let Some(queue) = &hub.line {
+        add(&hub.counters.discarded, queue.close());
+    }
+    // The client that it waits for, if any, is gone.
+    let _ = line.await;
 }
 
 async fn start(

@@ -16,6 +16,7 @@ mod history;
 mod http;
 mod hub;
 mod limits;
+mod line;
 mod listener;
 mod shutdown;
 mod socket;

@@ -41,6 +41,8 @@ pub struct Stats {
     pub dropped_full: u64,
     /// Clients closed with 1013 because their queue was full.
     pub disconnected_full: u64,
+    /// Times that reading from a client stopped because a queue was full that it had published into (`block`).
+    pub blocked: u64,
     /// Messages that were queued or held when their connection ended, and so never written.
     pub discarded: u64,
     /// Deliveries dropped by `drop_every`.
@@ -124,6 +126,7 @@ counters!(
     replies,
     dropped_full,
     disconnected_full,
+    blocked,
     discarded,
     dropped_on_purpose,
     duplicated,

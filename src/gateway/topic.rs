@@ -368,6 +368,13 @@ impl Topic {
         count
     }
 
+    /// Adds the subscribers whose queue is full.
+    pub(super) fn full(&self, to: &mut Vec<Arc<Client>>) {
+        let state = self.state();
+        let all = state.subscriptions.values().map(|of| &of.client);
+        to.extend(all.filter(|client| client.full()).map(Arc::clone));
+    }
+
     fn state(&self) -> MutexGuard<'_, TopicState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,9 @@ mod gaps;
 mod histogram;
 mod moments;
 mod names;
+mod neighbours;
 mod nodes;
+mod pressure;
 mod recorder;
 mod shard;
 mod snapshot;
@@ -27,7 +29,11 @@ pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
+pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Side};
 pub use nodes::{Node, NodeName};
+pub use pressure::{
+    Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
+};
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
@@ -35,6 +41,6 @@ pub use snapshot::{
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
-pub use timeline::{Interval, Second};
+pub use timeline::{Beside, Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

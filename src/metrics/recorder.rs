@@ -8,6 +8,7 @@ use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::{NeighbourTally, Recording, Side};
 use super::nodes::{Names, Node};
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
@@ -40,6 +41,7 @@ pub struct Recorder {
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
     moved: BTreeMap<u16, FaultTally>,
+    neighbours: BTreeMap<u16, Recording>,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -71,6 +73,7 @@ impl Recorder {
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
             moved: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
@@ -187,6 +190,20 @@ impl Recorder {
         *self.drains.entry(key).or_default() += 1;
     }
 
+    /// Records a latency in nanoseconds under the run's fault with this number, as [`Recorder::time`] does but that what
+    /// is out of range is cut to it: the group's own timer counts it.
+    pub fn neighbour(&mut self, number: usize, side: Side, ns: i64) {
+        let us = (u64::try_from(ns).unwrap_or(0) + 500) / 1000;
+        let of = self.neighbours.entry(tag16(number)).or_default();
+        of.time(side, us.clamp(LOWEST_US, HIGHEST_US));
+    }
+
+    /// Adds to what happened beside the run's fault with this number.
+    pub fn neighbour_did(&mut self, number: usize, more: NeighbourTally) {
+        let of = self.neighbours.entry(tag16(number)).or_default();
+        of.tally = of.tally.and(more);
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -277,6 +294,11 @@ impl Recorder {
                 .collect(),
             moved: tallies(&mut self.moved),
             timers,
+            neighbours: self
+                .neighbours
+                .iter_mut()
+                .filter_map(|(fault, of)| of.take(*fault, &mut self.serializer))
+                .collect(),
             gauges,
             samples: std::mem::take(&mut self.samples)
                 .into_iter()

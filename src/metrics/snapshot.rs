@@ -3,6 +3,7 @@
 use super::absence::AbsenceDelta;
 use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::NeighbourDelta;
 use super::nodes::NodeName;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub moved: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
     pub timers: Vec<TimerDelta>,
+    /// What slow consumers and those beside them got, by fault; only where there was something.
+    pub neighbours: Vec<NeighbourDelta>,
     /// State of the shard now.
     pub gauges: Gauges,
     /// Bounded, cleaned texts from the target (close reasons, bodies, error messages), by kind.
@@ -163,10 +166,11 @@ impl FaultTally {
 
     /// Whether its numbers can be of any fault.
     pub(super) fn makes_sense(self) -> bool {
-        match self.due {
+        let began = match self.due {
             0 => self.first_ns == u64::MAX && self.last_ns == 0,
             _ => self.first_ns <= self.last_ns,
-        }
+        };
+        began && (self.ended > 0) == (self.ended_ns > 0)
     }
 
     /// Both together.

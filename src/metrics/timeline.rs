@@ -2,6 +2,7 @@
 
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::Side;
 use super::snapshot::{Gauges, Snapshot};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
@@ -33,6 +34,8 @@ pub struct Second {
     pub closed_by_target: u64,
     /// Distributions of the timers that had values, microseconds.
     pub timers: BTreeMap<Timer, Quantiles>,
+    /// What slow consumers and those beside them got in it, by their fault's number.
+    pub beside: BTreeMap<u16, Beside>,
     /// Whole distributions (HdrHistogram V2, microseconds) of latency and RTT, where there are values.
     pub histograms: Vec<(Timer, Vec<u8>)>,
     /// Share of one core, the busiest shard's; 0 when no shard told twice yet.
@@ -43,6 +46,15 @@ pub struct Second {
     pub descriptors: u64,
     /// Shards that reported in this second.
     pub reported: u32,
+}
+
+/// What one second brought to slow consumers and to those beside them, by when it arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Beside {
+    /// Latency of the group's other clients, microseconds.
+    pub others: Option<Quantiles>,
+    /// Latency of the victims, from the fault's start on.
+    pub victims: Option<Quantiles>,
 }
 
 impl Second {
@@ -88,6 +100,8 @@ pub(super) struct Pending {
     closed: u64,
     closed_by_target: u64,
     timers: BTreeMap<Timer, Histogram<u64>>,
+    /// By fault: of the others, and of the victims.
+    beside: BTreeMap<u16, [Histogram<u64>; 2]>,
     /// By shard.
     gauges: BTreeMap<usize, (Gauges, Option<f64>)>,
 }
@@ -131,6 +145,19 @@ impl Pending {
             .insert(snapshot.shard as usize, (snapshot.gauges.clone(), busiest));
     }
 
+    /// Adds what a shard tells of one fault.
+    pub fn beside(&mut self, fault: u16, latencies: &[(Side, Histogram<u64>)]) {
+        let empty = || [histogram::empty(), histogram::empty()];
+        let [others, victims] = self.beside.entry(fault).or_insert_with(empty);
+        for (side, values) in latencies {
+            let into = match side {
+                Side::Victims => &mut *victims,
+                Side::Before | Side::During | Side::After => &mut *others,
+            };
+            histogram::merge(into, values);
+        }
+    }
+
     /// The finished second. `states` are the shards' last known gauges (`None`: lost or never heard of), brought up to date here.
     pub fn finish(self, index: u32, states: &mut [Option<Gauges>]) -> Second {
         let mut second = Second {
@@ -139,6 +166,12 @@ impl Pending {
             failures: self.failures,
             closed: self.closed,
             closed_by_target: self.closed_by_target,
+            beside: (self.beside.iter())
+                .map(|(fault, [others, victims])| {
+                    let [others, victims] = [others, victims].map(Quantiles::of);
+                    (*fault, Beside { others, victims })
+                })
+                .collect(),
             reported: u32::try_from(self.gauges.len()).unwrap_or(u32::MAX),
             ..Second::default()
         };

@@ -4,6 +4,7 @@ use super::absence::Absence;
 use super::histogram::{self, Quantiles};
 use super::moments::Steps;
 use super::names::{Counter, Failure, Timer};
+use super::neighbours::{self, Neighbours};
 use super::nodes::{NODES, NodeName};
 use super::shard::ShardTotals;
 use super::snapshot::{
@@ -82,6 +83,7 @@ pub struct Totals {
     names: BTreeSet<String>,
     faults: BTreeMap<u16, FaultTally>,
     steps: Steps,
+    neighbours: BTreeMap<u16, Neighbours>,
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
@@ -113,6 +115,7 @@ impl Totals {
             names: BTreeSet::new(),
             faults: BTreeMap::new(),
             steps: Steps::default(),
+            neighbours: BTreeMap::new(),
             fault_ends: BTreeMap::new(),
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
@@ -169,6 +172,13 @@ impl Totals {
                 _ => return Err(malformed),
             }
         }
+        let mut beside = Vec::with_capacity(snapshot.neighbours.len());
+        for delta in &snapshot.neighbours {
+            match neighbours::decode(delta) {
+                Some(latencies) => beside.push((delta.fault, delta.tally, latencies)),
+                None => return Err(malformed),
+            }
+        }
         // From here on nothing fails.
         let mut merged: BTreeMap<Timer, Histogram<u64>> = BTreeMap::new();
         for (key, values) in &decoded {
@@ -200,12 +210,17 @@ impl Totals {
         for delta in &snapshot.drains {
             *self.drains.entry(delta.key).or_default() += delta.count;
         }
-        let second = second_of(snapshot.at_ns).max(self.first_open());
-        self.pending
-            .entry(second)
-            .or_default()
-            .add(&snapshot, &merged, interval.cpu);
         add(&mut self.endpoints, &snapshot.endpoints);
+        for (fault, tally, latencies) in &beside {
+            let of = self.neighbours.entry(*fault).or_default();
+            of.add(*tally, latencies);
+        }
+        let second = second_of(snapshot.at_ns).max(self.first_open());
+        let pending = self.pending.entry(second).or_default();
+        pending.add(&snapshot, &merged, interval.cpu);
+        for (fault, _, latencies) in &beside {
+            pending.beside(*fault, latencies);
+        }
         self.meet(snapshot.nodes);
         self.keep(snapshot.samples);
         self.complete();
@@ -326,6 +341,11 @@ impl Totals {
     /// Openings and losses in steps of 100 ms.
     pub fn steps(&self) -> &Steps {
         &self.steps
+    }
+
+    /// What slow consumers and those beside them got of the run's fault with this number.
+    pub fn neighbours(&self, number: usize) -> Option<&Neighbours> {
+        self.neighbours.get(&u16::try_from(number).ok()?)
     }
 
     /// How the target ended connections under the run's fault with this number.

@@ -9,6 +9,7 @@ mod generator;
 mod group;
 mod message;
 mod names;
+mod process;
 mod profile;
 mod protocol;
 mod reconnect;
@@ -39,6 +40,8 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
     /// What it takes, and what the machine is short of.
     pub needs: Needs,
+    /// The target's process, where the scenario names it.
+    pub process: Option<u32>,
 }
 
 /// Compiles a scenario.
@@ -54,6 +57,7 @@ pub fn compile(
     names::check(scenario, &mut problems);
     let timeline = timeline::compile(scenario, &mut problems);
     let target = target::compile(&scenario.target, files, &mut problems);
+    let process = process::compile(&scenario.target, files, &mut problems);
     let groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
     let stride = groups
         .iter()
@@ -92,6 +96,7 @@ pub fn compile(
         gates,
         warnings: problems.list,
         needs,
+        process,
     })
 }
 

@@ -6,11 +6,13 @@
 mod deploy;
 mod lasting;
 mod victims;
+mod watch;
 
 pub(in crate::plan) use deploy::quoted;
 pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
-pub use lasting::{Network, Partition, Reading, Slow};
+pub use lasting::{Network, Partition, Reading, Slow, Stall};
 pub use victims::{Victim, Victims};
+pub use watch::Watch;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -31,10 +33,12 @@ pub struct PlannedFault {
 /// What a fault does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Action {
-    /// Multiplies the rates of a group: already a part of its profiles.
+    /// More of a group: already a part of its profiles, or of the curve that it opens by.
     Burst {
         /// Index of the group.
         group: u32,
+        /// So many connections that open by it; 0 where it is of messages.
+        opens: u32,
     },
     /// Acts on connections of a group: shards carry it out.
     Hit(Hit),
@@ -43,12 +47,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it takes connections away, so that there is something to come back from.
+    /// Whether it takes connections away or has them given up, so that there is something to come back from.
     pub fn cuts(&self) -> bool {
         match self {
             Action::Burst { .. } => false,
             Action::Deploy(_) => true,
-            Action::Hit(hit) => hit.effect.cuts(),
+            Action::Hit(hit) => hit.effect.cuts() || matches!(hit.effect, Effect::Partition(_)),
         }
     }
 }
@@ -73,6 +77,8 @@ pub enum Effect {
     Cut(How),
     /// It is a slow consumer for a time.
     Slow(Slow),
+    /// It stops in the middle of what it sends for a time.
+    Stall(Stall),
     /// It has a bad network for a time.
     Network(Network),
     /// It cannot reach the target for a time.
@@ -85,6 +91,7 @@ impl Effect {
         match self {
             Effect::Cut(_) => "drop",
             Effect::Slow(_) => "slow",
+            Effect::Stall(_) => "stall",
             Effect::Network(_) => "network",
             Effect::Partition(_) => "partition",
         }

@@ -15,7 +15,7 @@ pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{
     Action, Deploy, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Receiver, Rollout,
-    SIGNALS, Slow, Victim, Victims, Webhook, Window,
+    SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};

@@ -55,7 +55,7 @@ pub struct DeployReport {
     pub duplicated: u64,
     /// Messages out of order in its phase.
     pub reordered: u64,
-    /// Connections let in by who was leaving already, by the target's own count; null: unknown.
+    /// Connections let in by who was leaving already, by the target's own count, as far as it told; null: unknown.
     pub accepted_draining: Option<u64>,
     /// Of a roll of the embedded gateway: its nodes' turns.
     pub nodes: Vec<NodeTurn>,

@@ -167,6 +167,7 @@ fn a_storm() -> StormReport {
         phase: "storm".into(),
         start: 115.0,
         end: 155.0,
+        overtaken: false,
         lost: 6_063,
         back: 6_063,
         attempts: 6_670,
@@ -481,6 +482,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         timers,
         timers_by_phase,
         timers_by_group: BTreeMap::from([("subscribers".to_string(), map(&[("reconnect", back)]))]),
+        pressure: vec![slow_consumers()],
         per_shard: (0..4).map(shard).collect(),
         cost: CostReport {
             telemetry_bytes: 1_234_567,
@@ -538,6 +540,72 @@ fn faults(phase: &str) -> Vec<FaultReport> {
     }
 }
 
+fn slow_consumers() -> PressureReport {
+    let second = |at: u32| {
+        let slow = (120..150).contains(&at);
+        PressureSecond {
+            at: f64::from(at) + 1.0,
+            others: 100.0,
+            victims: if slow { 2.0 } else { 100.0 },
+            backlog: if slow {
+                98.0 * f64::from(at - 119)
+            } else {
+                0.0
+            },
+            others_p99: Some(41.0),
+            victims_p99: slow.then_some(9_000.0),
+        }
+    };
+    PressureReport {
+        fault: "5% of subscribers read 1KiB/s".into(),
+        phase: "storm".into(),
+        group: "subscribers".into(),
+        start: 120.0,
+        end: 150.0,
+        victims: 1_000,
+        policy: "disconnect".into(),
+        why: "1000 of 1000 were closed".into(),
+        owed: Some(2_400_000.0),
+        taken: 81_920.0,
+        skipped: 12,
+        closed: vec![EvictionReport {
+            code: 1013,
+            after: false,
+            count: 1_000,
+        }],
+        evicted: Some(TimerReport {
+            count: 1_000,
+            min: 1_900.0,
+            mean: 2_400.0,
+            p50: 2_300.0,
+            p90: 2_900.0,
+            p99: 3_100.0,
+            p999: 3_400.0,
+            max: 3_500.0,
+        }),
+        neighbour: NeighbourReport {
+            ratio: Some(1.1),
+            low: Some(0.91),
+            high: Some(1.34),
+            before: Some(37.4),
+            during: Some(41.2),
+            why: String::new(),
+        },
+        publishers: PublisherReport {
+            held_up: 0.2,
+            offered: 60_000,
+            dropped: 7,
+        },
+        recovery: Some(2.0),
+        memory: Some(MemoryReport {
+            before: 64 << 20,
+            most: 96 << 20,
+            slope: Some(1_048_576.0),
+        }),
+        seconds: (40..260).map(second).collect(),
+    }
+}
+
 /// The same with [`HOSTILE`] and a canary in every text, and every state that a report can show.
 pub(super) fn hostile() -> Bundle {
     let mut bundle = bundle();
@@ -585,6 +653,14 @@ pub(super) fn hostile() -> Bundle {
     keys(&mut outcome.timers_by_group, rename);
     for group in &mut outcome.groups {
         group.name = rename(&group.name);
+    }
+    for of in &mut outcome.pressure {
+        for text in [&mut of.fault, &mut of.phase, &mut of.group, &mut of.policy] {
+            text.push_str(&evil);
+        }
+        of.why.push_str(&evil);
+        of.neighbour.ratio = None;
+        of.neighbour.why.push_str(&evil);
     }
     for shard in &mut outcome.per_shard {
         shard.state = evil.clone();

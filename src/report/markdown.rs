@@ -55,6 +55,7 @@ pub fn markdown(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
         self::deploy(deploy, out)?;
     }
     phases(outcome, out)?;
+    pressure(outcome, out)?;
     if !outcome.warnings.is_empty() {
         writeln!(out)?;
         for warning in &outcome.warnings {
@@ -156,6 +157,35 @@ fn phases(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
             n("sent"),
             n("received"),
             n("lost"),
+        )?;
+    }
+    writeln!(out, "\n</details>")
+}
+
+/// Slow consumers in a table, folded away like the phases.
+fn pressure(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    if outcome.pressure.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n<details><summary>Slow consumers</summary>\n")?;
+    writeln!(
+        out,
+        "| fault | target's policy | evidence | taken each | skipped | noisy neighbour | publishers held up | after it |"
+    )?;
+    writeln!(out, "|:--|:--|:--|--:|--:|:--|--:|:--|")?;
+    for of in &outcome.pressure {
+        writeln!(
+            out,
+            "| {} in {} | **{}** | {} | {} | {} | {} | {:.1} s | {} |",
+            escape(&of.fault),
+            escape(&of.phase),
+            escape(&of.policy),
+            escape(&of.why),
+            number::bytes(of.taken),
+            number::count(of.skipped),
+            escape(&story::noisy(&of.neighbour)),
+            of.publishers.held_up,
+            escape(&story::recovery(of)),
         )?;
     }
     writeln!(out, "\n</details>")

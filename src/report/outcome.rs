@@ -1,5 +1,6 @@
 //! The one value every report is rendered from; serialised it is `summary.json`.
 
+use super::PressureReport;
 use super::deploy::DeployReport;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,9 @@ pub struct Outcome {
     pub timers_by_phase: BTreeMap<String, BTreeMap<String, TimerReport>>,
     /// The same by group name, then timer name.
     pub timers_by_group: BTreeMap<String, BTreeMap<String, TimerReport>>,
+    /// What each `slow` fault did, and what the target did about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pressure: Vec<PressureReport>,
     /// Each shard's own conservation sum and health.
     pub per_shard: Vec<ShardReport>,
     /// What the run cost this machine.
@@ -213,6 +217,9 @@ pub struct StormReport {
     pub start: f64,
     /// When nothing was going on any more, the next storm began or the run was over.
     pub end: f64,
+    /// Whether it was still going on when the next one began: then it is not known who would have come back.
+    #[serde(default)]
+    pub overtaken: bool,
     /// Connections lost in it that were to come back.
     pub lost: u64,
     /// Of these, back by its end; the others never came.
@@ -401,7 +408,7 @@ pub struct CostSample {
     pub open: u64,
     /// Memory of all shards.
     pub shards_memory: u64,
-    /// Memory of the embedded gateway's processes.
+    /// Memory of the embedded gateway's processes, or of the target's where the scenario names it.
     pub gateway_memory: u64,
     /// Memory of the coordinator.
     pub coordinator_memory: u64,
@@ -410,7 +417,7 @@ pub struct CostSample {
     pub kernel_memory: u64,
     /// CPU of all shards.
     pub shards_cpu: f64,
-    /// CPU of the embedded gateway's processes.
+    /// CPU of the same.
     pub gateway_cpu: f64,
     /// CPU of the coordinator.
     pub coordinator_cpu: f64,

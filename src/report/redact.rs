@@ -114,6 +114,7 @@ impl Redactor {
             timers: _,
             timers_by_phase,
             timers_by_group,
+            pressure,
             per_shard,
             cost: _,
             deploys,
@@ -137,6 +138,10 @@ impl Redactor {
         }
         texts.extend(deploys.iter_mut().flat_map(DeployReport::texts));
         texts.extend(groups.iter_mut().map(|group| &mut group.name));
+        for of in pressure {
+            texts.extend([&mut of.fault, &mut of.phase, &mut of.group, &mut of.why]);
+            texts.extend([&mut of.policy, &mut of.neighbour.why]);
+        }
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));
         texts.extend(samples.iter_mut().map(|(kind, _)| kind));
         texts.extend(warnings);

@@ -6,7 +6,10 @@ mod trouble;
 pub(super) use trouble::{absence, storm};
 
 use super::number::{self, count, millis, millis_row, percent};
-use super::{DeployReport, GateStatus, Outcome, PlaceReport, TimerReport, ValidityState};
+use super::{
+    DeployReport, GateStatus, MemoryReport, NeighbourReport, Outcome, PlaceReport, PressureReport,
+    TimerReport, ValidityState,
+};
 use std::collections::BTreeMap;
 
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
@@ -72,6 +75,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(requests(outcome));
     lines.extend(trouble::lines(outcome));
     lines.extend(outcome.deploys.iter().map(deploy));
+    lines.extend(outcome.pressure.iter().map(|of| pressure(of, outcome)));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
     lines
@@ -318,6 +322,84 @@ fn deploy(deploy: &DeployReport) -> Line {
         "deploy",
         std::iter::once(deploy.verdict.clone()).chain(findings),
     )
+}
+
+/// A line for each fault that made consumers slow.
+fn pressure(of: &PressureReport, outcome: &Outcome) -> Line {
+    let of_phase = outcome
+        .pressure
+        .iter()
+        .filter(|other| other.phase == of.phase);
+    let which = match of_phase.count() {
+        1 => String::new(),
+        _ => format!("{}: ", of.fault),
+    };
+    let mut parts = vec![format!(
+        "{which}the target's policy: {} ({})",
+        of.policy, of.why
+    )];
+    for closed in &of.closed {
+        let when = if closed.after { ", seen after it" } else { "" };
+        parts.push(format!(
+            "closed {} ×{}{when}",
+            closed.code,
+            count(closed.count)
+        ));
+    }
+    if let Some(evicted) = &of.evicted {
+        parts.push(format!("closed after {} (p50)", millis(evicted.p50)));
+    }
+    if of.skipped > 0 {
+        parts.push(format!("{} messages skipped", count(of.skipped)));
+    }
+    parts.push(noisy(&of.neighbour));
+    let publishers = &of.publishers;
+    if publishers.held_up > 0.0 {
+        parts.push(format!("publishers held up {:.1} s", publishers.held_up));
+    }
+    if publishers.dropped > 0 {
+        let (dropped, offered) = (count(publishers.dropped), count(publishers.offered));
+        parts.push(format!("{dropped} of {offered} sends dropped"));
+    }
+    parts.push(recovery(of));
+    parts.extend(of.memory.as_ref().and_then(grown));
+    Line {
+        of_phase: true,
+        ..line(&of.phase, parts)
+    }
+}
+
+/// `noisy neighbour 1.10 (0.91 to 1.34), p99 2.0 → 2.2 ms`.
+pub(super) fn noisy(of: &NeighbourReport) -> String {
+    let Some(ratio) = of.ratio else {
+        return format!("noisy neighbour unknown ({})", of.why);
+    };
+    let high = of.high.map_or("…".into(), |high| format!("{high:.2}"));
+    let interval = format!("{:.2} to {high}", of.low.unwrap_or(0.0));
+    let p99 = match (of.before, of.during) {
+        (Some(before), Some(during)) => {
+            let (values, unit) = millis_row(&[before, during]);
+            format!(", p99 {} {unit}", values.join(" → "))
+        }
+        _ => String::new(),
+    };
+    format!("noisy neighbour {ratio:.2} ({interval}){p99}")
+}
+
+/// `all as before 2.0 s after it`.
+pub(super) fn recovery(of: &PressureReport) -> String {
+    match of.recovery {
+        Some(seconds) => format!("all as before within {seconds:.1} s"),
+        None => "not as before by the end".into(),
+    }
+}
+
+/// `the target's memory +1.2 MiB/s`; nothing without a slope.
+pub(super) fn grown(of: &MemoryReport) -> Option<String> {
+    let slope = of.slope?;
+    let sign = if slope < 0.0 { '-' } else { '+' };
+    let bytes = number::bytes(slope.abs());
+    Some(format!("the target's memory {sign}{bytes}/s"))
 }
 
 fn generator(outcome: &Outcome) -> Line {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::iter;
 use std::process;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,26 @@ pub struct Meter<'a, P> {
     seconds: usize,
 }
 
+/// Processes that others may join: a node that is restarted is another one. Those that ended stay, as what they used
+/// has been used.
+#[derive(Debug, Clone, Default)]
+pub struct Processes(Arc<Mutex<Vec<u32>>>);
+
+impl Processes {
+    /// One more; each counts once.
+    pub fn add(&self, pid: u32) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&pid) {
+            all.push(pid);
+        }
+    }
+
+    fn all(&self) -> Vec<u32> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+}
+
 /// What the accounts are told.
 enum Ask {
     Placed { shard: u32, pid: u32 },
@@ -36,7 +56,7 @@ enum Ask {
 
 struct Accounts {
     shards: BTreeMap<u32, u32>,
-    gateway: Vec<u32>,
+    gateway: Processes,
     before: Kernel,
     ticks: f64,
     /// A page, in bytes.
@@ -54,10 +74,11 @@ struct Kernel {
 }
 
 impl<'a, P: Progress> Meter<'a, P> {
-    /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway.
-    pub fn new(watcher: &'a mut P, gateway: Vec<u32>) -> Self {
+    /// Begins the accounts, before anything connects; `gateway` are the processes of the embedded gateway, or the
+    /// target's own where it is named.
+    pub fn new(watcher: &'a mut P, gateway: Processes) -> Self {
         let (asks, asked) = mpsc::channel();
-        let processes = gateway.len() + 1;
+        let processes = gateway.all().len() + 1;
         let page = page_size();
         let accounts = Accounts {
             shards: BTreeMap::new(),
@@ -140,7 +161,7 @@ impl Accounts {
             })
         };
         let (shards_memory, shards_cpu) = all(&mut self.shards.values().copied());
-        let (gateway_memory, gateway_cpu) = all(&mut self.gateway.iter().copied());
+        let (gateway_memory, gateway_cpu) = all(&mut self.gateway.all().into_iter());
         let (coordinator_memory, coordinator_cpu) = all(&mut [process::id()].into_iter());
         CostSample {
             at: at.as_secs_f64(),
@@ -168,9 +189,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Memory of a process in bytes, what it shares counted in proportion.
+/// Memory of a process in bytes, what it shares counted in proportion; of another user's process, all that is resident.
 fn pss(pid: u32) -> u64 {
-    kib(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:")
+    match kib(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:") {
+        0 => kib(&read(&format!("/proc/{pid}/status")), "VmRSS:"),
+        bytes => bytes,
+    }
 }
 
 /// CPU seconds a process has used.
@@ -274,7 +298,7 @@ mod tests {
     fn accounts() -> Accounts {
         Accounts {
             shards: BTreeMap::new(),
-            gateway: Vec::new(),
+            gateway: Processes::default(),
             before: Kernel::default(),
             ticks: 100.0,
             page: 4096,

@@ -3,9 +3,14 @@
 //! Its configuration goes over standard input, never through the argument list; the other end of this
 //! small agreement is `squall gateway --coordinated`.
 
-use super::deploy::{Carried, Ending};
+mod roll;
+
+pub use roll::{NodeTimes, Roller};
+
+use super::cost::Processes;
 use crate::plan::Plan;
 use crate::scenario::model::{Embedded, Misbehave};
+use roll::Turn;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -16,10 +21,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How long the gateway may take to listen, and what each of its nodes adds: more than it waits for them itself, so that
 /// it can say that not all of them did.
@@ -55,54 +60,11 @@ impl std::error::Error for EmbeddedError {}
 pub struct Gateway {
     child: Child,
     listen: Vec<SocketAddr>,
-    nodes: Vec<u32>,
+    processes: Processes,
     ca: Option<String>,
     /// Tells at the gateway's end which nodes had ended before.
     dead: JoinHandle<Vec<Dead>>,
     roller: Roller,
-}
-
-/// Reaches a running gateway to roll its nodes.
-#[derive(Debug, Clone)]
-pub struct Roller {
-    /// Orders; taken away, it is the gateway's end.
-    orders: Arc<Mutex<Option<ChildStdin>>>,
-    news: Arc<Mutex<mpsc::UnboundedReceiver<Turn>>>,
-}
-
-/// A node's turn in a roll.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct NodeTimes {
-    /// Its index.
-    pub node: usize,
-    /// When it was asked to end, from the deploy's start.
-    pub draining: Duration,
-    /// When its process had ended.
-    pub ended: Option<Duration>,
-    /// When it listened again.
-    pub ready: Option<Duration>,
-    /// What it had counted by its end: upgrades it let in while it drained…
-    pub opened_draining: Option<u64>,
-    /// …and connections that it cut at its deadline.
-    pub cut_at_deadline: Option<u64>,
-}
-
-/// What the gateway says of a roll.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "roll", rename_all = "snake_case")]
-enum Turn {
-    Draining { node: usize },
-    Ended { node: usize, stats: Option<Counted> },
-    Ready { node: usize },
-    Done,
-    Failed { why: String },
-}
-
-/// The part of a node's counters that a roll is judged by.
-#[derive(Debug, Deserialize)]
-struct Counted {
-    opened_draining: u64,
-    cut_at_deadline: u64,
 }
 
 /// What the gateway says first.
@@ -171,8 +133,15 @@ impl Gateway {
                         tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
                     });
                 }
+                let processes = Processes::default();
+                // A gateway of one names itself as its node.
+                child
+                    .id()
+                    .into_iter()
+                    .chain(pids)
+                    .for_each(|pid| processes.add(pid));
                 let (turns, news) = mpsc::unbounded_channel();
-                let dead = tokio::spawn(hear(stdout, turns));
+                let dead = tokio::spawn(hear(stdout, turns, processes.clone()));
                 let roller = Roller {
                     orders: Arc::new(Mutex::new(child.stdin.take())),
                     news: Arc::new(Mutex::new(news)),
@@ -181,7 +150,7 @@ impl Gateway {
                     roller,
                     child,
                     listen,
-                    nodes: pids,
+                    processes,
                     ca,
                     dead,
                 })
@@ -206,13 +175,9 @@ impl Gateway {
         }
     }
 
-    /// The processes that serve.
-    pub fn processes(&self) -> Vec<u32> {
-        let own = self.child.id().into_iter();
-        // A gateway of one names itself as its node.
-        let nodes = self.nodes.iter().copied();
-        let all: std::collections::BTreeSet<u32> = own.chain(nodes).collect();
-        all.into_iter().collect()
+    /// The processes that serve, and those that will.
+    pub fn processes(&self) -> Processes {
+        self.processes.clone()
     }
 
     /// Aims a plan at this gateway.
@@ -265,86 +230,11 @@ impl Gateway {
     }
 }
 
-impl Roller {
-    /// Has all nodes restarted one by one, and waits for the last of them.
-    pub async fn roll(
-        &self,
-        pause: Duration,
-        limit: Duration,
-        stop: impl Future<Output = ()>,
-    ) -> Carried {
-        let mut nodes: Vec<NodeTimes> = Vec::new();
-        let work = async {
-            let mut news = self.news.lock().await;
-            // What an earlier one said after its time is not for this one.
-            while news.try_recv().is_ok() {}
-            if let Err(error) = self
-                .say(&json!({ "roll": { "pause": millis(pause) } }))
-                .await
-            {
-                return Ending::NotBegun(format!("the embedded gateway: {error}"));
-            }
-            let began = Instant::now();
-            loop {
-                let Some(turn) = news.recv().await else {
-                    return Ending::Failed("the embedded gateway ended".into());
-                };
-                if let Some(ending) = turn.take(began.elapsed(), &mut nodes) {
-                    return ending;
-                }
-            }
-        };
-        let ending = tokio::select! {
-            biased;
-            () = stop => Ending::Interrupted,
-            done = timeout(limit, work) => done.unwrap_or(Ending::TimedOut),
-        };
-        Carried {
-            ending,
-            output: String::new(),
-            nodes,
-        }
-    }
-
-    async fn say(&self, order: &Value) -> io::Result<()> {
-        let mut orders = self.orders.lock().await;
-        let stdin = orders.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(format!("{order}\n").as_bytes()).await
-    }
-}
-
-impl Turn {
-    /// Takes what is said `at`; the end of the roll if it is that.
-    fn take(self, at: Duration, nodes: &mut Vec<NodeTimes>) -> Option<Ending> {
-        match self {
-            Turn::Draining { node } => nodes.push(NodeTimes {
-                node,
-                draining: at,
-                ..NodeTimes::default()
-            }),
-            Turn::Ended { node, stats } => {
-                if let Some(times) = nodes.iter_mut().rfind(|times| times.node == node) {
-                    times.ended = Some(at);
-                    times.opened_draining = stats.as_ref().map(|stats| stats.opened_draining);
-                    times.cut_at_deadline = stats.as_ref().map(|stats| stats.cut_at_deadline);
-                }
-            }
-            Turn::Ready { node } => {
-                if let Some(times) = nodes.iter_mut().rfind(|times| times.node == node) {
-                    times.ready = Some(at);
-                }
-            }
-            Turn::Done => return Some(Ending::Succeeded),
-            Turn::Failed { why } => return Some(Ending::Failed(why)),
-        }
-        None
-    }
-}
-
 /// Hears the gateway to its end.
 async fn hear(
     stdout: Option<impl AsyncBufRead + Unpin>,
     turns: mpsc::UnboundedSender<Turn>,
+    processes: Processes,
 ) -> Vec<Dead> {
     let mut all = Vec::new();
     let Some(stdout) = stdout else {
@@ -353,7 +243,12 @@ async fn hear(
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Turn>(&line) {
-            Ok(turn) => drop(turns.send(turn)),
+            Ok(turn) => {
+                if let Turn::Ready { pid, .. } = &turn {
+                    processes.add(*pid);
+                }
+                let _ = turns.send(turn);
+            }
             Err(_) => all.extend(serde_json::from_str::<Dead>(&line)),
         }
     }
@@ -374,6 +269,8 @@ fn config(embedded: &Embedded) -> Value {
     };
     set("queue", embedded.queue.map(Value::from));
     set("when_full", embedded.when_full.map(|w| json!(w)));
+    set("buffer_limit", embedded.buffer_limit.map(|b| b.0.into()));
+    set("send_buffer", embedded.send_buffer.map(|b| b.0.into()));
     set("max_message", embedded.max_message.map(|b| b.0.into()));
     set("rate_limit", embedded.rate_limit.map(|r| r.0.into()));
     set("accept_rate", embedded.accept_rate.map(|r| r.0.into()));
@@ -424,6 +321,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "mute": knobs.mute,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
+        "head_of_line": knobs.head_of_line,
     })
 }
 
@@ -449,7 +347,8 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never },
+               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never,
+               head_of_line: true }, buffer_limit: 3MiB, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
         assert_eq!(
@@ -495,6 +394,11 @@ mod tests {
         assert_eq!(knobs.drain, Some(BadDrain::Never));
         let drain = (config.drain_window, config.drain_deadline);
         assert_eq!(drain, (Duration::from_secs(3), Duration::from_secs(4)));
+        assert!(knobs.head_of_line);
+        assert_eq!(
+            (config.buffer_limit, config.send_buffer),
+            (3 << 20, Some(8 << 10))
+        );
     }
 
     #[test]

@@ -145,6 +145,7 @@ fn one(document: &Document, compiled: &Compiled, order: &Order) -> Result<Ran, E
         target,
         against,
         cost,
+        kernel: embedded_kernel(document),
         warnings: compiled.warnings.iter().map(worded).collect(),
     };
     let outcome = outcome::assemble(facts, &course);
@@ -249,7 +250,12 @@ fn measure(
         let target = described(&plan, gateway.is_some());
         let started = clock::wall();
         let served_by = gateway.as_ref().map(Gateway::processes);
-        let mut meter = Meter::new(display, served_by.unwrap_or_default());
+        let served_by = served_by.unwrap_or_default();
+        // A target of somebody else's, where its process is named.
+        if let (None, Some(pid)) = (&gateway, compiled.process) {
+            served_by.add(pid);
+        }
+        let mut meter = Meter::new(display, served_by);
         let redact = Redactor::new(document.secrets());
         let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
         let course = shards(&program, &plan, &mut interrupts, deploys, &mut meter).await?;
@@ -292,6 +298,12 @@ async fn shards(
         display,
     )
     .await)
+}
+
+/// Bytes that the kernel may hold for a connection of the embedded gateway, where it was told: it doubles what it is told.
+fn embedded_kernel(document: &Document) -> Option<f64> {
+    let embedded = document.scenario().target.embedded.as_ref()?;
+    Some(2.0 * embedded.send_buffer?.0 as f64)
 }
 
 /// The target in words: addresses only, for the rest of a URL may hold secrets.

@@ -3,6 +3,7 @@
 
 mod deploy;
 mod fault;
+mod pressure;
 mod storm;
 
 use super::drive::Course;
@@ -37,6 +38,8 @@ pub struct Facts<'a> {
     pub warnings: Vec<String>,
     /// What the run cost this machine.
     pub cost: Vec<CostSample>,
+    /// Bytes that the target's kernel may hold for a connection; `None`: as Linux has it.
+    pub kernel: Option<f64>,
 }
 
 /// Puts the outcome of a run together, verdict included.
@@ -54,9 +57,12 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     against.extend(deploy::against(plan, course, &deploys));
     let validity = validity(plan, course, against);
     let storms = storm::storms(plan, &phases, course);
+    let kernel = facts.kernel.unwrap_or(pressure::KERNEL);
+    let pressure = pressure::all(plan, course, kernel, &facts.cost);
+    let looked_at = looked_at(&phases, &pressure);
     let mut gates: Vec<GateReport> = gates
         .iter()
-        .map(|gate| judge(gate, totals, &phases, plan, validity.state))
+        .map(|gate| judge(gate, totals, &looked_at, plan, validity.state))
         .collect();
     let believed = validity.state != ValidityState::Invalid;
     gates.extend(deploys.iter().map(|report| deploy::gate(report, believed)));
@@ -112,6 +118,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
+        pressure: pressure.into_iter().map(|p| p.report).collect(),
         per_shard: shards(course),
         cost: CostReport {
             telemetry_bytes: course.heard,
@@ -196,25 +203,34 @@ fn validity(plan: &Plan, course: &Course, against: Vec<String>) -> Validity {
     Validity { state, reasons }
 }
 
-/// A gate's outcome; never passed when the run cannot be believed.
-fn judge(
-    gate: &Gate,
-    totals: &Totals,
-    phases: &[PhaseReport],
-    plan: &Plan,
-    validity: ValidityState,
-) -> GateReport {
-    let phases: Vec<gate::Phase> = phases
-        .iter()
-        .map(|p| gate::Phase {
+/// The phases as gates see them.
+fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gate::Phase> {
+    let phases = phases.iter().enumerate();
+    phases
+        .map(|(index, p)| gate::Phase {
             name: p.name.clone(),
             completed: p.completed,
             start: p.start,
             seconds: p.end - p.start,
+            neighbours: pressure
+                .iter()
+                .filter(|of| of.phase == index)
+                .map(|of| (of.group, of.ratio.clone()))
+                .collect(),
         })
-        .collect();
+        .collect()
+}
+
+/// A gate's outcome; never passed when the run cannot be believed.
+fn judge(
+    gate: &Gate,
+    totals: &Totals,
+    phases: &[gate::Phase],
+    plan: &Plan,
+    validity: ValidityState,
+) -> GateReport {
     let groups: Vec<String> = plan.groups().iter().map(|g| g.name.clone()).collect();
-    let judgement = gate::evaluate(gate, totals, &phases, &groups);
+    let judgement = gate::evaluate(gate, totals, phases, &groups);
     let mut report = GateReport {
         text: gate.to_string(),
         status: match judgement.status {

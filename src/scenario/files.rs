@@ -65,6 +65,7 @@ enum Kind {
     Csv,
     Payload,
     Pem,
+    Pid,
 }
 
 impl Kind {
@@ -74,6 +75,7 @@ impl Kind {
             Kind::Csv => 64 << 20,
             Kind::Payload => 16 << 20,
             Kind::Pem => 4 << 20,
+            Kind::Pid => 64,
         }
     }
 
@@ -91,6 +93,9 @@ fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
                 found.push((format!("target.tls.{key}"), path.as_str(), Kind::Pem));
             }
         }
+    }
+    if let Some(path) = &scenario.target.pid_file {
+        found.push(("target.pid_file".to_owned(), path.as_str(), Kind::Pid));
     }
     for (group, clients) in &scenario.clients {
         for (name, var) in &clients.vars {

@@ -150,7 +150,7 @@ impl<'a> Schema<'a> {
             "share" => "a share such as 30%",
             "size" => "a size such as 64KiB",
             "count" => "a whole number such as 2000 or 20k",
-            "factor" => "a multiple such as 10x",
+            "boost" => "a multiple such as 10x, or so many more such as +500/s",
             "byte_rate" => "a byte rate such as 1KiB/s",
             "read_rate" => "a byte rate such as 1KiB/s, or none",
             _ => "",
@@ -180,7 +180,7 @@ pub(super) fn is_quantity(format: &str) -> bool {
         "share",
         "size",
         "count",
-        "factor",
+        "boost",
         "byte_rate",
         "read_rate",
     ]

@@ -10,7 +10,7 @@ mod recovery;
 
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
-    SendSignal, Slow, To, Webhook,
+    SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
 
 pub use recovery::{History, Resume, Session};
@@ -122,6 +122,12 @@ pub struct Target {
     /// Bytes queued for one connection before further sends on it are dropped. Default 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<ByteSize>,
+    /// Number of the target's process on this machine; its memory and CPU are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// File with that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<String>,
 }
 
 /// Which of the target's addresses a connection dials.
@@ -175,6 +181,12 @@ pub struct Embedded {
     /// What happens when a client's queue is full. Default drop_newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_full: Option<WhenFull>,
+    /// With `buffer` and `block`: bytes queued for one client before it is closed with 1013. Default 64MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_limit: Option<ByteSize>,
+    /// Send buffer of the gateway's side of connections (`SO_SNDBUF`); a small one fills quickly. Default: the kernel's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_buffer: Option<ByteSize>,
     /// Largest message accepted from a client; larger ones close with 1009. Default 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_message: Option<ByteSize>,
@@ -217,6 +229,10 @@ pub enum WhenFull {
     DropOldest,
     /// The client is closed with 1013.
     Disconnect,
+    /// The queue grows, up to `buffer_limit`; then the client is closed with 1013.
+    Buffer,
+    /// Publishers are not read any further until there is room again.
+    Block,
 }
 
 /// Knobs of the embedded gateway for tests and demonstrations: known faults to be found.
@@ -262,6 +278,9 @@ pub struct Misbehave {
     /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_epoch_after: Option<Duration>,
+    /// Deliveries to all clients go through one queue: a slow one holds up everybody.
+    #[serde(default)]
+    pub head_of_line: bool,
     /// How a node that is asked to end breaks the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<BadDrain>,

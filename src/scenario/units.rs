@@ -37,9 +37,14 @@ pub struct ReadRate(pub Option<ByteRate>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Count(pub u64);
 
-/// A multiple, such as `10x`.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
-pub struct Factor(pub f64);
+/// How much more of something: a multiple such as `10x`, or so many a second on top, such as `+500/s`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub enum Boost {
+    /// The rate, so many times.
+    Times(f64),
+    /// The rate, and so many a second.
+    Plus(Rate),
+}
 
 /// Why a quantity could not be read: what was expected, with examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,23 +293,29 @@ impl fmt::Display for Count {
     }
 }
 
-impl FromStr for Factor {
+impl FromStr for Boost {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let error = || UnitError {
             found: text.into(),
-            expected: "a multiple such as 10x or 0.5x",
+            expected: "a multiple such as 10x or 0.5x, or so many more such as +500/s",
         };
+        if let Some(more) = text.trim().strip_prefix('+') {
+            return more.parse().map(Boost::Plus).map_err(|_| error());
+        }
         let (number, unit) = split(text.trim()).ok_or_else(error)?;
         (unit == "x" && number <= 1e6)
-            .then_some(Factor(number))
+            .then_some(Boost::Times(number))
             .ok_or_else(error)
     }
 }
 
-impl fmt::Display for Factor {
+impl fmt::Display for Boost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x", self.0)
+        match self {
+            Boost::Times(factor) => write!(f, "{factor}x"),
+            Boost::Plus(rate) => write!(f, "+{rate}"),
+        }
     }
 }
 
@@ -357,7 +368,11 @@ written!(
     "read_rate",
     r"^\s*(none|[0-9.]+\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*/\s*s)$"
 );
-written!(Factor, "factor", r"^\s*[0-9.]+\s*x$");
+written!(
+    Boost,
+    "boost",
+    r"^\s*([0-9.]+\s*x|\+\s*[0-9.]+\s*[kM]?\s*/\s*(s|m|min|h))$"
+);
 
 /// A scalar taken as text, whether it was written as text or as a number.
 struct Text(String);
@@ -535,12 +550,16 @@ mod tests {
     }
 
     #[test]
-    fn factors() {
+    fn boosts() {
         table(&[
-            ("10x", Some(Factor(10.0))),
-            ("0.5 x", Some(Factor(0.5))),
+            ("10x", Some(Boost::Times(10.0))),
+            ("0.5 x", Some(Boost::Times(0.5))),
+            ("+500/s", Some(Boost::Plus(Rate(500.0)))),
+            ("+ 3k/m", Some(Boost::Plus(Rate(50.0)))),
             ("10", None),
             ("x10", None),
+            ("+10x", None),
+            ("500/s", None),
             ("9999999x", None),
         ]);
     }
@@ -588,7 +607,8 @@ mod tests {
             round_trip(ReadRate((n % 2 == 0).then_some(ByteRate(n))))?;
             round_trip(Count(n % 1_000_000_000_000))?;
             round_trip(Rate((n % 1_000_000_000) as f64 / 64.0))?;
-            round_trip(Factor((n % 1_000_000) as f64 / 8.0))?;
+            round_trip(Boost::Times((n % 1_000_000) as f64 / 8.0))?;
+            round_trip(Boost::Plus(Rate((n % 1_000_000_000) as f64 / 64.0)))?;
             // As parsed from text with up to six decimals.
             let share: Share = format!("{}.{:06}%", n % 100, n / 100 % 1_000_000).parse().map_err(|e: UnitError| TestCaseError::fail(e.to_string()))?;
             round_trip(share)?;
@@ -603,7 +623,7 @@ mod tests {
             let _ = text.parse::<ByteRate>();
             let _ = text.parse::<ReadRate>();
             let _ = text.parse::<Count>();
-            let _ = text.parse::<Factor>();
+            let _ = text.parse::<Boost>();
         }
     }
 }

@@ -359,7 +359,7 @@ struct ByHand {
 
 impl ByHand {
     fn start() -> ByHand {
-        let json = r#"{"drain_window":300,"drain_deadline":3000}"#;
+        let json = r#"{"drain_window":300,"drain_deadline":40000}"#;
         let mut child = squall()
             .args(["gateway", "--nodes", "3", "--config-json", json])
             .stdout(Stdio::piped())
@@ -439,8 +439,29 @@ fn a_gateway_that_is_asked_to_end_in_the_midst_of_a_roll_ends() {
     send(pid, SIGHUP);
     assert_eq!(gateway.says(), "node 0 drains");
     let nodes = children(pid);
+    let asked = Instant::now();
     send(pid, SIGTERM);
     while !gateway.says().starts_with("gateway: {") {}
     assert_eq!(gateway.child.wait().expect("ended").code(), Some(0));
+    // It would wait for the deadline of a node that is not to come.
+    assert!(asked.elapsed() < Duration::from_secs(30));
     assert_gone(&nodes);
+}
+
+#[test]
+fn a_roll_that_is_not_done_in_time_fails_the_run_and_stops_after_the_node_it_is_at() {
+    let text = rolled(
+        "",
+        "'lost == 0', 'old == 75', 'severed == 25', 'moved == 25'",
+    )
+    .replace("pause: 300ms } }", "pause: 5s }, timeout: 3s }");
+    let done = Lab::new(&text).run(&[]);
+    let summary = done.expect(99).summary();
+    assert_eq!(deploy(&summary)["result"], "timed_out");
+    let nodes = deploy(&summary)["nodes"].as_array().map(Vec::len);
+    assert_eq!(nodes, Some(1));
+    for gate in 0..4 {
+        assert_eq!(summary.text(&format!("/gates/{gate}/status")), "passed");
+    }
+    assert!(findings(&summary).contains(&"stayed".to_owned()));
 }

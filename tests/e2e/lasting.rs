@@ -1,7 +1,7 @@
 //! Faults that last: the same victims on any number of shards, and gone with whoever ordered them.
 
 use crate::harness::{Lab, Summary, assert_gone, send};
-use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::signal::Signal::{SIGINT, SIGKILL};
 use serde_json::Value;
 use squall::transport::handshake::accept_key;
 use std::io::{Read, Write};
@@ -215,4 +215,168 @@ fn bad_roads_lose_nothing_on_any_number_of_shards() {
         // And half of them from their own on, for five of six parts of the time.
         assert!(latency["p90"].as_f64() >= Some(150.0), "{latency}");
     }
+}
+
+const HALVES: &str = "
+name: halves
+seed: 7
+target: { embedded: { nodes: 2 } }
+clients:
+  subs: { count: 30, subscribe: [t], reconnect: { base: 100ms } }
+  pubs: { count: 4, publish: { topic: t, rate: 100/s, in: [bad, calm] } }
+phases:
+  - { name: open, for: 1s }
+  - name: bad
+    for: 3s
+    faults:
+      - stall: { clients: pubs, count: 3, what: message, for: 2s, over: 1s }
+      - stall: { clients: subs, share: 20%, what: handshake, rate: 20B/s, after: 1s }
+  - { name: calm, for: 2s }
+gates:
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - failed == 0
+  - closed_by_target == 0
+  - cut == 6
+  - reconnected == 6
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+
+#[test]
+fn stalls_lose_nothing_on_any_number_of_shards() {
+    for shards in ["1", "3"] {
+        let summary = Lab::new(HALVES)
+            .run(&["--shards", shards])
+            .expect(0)
+            .summary();
+        let expected = [
+            ("3 of pubs stop in the middle of a message", 3),
+            ("20% of subs open at 20B/s", 6),
+        ];
+        let expected = expected.map(|(label, n)| (label.to_owned(), n));
+        assert_eq!(touched(&summary), expected);
+        assert_eq!(summary.count("sent"), summary.count("offered"));
+    }
+}
+
+const ALL: &str = "
+name: all
+seed: 11
+target: { embedded: { tls: true, queue: 100000 } }
+clients:
+  both:
+    count: 24
+    subscribe: [t]
+    publish: { topic: t, rate: 48/s, size: 300B, in: [bad, calm] }
+    reconnect: { base: 100ms }
+phases:
+  - { name: open, for: 1s }
+  - name: bad
+    for: 4s
+    faults:
+      - slow: { clients: both, share: 50%, read: 8KiB/s, pong: 200ms, for: 3s }
+      - stall: { clients: both, share: 50%, what: message, after: 500ms, for: 2s }
+      - network: { clients: both, latency: 30ms, jitter: 30ms, slice: 64B, after: 250ms, for: 3s, over: 1s }
+      - partition: { clients: both, share: 50%, after: 1s, for: 1s, over: 500ms }
+  - { name: calm, for: 2s }
+gates:
+  - lost == 0
+  - missed == 0
+  - duplicated == 0
+  - reordered == 0
+  - dropped == 0
+  - failed == 0
+  - closed_by_target == 0
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+
+/// Each by its own seeded choice, so that some connections have all four at once; and all of it below TLS.
+#[test]
+fn faults_of_all_kinds_act_together_and_nothing_is_lost() {
+    let summary = Lab::new(ALL).run(&["--shards", "2"]).expect(0).summary();
+    let told: Vec<u64> = touched(&summary).into_iter().map(|(_, n)| n).collect();
+    assert_eq!(told, [12, 12, 24, 12]);
+    // Everybody's messages to everybody.
+    assert_eq!(summary.count("expected"), 24 * summary.count("sent"));
+    assert_eq!(summary.count("received"), summary.count("expected"));
+}
+
+/// Everything held back is let go, and the goodbyes are in order.
+#[test]
+fn an_interrupt_ends_faults_that_last() {
+    let scenario = "
+name: cut-short
+target: { embedded: {} }
+clients:
+  subs: { count: 20, subscribe: [t] }
+  pubs: { count: 2, publish: { topic: t, rate: 100/s } }
+phases:
+  - { name: open, for: 1s }
+  - name: bad
+    for: 10m
+    faults:
+      - slow: { clients: subs, share: 50%, read: none }
+      - network: { clients: subs, latency: 50ms }
+      - partition: { clients: pubs, after: 500ms }
+generator: { shards: 2 }
+";
+    let mut run = Lab::new(scenario).start(&[]);
+    run.wait_for_phase("bad");
+    // The progress of a later second: all have begun.
+    run.wait_for("two more seconds", |line| {
+        line.trim_start().starts_with("4s")
+    });
+    run.signal(SIGINT);
+    let summary = run.wait().expect(105).summary();
+    for fault in faults(&summary) {
+        let time = |key: &str| fault[key].as_f64().unwrap_or_else(|| panic!("{fault}"));
+        assert!(time("actual_end") < 60.0, "{fault}");
+        assert!(time("actual_end") > time("actual_start"), "{fault}");
+    }
+    assert_eq!(summary.count("lost"), 0);
+    for close in summary.at("/closes").as_array().expect("a list") {
+        assert_eq!(close["code"], 1000, "{close}");
+        assert_eq!(close["count"], 22, "{close}");
+    }
+}
+
+/// Slow consumers of large messages, more than all buffers hold, from a gateway with this policy.
+fn overflowing(when_full: &str) -> Summary {
+    let scenario = format!(
+        "
+name: overflow
+seed: 3
+target: {{ embedded: {{ queue: 8, when_full: {when_full} }}, max_message: 2MiB }}
+clients:
+  subs: {{ count: 6, subscribe: [t] }}
+  pubs: {{ count: 1, publish: {{ topic: t, rate: 40/s, size: 100KiB, in: [bad, calm] }} }}
+phases:
+  - {{ name: open, for: 1s }}
+  - name: bad
+    for: 3s
+    faults: [ {{ slow: {{ clients: subs, count: 2, read: none, receive_buffer: 4KiB }} }} ]
+  - {{ name: calm, for: 2s }}
+gates: [ 'sent > 0' ]
+generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
+"
+    );
+    Lab::new(&scenario).run(&[]).expect(0).summary()
+}
+
+/// What a target does about slow consumers can be read from what is counted of them, and of nobody else.
+#[test]
+fn a_target_that_drops_and_one_that_disconnects_are_told_apart() {
+    let summary = overflowing("drop_newest");
+    let effects = &faults(&summary)[0]["effects"];
+    assert!(summary.count("lost") > 0, "{effects}");
+    assert_eq!(effects["skipped"], summary.count("lost"));
+    assert_eq!(effects["ended"], Value::Array(Vec::new()));
+
+    let summary = overflowing("disconnect");
+    let effects = &faults(&summary)[0]["effects"];
+    let ended = effects["ended"].as_array().expect("a list");
+    let count: u64 = ended.iter().filter_map(|end| end["count"].as_u64()).sum();
+    assert_eq!(count, 2, "{effects}");
+    assert!(ended.iter().all(|end| end["code"] == 1013), "{effects}");
 }

@@ -15,6 +15,7 @@ mod honest;
 mod lasting;
 mod nodes;
 mod places;
+mod pressure;
 mod resume;
 mod untrusted;
 mod verbs;

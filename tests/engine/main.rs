@@ -14,4 +14,5 @@ mod openings;
 mod partition;
 mod resume;
 mod slow;
+mod stall;
 mod traffic;

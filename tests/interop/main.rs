@@ -10,6 +10,7 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod nginx;
+mod rehearsal;
 mod restarts;
 mod servers;
 mod store;

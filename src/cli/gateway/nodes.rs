@@ -4,7 +4,7 @@
 //! which everything goes. What is said there is the gateway's affair.
 
 use super::super::output;
-use super::roll::{self, Roll, Turn};
+use super::roll::{self, Order, Roll, Turn};
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{Config, Reserved, Summary, reserve, serve_node, shutdown_signal, supervise};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -76,14 +76,18 @@ pub(super) fn serve(
             links.push(link.into_split());
             pids.push(pid);
         }
-        let ending = Cell::new(false);
+        let (serving, ending, over) = (Cell::new(false), Cell::new(false), Notify::new());
         let shutdown = async {
             let goodbye = shutdown.await;
             ending.set(true);
+            over.notify_one();
             goodbye
         };
         let (rejoin, rejoins) = mpsc::unbounded_channel();
-        let ready = |addresses: &[SocketAddr]| tell(News::Ready(addresses, &pids));
+        let ready = |addresses: &[SocketAddr]| {
+            serving.set(true);
+            tell(News::Ready(addresses, &pids));
+        };
         let mut supervised = std::pin::pin!(supervise(links, &orders, rejoins, shutdown, ready));
         let mut roll = Roll::new(&orders, rejoin);
         let mut dead = Vec::new();
@@ -99,18 +103,23 @@ pub(super) fn serve(
                     }
                 }
                 summary = &mut supervised => break summary.map_err(|e| e.to_string())?,
+                // The bus must not wait for a node that will not come any more.
+                () = over.notified() => roll.abandon(),
                 due = roll.due(), if !ending.get() => {
                     if let Some(turn) = roll.take(due, &mut processes) {
                         tell(News::Roll(turn));
                     }
                 }
-                Some(line) = asked.recv() => {
-                    if let Some(pause) = roll::order(&line) && !roll.begin(pause) {
+                Some(line) = asked.recv() => match roll::order(&line) {
+                    Some(Order::Roll(pause)) if !roll.begin(pause) => {
                         tell(News::Roll(Turn::Failed("a roll is under way".into())));
                     }
-                }
+                    Some(Order::Stop) => roll.stop(),
+                    Some(Order::Roll(_)) | None => {}
+                },
                 Some(()) = hangups.recv(), if !coordinated => {
-                    if !roll.begin(roll::BY_HAND) {
+                    // Before all listen there is nothing to roll.
+                    if serving.get() && !roll.begin(roll::BY_HAND) {
                         tell(News::Roll(Turn::Failed("a roll is under way".into())));
                     }
                 }
@@ -119,7 +128,7 @@ pub(super) fn serve(
         // Whoever has not ended by then is killed with its task.
         let rest = async {
             while let Some((node, status)) = processes.ended().await {
-                if !status.success() {
+                if !(ending.get() && status.success()) {
                     tell(News::Dead(node, status));
                     dead.push((node, status));
                 }

@@ -65,20 +65,29 @@ impl Turn {
     }
 }
 
-/// The pause of an order to roll: `{"roll":{"pause":2000}}`, in milliseconds.
-pub(super) fn order(line: &str) -> Option<Duration> {
+/// What a coordinator may say.
+#[derive(Debug, PartialEq)]
+pub(super) enum Order {
+    /// `{"roll":{"pause":2000}}`, in milliseconds: all nodes, with this time between them.
+    Roll(Duration),
+    /// `"stop"`: no node's turn begins any more.
+    Stop,
+}
+
+/// An order, if the line is one.
+pub(super) fn order(line: &str) -> Option<Order> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Order {
-        roll: Pause,
+    #[serde(rename_all = "snake_case", deny_unknown_fields)]
+    enum Said {
+        Roll { pause: f64 },
+        Stop,
     }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Pause {
-        pause: f64,
+    match serde_json::from_str(line).ok()? {
+        Said::Roll { pause } => Duration::try_from_secs_f64(pause / 1e3)
+            .ok()
+            .map(Order::Roll),
+        Said::Stop => Some(Order::Stop),
     }
-    let order: Order = serde_json::from_str(line).ok()?;
-    Duration::try_from_secs_f64(order.roll.pause / 1e3).ok()
 }
 
 type Join = Rejoin<OwnedReadHalf, OwnedWriteHalf>;
@@ -125,6 +134,7 @@ pub(super) struct Roll<'a> {
     configs: &'a [Config],
     rejoin: mpsc::UnboundedSender<Join>,
     pause: Duration,
+    stopped: bool,
     state: State,
 }
 
@@ -135,6 +145,7 @@ impl<'a> Roll<'a> {
             configs,
             rejoin,
             pause: Duration::ZERO,
+            stopped: false,
             state: State::None,
         }
     }
@@ -145,8 +156,19 @@ impl<'a> Roll<'a> {
             return false;
         }
         self.pause = pause;
+        self.stopped = false;
         self.state = State::Next(0, Instant::now());
         true
+    }
+
+    /// No node's turn begins any more; the one whose it is is done with.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// It is over, wherever it is: all nodes are ending.
+    pub(super) fn abandon(&mut self) {
+        self.state = State::None;
     }
 
     /// Whether the end of this node is the roll's doing.
@@ -190,6 +212,7 @@ impl<'a> Roll<'a> {
             Due::Time => {}
         }
         match std::mem::replace(&mut self.state, State::None) {
+            State::Next(..) if self.stopped => Some(Turn::Failed("it was stopped".into())),
             State::Next(node, _) => Some(self.drain(node, processes)),
             State::Draining(node, at, waits) => {
                 processes.signal(node, Signal::SIGKILL);
@@ -277,8 +300,9 @@ mod tests {
 
     #[test]
     fn an_order_is_understood_and_nonsense_is_none() {
-        let pause = |line| order(line).map(|pause| pause.as_millis());
-        assert_eq!(pause("{\"roll\":{\"pause\":2000}}\n"), Some(2000));
+        let roll = order("{\"roll\":{\"pause\":2000}}\n");
+        assert_eq!(roll, Some(Order::Roll(Duration::from_secs(2))));
+        assert_eq!(order("\"stop\"\n"), Some(Order::Stop));
         for line in [
             "",
             "roll",
@@ -286,7 +310,7 @@ mod tests {
             "{\"roll\":{\"pause\":-1}}",
             "{\"rolls\":{\"pause\":1}}",
         ] {
-            assert_eq!(pause(line), None, "{line}");
+            assert_eq!(order(line), None, "{line}");
         }
     }
 }

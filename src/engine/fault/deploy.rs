@@ -69,7 +69,7 @@ impl Shard {
         self.conns[c].mark(Mark::Moving, true);
         let key = DrainKey {
             fault: window.fault as u16,
-            endpoint: self.plan.endpoint_of(self.number(c)) as u16,
+            endpoint: self.conns[c].endpoint,
             tenth: (since / 100_000_000) as u32,
             close,
         };

@@ -51,6 +51,13 @@ impl Faults {
         trouble.is_some_and(|trouble| trouble.partition.is_some())
     }
 
+    /// The kernel says something that cannot get through.
+    pub fn hear_nothing(&mut self, c: usize, ended: bool) {
+        let trouble = self.trouble(c);
+        trouble.unread = true;
+        trouble.hung_up |= ended;
+    }
+
     /// An attempt to connect that goes nowhere for now.
     pub fn dial_in_vain(&mut self, c: usize, address: SocketAddr, now: u64) {
         self.trouble(c).dial = Some(Dial::new(address, now));

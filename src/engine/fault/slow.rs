@@ -4,8 +4,15 @@
 //! the target's. Once the kernel says that the target has ended the connection there is nothing left to be slow
 //! with: what it sent last is read at once, so that its close code is known when it happened.
 
+use super::super::conn::State;
+use super::super::shard::Shard;
+use super::super::traffic::is_full;
 use super::bucket::Bucket;
+use super::trouble::After;
+use crate::metrics::{Counter, FaultTally};
 use crate::plan::{Reading, Slow};
+use crate::transport::socket;
+use crate::transport::ws::Opcode;
 use std::collections::VecDeque;
 
 /// Pongs that wait at most; a newer ping takes the place of the newest (RFC 6455 §5.5.3).
@@ -107,6 +114,72 @@ impl Slowed {
         }
         self.pongs.push_back((now + self.late_ns, payload.to_vec()));
         true
+    }
+}
+
+impl Shard {
+    /// Answers a ping later, if the connection's trouble is of that kind. False when it is answered now.
+    pub(in super::super) fn put_off_pong(&mut self, c: usize, payload: &[u8], now: u64) -> bool {
+        let slow = self.faults.trouble(c).slow.as_mut();
+        let put_off = slow.is_some_and(|slow| slow.put_off(payload, now));
+        if put_off {
+            self.look_again(c);
+        }
+        put_off
+    }
+
+    /// Answers the pings whose answers are late enough.
+    pub(super) fn late_pongs(&mut self, c: usize) {
+        let now = self.now();
+        while let Some(slow) = self
+            .faults
+            .troubles
+            .get_mut(&(c as u32))
+            .and_then(|t| t.slow.as_mut())
+            && slow.pongs.front().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, payload)) = slow.pongs.pop_front()
+        {
+            self.pong_to(c, &payload);
+        }
+    }
+
+    fn pong_to(&mut self, c: usize, payload: &[u8]) {
+        let conn = &self.conns[c];
+        if conn.state == State::Ready && !is_full(conn, &self.plan) {
+            self.queue_control(c, Opcode::Pong, payload);
+            self.count(c, Counter::PingsAnswered);
+        }
+    }
+
+    /// The fault with this number is over for a connection, which goes on as if nothing had been. What it did not
+    /// read is read now; should there be a goodbye in it, it is the fault's doing.
+    pub(super) fn end_slow(&mut self, c: usize, number: usize, now: u64) {
+        let patience = self.plan.target().close_timeout.as_nanos() as u64;
+        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        let Some(slow) = trouble.slow.take_if(|slow| slow.number == number) else {
+            return;
+        };
+        trouble.after = Some(After {
+            number,
+            until_ns: now + patience,
+        });
+        trouble.unread = true;
+        let stream = self.conns[c].stream.as_ref();
+        let unread = stream.map_or(0, |stream| socket::unread(&stream.socket));
+        self.recorder.fault_did(
+            number,
+            FaultTally {
+                taken: slow.taken,
+                unread: unread as u64,
+                ..FaultTally::default()
+            },
+        );
+        for (_, payload) in &slow.pongs {
+            self.pong_to(c, payload);
+        }
+        self.pump(c);
     }
 }
 

@@ -8,23 +8,21 @@
 //! Nothing is lost here: what is not read stays in the kernel's buffer. Events are edges, so that a socket that was
 //! not read to its end is remembered (`unread`) and read again when it may be.
 
-use super::super::conn::Mark;
+use super::super::conn::{Conn, Mark, Stage};
 use super::super::end::Cause;
-use super::super::outbox::Allowance;
+use super::super::outbox::{Allowance, Outbox};
 use super::super::shard::Shard;
-use super::super::traffic::is_full;
 use super::Faults;
-use super::network::{Arrival, Shaped};
+use super::network::Shaped;
 use super::partition::Dial;
 use super::slow::Slowed;
-use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
-use crate::transport::socket;
-use crate::transport::ws::Opcode;
+use super::stall::Stalled;
+use crate::metrics::{FaultEndKey, FaultTally, Timer};
 use std::cmp::Reverse;
 use std::io;
 
 /// Reads of one connection in a row before others get their turn.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 /// Connections looked at in one turn because their time has come.
 const LOOKS_PER_TURN: usize = 256;
 
@@ -32,6 +30,7 @@ const LOOKS_PER_TURN: usize = 256;
 #[derive(Default)]
 pub struct Trouble {
     pub slow: Option<Slowed>,
+    pub stall: Option<Stalled>,
     /// Boxed, as it is large.
     pub network: Option<Box<Shaped>>,
     /// The number of the fault that keeps it from the target.
@@ -44,6 +43,8 @@ pub struct Trouble {
     pub unread: bool,
     /// First sign that the target ends the connection: its Close frame, or the kernel's word. 0: none.
     pub ended_ns: u64,
+    /// HTTP status by which its opening was refused, 0 if it was not.
+    pub refused: u16,
     /// The kernel says that the target has ended the connection: no more will come.
     pub hung_up: bool,
     /// When it is looked at next, `u64::MAX` when only an event can move it.
@@ -69,6 +70,7 @@ impl Trouble {
 
     fn is_over(&self) -> bool {
         self.slow.is_none()
+            && self.stall.is_none()
             && self.network.is_none()
             && self.partition.is_none()
             && self.dial.is_none()
@@ -88,21 +90,28 @@ impl Trouble {
         slow.min(network.map_or(usize::MAX, |network| network.may_read(now)))
     }
 
-    /// How much of a queue with so many bytes waiting may leave now; `None`: it is not even looked at.
-    fn may_write(&mut self, waiting: usize, now: u64) -> Option<Allowance> {
+    /// How much of a queue may leave now; `None`: it is not even looked at.
+    fn may_write(&mut self, outbox: &Outbox, upgrading: bool, now: u64) -> Option<Allowance> {
         if self.partition.is_some() {
             return None;
         }
-        match &mut self.network {
-            Some(network) => network.may_write(waiting, now),
-            None => Some(Allowance::ALL),
+        let mut may = match &mut self.network {
+            Some(network) => network.may_write(outbox.waiting(), now)?,
+            None => Allowance::ALL,
+        };
+        if let Some(stall) = &mut self.stall {
+            may.bytes = may.bytes.min(stall.may_write(outbox, upgrading, now));
         }
+        Some(may)
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    /// So many bytes left. The number of the fault that the connection stalls by from now on.
+    fn wrote(&mut self, bytes: usize, upgrading: bool, now: u64) -> Option<usize> {
         if let Some(network) = &mut self.network {
             network.wrote(bytes);
         }
+        let stall = self.stall.as_mut()?;
+        stall.wrote(bytes, upgrading, now).then_some(stall.number)
     }
 
     fn took(&mut self, bytes: usize) {
@@ -115,10 +124,10 @@ impl Trouble {
     }
 
     /// When something may be done that may not be done now; a blocked socket says itself when it takes bytes again.
-    fn next_ns(&self, now: u64, blocked: bool) -> u64 {
+    fn next_ns(&self, now: u64, conn: &Conn) -> u64 {
         let mut next = u64::MAX;
         let mut at = |time: u64| next = next.min(time);
-        if let Some(after) = &self.after {
+        if let Some(after) = self.after.as_ref().filter(|_| self.ended_ns == 0) {
             at(after.until_ns);
         }
         if self.partition.is_some() {
@@ -134,9 +143,13 @@ impl Trouble {
         }
         if let Some(network) = &self.network {
             at(network.arrives_ns());
-            if !blocked {
-                at(network.writes_ns(now));
-            }
+        }
+        if conn.outbox.is_some() && !conn.blocked {
+            let stall = self.stall.as_ref();
+            let stall = stall.map(|stall| stall.writes_ns(is_upgrading(conn), now));
+            let network = self.network.as_ref().map(|network| network.writes_ns(now));
+            // What nothing holds back has left already.
+            at(stall.max(network).unwrap_or(u64::MAX));
         }
         if let Some(dial) = &self.dial {
             at(dial.at_ns);
@@ -146,6 +159,12 @@ impl Trouble {
         }
         next
     }
+}
+
+/// Whether what a connection has to write is its upgrade request.
+fn is_upgrading(conn: &Conn) -> bool {
+    let opening = conn.opening.as_ref();
+    opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
 }
 
 impl Faults {
@@ -164,18 +183,13 @@ impl Faults {
         }
     }
 
-    /// The kernel says something that cannot get through.
-    pub fn hear_nothing(&mut self, c: usize, ended: bool) {
-        let trouble = self.trouble(c);
-        trouble.unread = true;
-        trouble.hung_up |= ended;
-    }
-
     /// Whether the peer's silence is of our own making, and its pong may lie unread.
     pub fn is_patient(&self, c: usize) -> bool {
         let trouble = self.troubles.get(&(c as u32));
         trouble.is_some_and(|t| {
-            t.after.is_some() || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
+            t.after.is_some()
+                || t.slow.as_ref().is_some_and(|s| !s.reads_normally())
+                || t.stall.as_ref().is_some_and(Stalled::is_stuck)
         })
     }
 
@@ -236,8 +250,9 @@ impl Shard {
                 continue;
             }
             trouble.wake_ns = u64::MAX;
-            if trouble.after.as_ref().is_some_and(|a| a.until_ns <= now) {
-                trouble.after = None;
+            // Whoever has said goodbye by then is on its way.
+            if trouble.ended_ns == 0 {
+                trouble.after.take_if(|after| after.until_ns <= now);
             }
             self.pump(c as usize);
         }
@@ -261,7 +276,7 @@ impl Shard {
             }
             return;
         }
-        let next = trouble.next_ns(now, self.conns[c].blocked);
+        let next = trouble.next_ns(now, &self.conns[c]);
         if next < trouble.wake_ns {
             trouble.wake_ns = next;
             self.faults.wakes.push(Reverse((next, c as u32)));
@@ -320,127 +335,24 @@ impl Shard {
         self.scratch = scratch;
     }
 
-    /// What has arrived by now through a bad network.
-    fn deliver(&mut self, c: usize) {
-        let generation = self.conns[c].generation;
-        for _ in 0..READS {
-            let now = self.now();
-            let trouble = self.faults.troubles.get_mut(&(c as u32));
-            let Some(trouble) = trouble.filter(|trouble| trouble.partition.is_none()) else {
-                return;
-            };
-            let arrival = trouble.network.as_mut().and_then(|n| n.arrived(now));
-            match arrival {
-                Some(Arrival::Bytes(bytes)) => self.bytes(c, &bytes, now),
-                Some(Arrival::End(cause)) => return self.lost(c, cause, now),
-                None => return,
-            }
-            if self.conns[c].generation != generation {
-                return;
-            }
-        }
-    }
-
     /// Writes as much of a connection's queue as may leave.
     pub(in super::super) fn flush_in_trouble(&mut self, c: usize) {
         let now = self.now();
         if let Some(outbox) = &self.conns[c].outbox
             && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
-            && let Some(may) = trouble.may_write(outbox.waiting(), now)
+            && let upgrading = is_upgrading(&self.conns[c])
+            && let Some(may) = trouble.may_write(outbox, upgrading, now)
         {
             let generation = self.conns[c].generation;
             let gone = self.flush_within(c, may);
             if self.conns[c].generation == generation
                 && let Some(trouble) = self.faults.troubles.get_mut(&(c as u32))
+                && let Some(stalls) = trouble.wrote(gone, upgrading, now)
             {
-                trouble.wrote(gone);
+                self.touch_by(stalls, c);
             }
         }
         self.look_again(c);
-    }
-
-    /// The socket takes nothing any more. What came before that may still be on its way through a bad network.
-    pub(in super::super) fn broken(&mut self, c: usize, error: io::Error, now: u64) {
-        let trouble = self.faults.troubles.get_mut(&(c as u32));
-        match trouble.and_then(|trouble| trouble.network.as_mut()) {
-            Some(network) => network.end(Cause::Socket(error), now),
-            None => self.lost(c, Cause::Socket(error), now),
-        }
-    }
-
-    /// The fault with this number is over for a connection: what was under way arrives at once.
-    pub(super) fn end_network(&mut self, c: usize, number: usize) {
-        let trouble = self.faults.troubles.get_mut(&(c as u32));
-        if let Some(network) = trouble.and_then(|trouble| trouble.network.as_mut())
-            && network.number == number
-        {
-            network.let_go();
-            self.pump(c);
-        }
-    }
-
-    /// Answers a ping later, if the connection's trouble is of that kind. False when it is answered now.
-    pub(in super::super) fn put_off_pong(&mut self, c: usize, payload: &[u8], now: u64) -> bool {
-        let slow = self.faults.trouble(c).slow.as_mut();
-        let put_off = slow.is_some_and(|slow| slow.put_off(payload, now));
-        if put_off {
-            self.look_again(c);
-        }
-        put_off
-    }
-
-    /// Answers the pings whose answers are late enough.
-    fn late_pongs(&mut self, c: usize) {
-        let now = self.now();
-        while let Some(slow) = self
-            .faults
-            .troubles
-            .get_mut(&(c as u32))
-            .and_then(|t| t.slow.as_mut())
-            && slow.pongs.front().is_some_and(|(due, _)| *due <= now)
-            && let Some((_, payload)) = slow.pongs.pop_front()
-        {
-            self.pong_to(c, &payload);
-        }
-    }
-
-    fn pong_to(&mut self, c: usize, payload: &[u8]) {
-        let conn = &self.conns[c];
-        if conn.state == super::super::conn::State::Ready && !is_full(conn, &self.plan) {
-            self.queue_control(c, Opcode::Pong, payload);
-            self.count(c, Counter::PingsAnswered);
-        }
-    }
-
-    /// The fault with this number is over for a connection, which goes on as if nothing had been. What it did not
-    /// read is read now; should there be a goodbye in it, it is the fault's doing.
-    pub(super) fn end_slow(&mut self, c: usize, number: usize, now: u64) {
-        let patience = self.plan.target().close_timeout.as_nanos() as u64;
-        let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
-            return;
-        };
-        let Some(slow) = trouble.slow.take_if(|slow| slow.number == number) else {
-            return;
-        };
-        trouble.after = Some(After {
-            number,
-            until_ns: now + patience,
-        });
-        trouble.unread = true;
-        let stream = self.conns[c].stream.as_ref();
-        let unread = stream.map_or(0, |stream| socket::unread(&stream.socket));
-        self.recorder.fault_did(
-            number,
-            FaultTally {
-                taken: slow.taken,
-                unread: unread as u64,
-                ..FaultTally::default()
-            },
-        );
-        for (_, payload) in &slow.pongs {
-            self.pong_to(c, payload);
-        }
-        self.pump(c);
     }
 
     /// A connection in trouble is lost: with this code, if the target ended it.
@@ -465,10 +377,17 @@ impl Shard {
                     ..FaultTally::default()
                 },
             );
+        } else if let Some(stall) = trouble
+            .stall
+            .as_ref()
+            .filter(|stall| stall.is_stuck() || stall.since_ns > 0 && is_upgrading(&self.conns[c]))
+        {
+            blamed = Some((stall.number, Some(stall.since_ns)));
         } else if let Some(after) = &trouble.after {
             blamed = Some((after.number, None));
         }
-        let (Some((number, since)), Some(code)) = (blamed, ended_with) else {
+        let refused = (trouble.refused > 0).then_some(trouble.refused);
+        let (Some((number, since)), Some(code)) = (blamed, refused.or(ended_with)) else {
             return;
         };
         let after = since.is_none();

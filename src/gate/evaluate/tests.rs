@@ -9,6 +9,7 @@ fn phases() -> Vec<Phase> {
         completed: true,
         start,
         seconds,
+        neighbours: Vec::new(),
     };
     vec![
         phase("ramp", 0.0, 10.0),
@@ -337,6 +338,7 @@ fn rates_are_over_the_phases_length() {
             completed: true,
             start: 0.0,
             seconds,
+            neighbours: Vec::new(),
         }];
         let judgement = evaluate(&gate, &full, &phases, &groups());
         assert_eq!(judgement.status, Status::NoEvidence, "{seconds}");
@@ -346,6 +348,7 @@ fn rates_are_over_the_phases_length() {
         completed: true,
         start: 0.0,
         seconds: f64::MIN_POSITIVE / 1e10,
+        neighbours: Vec::new(),
     }];
     let judgement = evaluate(
         &parse("sent rate >= 1/s").unwrap(),
@@ -620,4 +623,45 @@ fn amplification_is_attempts_for_each_that_came_back() {
     );
     let judgement = judge("amplification < 9 in end", &storm);
     assert_eq!(judgement.status, Status::NoEvidence, "{judgement:?}");
+}
+
+#[test]
+fn the_noisy_neighbour_is_the_worst_faults_and_none_may_be_unknown() {
+    let ratio = |value, low, high| Ok(Ratio { value, low, high });
+    let short = || {
+        Err(NoRatio::Evidence(
+            "before it: 7 latencies, and 1000 are needed".to_owned(),
+        ))
+    };
+    let mut phases = phases();
+    phases[1].neighbours = vec![(0, ratio(1.2, 0.9, None)), (1, ratio(5.5, 4.0, Some(7.0)))];
+    phases[2].neighbours = vec![(0, short())];
+    let totals = totals(|_| {});
+    let judge = |text: &str| evaluate(&parse(text).unwrap(), &totals, &phases, &groups());
+    let one = judge("noisy_neighbour < 1.5 in steady of subs");
+    assert_eq!((one.status, one.value), (Status::Passed, Some(1.2)));
+    assert_eq!(
+        (one.actual.as_str(), one.note.as_str()),
+        ("1.20", "95 % interval 0.90 to …")
+    );
+    let worst = judge("noisy_neighbour < 1.5 in steady");
+    assert_eq!((worst.status, worst.value), (Status::Failed, Some(5.5)));
+    for text in ["noisy_neighbour < 1.5", "noisy_neighbour < 1.5 in end"] {
+        let unknown = judge(text);
+        assert_eq!(unknown.status, Status::NoEvidence);
+        assert!(unknown.note.contains("7 latencies"), "{}", unknown.note);
+    }
+    let idle = judge("noisy_neighbour < 1.5 in ramp");
+    assert_eq!(idle.status, Status::NoEvidence);
+    assert!(idle.note.contains("not exercised"), "{}", idle.note);
+    phases[0].neighbours = vec![(0, ratio(1.0, 0.9, None)), (1, Err(NoRatio::NotReached))];
+    for (text, status) in [
+        ("noisy_neighbour < 1.5 in ramp", Status::Failed),
+        // That what never came would be slower than this is no evidence that it is.
+        ("noisy_neighbour > 1.5 in ramp", Status::NoEvidence),
+    ] {
+        let gate = parse(text).unwrap();
+        let beyond = evaluate(&gate, &totals, &phases, &groups());
+        assert_eq!((beyond.status, beyond.value), (status, None), "{text}");
+    }
 }

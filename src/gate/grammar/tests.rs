@@ -19,6 +19,14 @@ fn good_gates_are_understood() {
     );
     let table: &[Row] = &[
         (
+            "noisy_neighbour < 1.5 in slow of subs",
+            M::NoisyNeighbour,
+            Op::Less,
+            1.5,
+            Some("slow"),
+            Some("subs"),
+        ),
+        (
             "latency p99 < 250ms in steady",
             M::Timer(Timer::Latency, p99),
             Op::Less,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::super::WhenFull;
 use super::super::bench::Bench;
-use super::super::client::Close;
+use super::super::client::{Client, Close};
 use super::super::dialect::{self, Ask};
 use super::super::frame::Frame;
 use super::super::history::Since;
@@ -25,7 +26,7 @@ impl<S: Socket> Connection<S> {
         if self.deaf {
             return;
         }
-        if let Some(bucket) = &mut self.bucket
+        if let Some(bucket) = self.rare.as_mut().and_then(|rare| rare.bucket.as_mut())
             && !bucket.take(Instant::now())
         {
             self.deaf = true;
@@ -46,6 +47,7 @@ impl<S: Socket> Connection<S> {
                 Ok(topic) => {
                     let ack = id.is_some().then(|| self.ack("published", id));
                     bench.delivered += topic.publish(payload, ack, &self.hub, &mut bench.wakers);
+                    self.mind(|full| topic.full(full));
                 }
                 Err(_) => self.reply(dialect::too_many_topics(id)),
             },
@@ -116,7 +118,19 @@ impl<S: Socket> Connection<S> {
         let due = knobs.delay.map(|delay| Instant::now() + delay);
         add(&self.hub.counters.echoes, 1);
         // Nobody is to be woken: this task writes it within the same poll.
-        drop(self.client.offer(frame(), due, &self.hub.counters));
+        drop(self.hub.deliver(&self.client, frame(), due));
+        let client = Arc::clone(&self.client);
+        self.mind(|full| full.extend(client.full().then_some(client)));
+    }
+
+    /// With `block`: notes the queues that are full now, which nothing more is read before.
+    fn mind(&mut self, add_full: impl FnOnce(&mut Vec<Arc<Client>>)) {
+        if self.hub.config.when_full != WhenFull::Block || self.hub.line.is_some() {
+            return;
+        }
+        let behind = &mut self.rare.get_or_insert_default().behind;
+        add_full(behind);
+        add(&self.hub.counters.blocked, u64::from(!behind.is_empty()));
     }
 
     fn reply(&mut self, text: String) {

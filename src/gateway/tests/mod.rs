@@ -10,6 +10,7 @@ mod misbehave;
 mod nodes;
 mod service;
 mod size;
+mod slow;
 
 use std::net::SocketAddr;
 use std::time::Duration;

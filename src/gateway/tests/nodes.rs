@@ -521,3 +521,68 @@ async fn a_node_that_never_comes_back_leaves_the_others_to_end() {
     assert!(within(listens).await.is_err());
     within(supervised).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_address_on_which_another_gateway_listens_is_not_to_be_had() {
+    let shared = Config {
+        reuse_port: true,
+        ..brief()
+    };
+    let other = Gateway::start(shared).await;
+    let error = reserve(other.address).unwrap_err().to_string();
+    assert!(error.starts_with("cannot listen on 127.0.0.1"), "{error}");
+    let address = other.address;
+    other.stop().await;
+    let reserved = reserve(address).unwrap();
+    assert_eq!(reserved.address(), address);
+    // Held by somebody who does not listen, it is free for those who share it.
+    let node = Gateway::start(Config {
+        listen: address,
+        reuse_port: true,
+        ..brief()
+    })
+    .await;
+    assert_eq!(node.address, address);
+    node.stop().await;
+}
+
+/// Slow clients hold up who publishes at their own node; for the others their queue grows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_block_a_publisher_waits_for_those_at_its_own_node() {
+    const COUNT: u64 = 200;
+    let config = Config {
+        queue: 4,
+        when_full: WhenFull::Block,
+        send_buffer: Some(16 * 1024),
+        ..brief()
+    };
+    let nodes = Nodes::start(2, config).await;
+    let [here, there] = &nodes.nodes[..] else {
+        panic!("two nodes");
+    };
+    let mut slow = here.connect().await;
+    subscribe(&mut slow, "much").await;
+    let filler = "x".repeat(16 * 1024);
+    let mut elsewhere = there.connect().await;
+    for n in 1..=COUNT {
+        assert_eq!(publish(&mut elsewhere, "much", json!(filler)).await, n);
+    }
+    // Numbered is not yet delivered.
+    within(async { while here.stats().await.deliveries < COUNT {} }).await;
+    let mut beside = here.connect().await;
+    let publishing = tokio::spawn(async move {
+        for n in 1..=3 {
+            assert_eq!(publish(&mut beside, "much", json!(n)).await, COUNT + n);
+        }
+    });
+    let published = within(super::slow::settled(here, |stats| stats.published)).await;
+    assert_eq!(published, 1, "the second is not read");
+    assert!(!publishing.is_finished());
+    for n in 1..=COUNT + 3 {
+        assert_eq!(next_json(&mut slow).await["seq"], n);
+    }
+    within(publishing).await.unwrap();
+    let (stats, _) = nodes.stop().await;
+    assert_eq!((stats[1].blocked, stats[0].dropped_full), (0, 0));
+    assert!(stats[0].blocked > 0);
+}

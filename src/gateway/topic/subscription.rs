@@ -88,7 +88,7 @@ impl Subscription {
             return true;
         }
         let mut queue = |frame: Frame| {
-            wakers.extend(self.client.offer(frame, due, &hub.counters));
+            wakers.extend(hub.deliver(&self.client, frame, due));
         };
         queue(frame.clone());
         if hits(knobs.duplicate_every) {
@@ -114,7 +114,7 @@ pub(super) fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &S
             let mut state = topic.state();
             state.subscriptions.get_mut(&id).and_then(|subscription| {
                 let held = subscription.held.take_if(|held| held.0 == number)?;
-                subscription.client.offer(held.1, None, &hub.counters)
+                hub.deliver(&subscription.client, held.1, None)
             })
         };
         if let Some(waker) = waker {

@@ -193,7 +193,7 @@ fn what_makes_no_sense_is_refused_whole() {
         (|s| s.timers[0].phase = 2, malformed),
         (|s| s.timers[0].group = 2, malformed),
         (|s| s.timers[0].histogram.truncate(30), malformed),
-        (|s| s.faults[0].did.touched = 2, malformed),
+        (|s| s.faults[0].did.ended = 1, malformed),
         (|s| s.faults[0].did.first_ns = 8, malformed),
         (
             |s| (s.faults[0].did.due, s.faults[0].did.touched) = (0, 0),

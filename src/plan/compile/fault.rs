@@ -7,28 +7,28 @@ mod lasting;
 mod network;
 mod partition;
 mod slow;
+mod stall;
 
-use super::timeline::Multiple;
+use super::timeline::Timeline;
 use super::{Problems, names};
 use crate::plan::types::Phase;
 use crate::scenario::model::{self, Fault};
 use crate::scenario::units::{Count, Share};
 use crate::scenario::{Problem, Scenario};
-use std::collections::HashMap;
 
-/// Adds a fault to its phase, and a burst to those of its group.
+/// Adds a fault to its phase, and a burst to what its group does.
 pub(super) fn compile(
     fault: &Fault,
     path: &str,
     scenario: &Scenario,
     phase: &mut Phase,
-    bursts: &mut HashMap<String, Vec<Multiple>>,
+    timeline: &mut Timeline,
     problems: &mut Problems,
 ) {
     let planned = match fault {
         Fault::Burst(b) => {
             let path = format!("{path}.burst");
-            burst::compile(b, &path, scenario, phase, bursts, problems)
+            burst::compile(b, &path, scenario, phase, timeline, problems)
         }
         Fault::Drop(c) => {
             let path = format!("{path}.drop");
@@ -37,6 +37,10 @@ pub(super) fn compile(
         Fault::Slow(s) => {
             let path = format!("{path}.slow");
             slow::compile(s, &path, scenario, phase, problems)
+        }
+        Fault::Stall(s) => {
+            let path = format!("{path}.stall");
+            stall::compile(s, &path, scenario, phase, problems)
         }
         Fault::Network(n) => {
             let path = format!("{path}.network");

@@ -2,7 +2,7 @@
 
 use super::target::Compiled as Target;
 use super::text::{self, Scope};
-use super::timeline::{Multiple, Timeline};
+use super::timeline::{Boosted, Timeline};
 use super::{Problems, answer, each, message, protocol, reconnect, resume, steps, upgrade, vars};
 use crate::plan::needs::Machine;
 use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Template, Var};
@@ -22,7 +22,7 @@ pub(super) struct Context<'a> {
     pub limit: f64,
     pub max_queue: usize,
     pub timeline: &'a Timeline,
-    pub bursts: &'a [Multiple],
+    pub bursts: &'a [Boosted],
 }
 
 impl<'a> Context<'a> {

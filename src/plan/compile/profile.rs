@@ -1,10 +1,11 @@
 //! How often something is due over the run: a rate, the phases it is active in, and the bursts on it.
 
-use super::timeline::{Multiple, Timeline};
+use super::timeline::{Boosted, Timeline};
 use super::{Problems, each, names};
 use crate::plan::types::{Arrivals, Profile, Segment};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, OneOrMany, RateSpec};
+use crate::scenario::units::Boost;
 
 /// What a profile is made of, with its place.
 pub(super) struct Wanted<'a> {
@@ -17,7 +18,7 @@ pub(super) struct Wanted<'a> {
     pub count: u32,
     /// Events per second that no generator on this machine reaches.
     pub limit: f64,
-    pub bursts: &'a [Multiple],
+    pub bursts: &'a [Boosted],
 }
 
 pub(super) fn compile(
@@ -47,14 +48,10 @@ pub(super) fn compile(
             _ => segments.push(Segment { start, end, rate }),
         }
     };
-    for phase in timeline
-        .phases
-        .iter()
-        .zip(&active)
-        .filter(|(_, on)| **on)
-        .map(|(phase, _)| phase)
-    {
-        let mut inside: Vec<&Multiple> = wanted
+    for (phase, on) in timeline.phases.iter().zip(&active) {
+        // Where it is silent there may still be a burst of so many more.
+        let rate = if *on { rate } else { 0.0 };
+        let mut inside: Vec<&Boosted> = wanted
             .bursts
             .iter()
             .filter(|b| b.start >= phase.start && b.start < phase.end)
@@ -62,13 +59,17 @@ pub(super) fn compile(
         inside.sort_by_key(|b| b.start);
         let mut at = phase.start;
         for burst in inside {
+            let boosted = match burst.boost {
+                Boost::Times(factor) => rate * factor,
+                Boost::Plus(more) => rate + more.0,
+            };
             push(at, burst.start, rate);
-            push(burst.start, burst.end, rate * burst.factor);
+            push(burst.start, burst.end, boosted);
             at = burst.end;
-            if rate <= wanted.limit && rate * burst.factor > wanted.limit {
+            if rate <= wanted.limit && boosted > wanted.limit {
                 problems.add(too_fast(
                     &format!("{}.rate", burst.path),
-                    rate * burst.factor,
+                    boosted,
                     wanted.limit,
                 ));
             }

@@ -394,6 +394,16 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
         format!("{path}.queue"),
         "a queue",
     );
+    for (size, key, what) in [
+        (embedded.buffer_limit, "buffer_limit", "a limit"),
+        (embedded.send_buffer, "send_buffer", "a buffer"),
+    ] {
+        problems.zero(
+            size.is_some_and(|s| s.0 == 0),
+            format!("{path}.{key}"),
+            what,
+        );
+    }
     problems.zero(
         embedded.max_message.is_some_and(|s| s.0 == 0),
         format!("{path}.max_message"),

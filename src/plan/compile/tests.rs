@@ -1,3 +1,5 @@
+mod bursts;
+mod lasting;
 mod reconnect;
 
 use super::*;
@@ -5,8 +7,6 @@ use crate::plan::types::*;
 use crate::protocol::ProtocolConfig;
 use serde_json::Value;
 use std::time::Duration;
-
-mod lasting;
 
 const BASE: &str = "
 name: base
@@ -1370,70 +1370,6 @@ fn openings_are_checked() {
 }
 
 #[test]
-fn bursts_are_checked() {
-    let bursts = |bursts: &str| {
-        format!("{{phases: [{{name: a, for: 10s}}, {{name: b, for: 10s, faults: [{bursts}]}}]}}")
-    };
-    let path = "phases[1].faults[0].burst";
-    for (patch, key, text) in [
-        (
-            bursts("{burst: {clients: pubs, rate: 2x}}"),
-            ".clients",
-            "did you mean `pub`?",
-        ),
-        (
-            bursts("{burst: {clients: sub, rate: 2x}}"),
-            ".clients",
-            "neither publishes nor asks",
-        ),
-        (
-            bursts("{burst: {clients: pub, rate: 0x}}"),
-            ".rate",
-            "more than 0",
-        ),
-        (
-            bursts("{burst: {clients: pub, rate: 50000x}}"),
-            ".rate",
-            "more than this machine",
-        ),
-        (
-            bursts("{burst: {clients: pub, rate: 2x, after: 10s}}"),
-            ".after",
-            "begins after phase `b`",
-        ),
-        (
-            bursts("{burst: {clients: pub, rate: 2x, after: 5s, for: 6s}}"),
-            ".for",
-            "ends after phase `b`",
-        ),
-        (
-            bursts("{burst: {clients: pub, rate: 2x, for: 0s}}"),
-            ".for",
-            "more than 0",
-        ),
-    ] {
-        one_problem(Level::Error, &[(&patch, &format!("{path}{key}"), text)]);
-    }
-    let two = bursts(
-        "{burst: {clients: pub, rate: 2x, for: 5s}}, {burst: {clients: pub, rate: 3x, after: 4s}}",
-    );
-    one_problem(
-        Level::Error,
-        &[(&two, "phases[1].faults[1].burst", "overlap")],
-    );
-    let silent = "{clients: {pub: {publish: {in: ramp}}}, phases: [{name: ramp, for: 1s}, \
-                  {name: b, for: 1s, faults: [{burst: {clients: pub, rate: 2x}}]}]}";
-    one_problem(
-        Level::Error,
-        &[(
-            silent,
-            "phases[1].faults[0].burst.clients",
-            "silent in this phase",
-        )],
-    );
-}
-
-#[test]
 fn drops_are_checked() {
     let back = "{clients: {sub: {reconnect: {}}}, phases: [{name: a, for: 10s}, {name: b, for: 10s, faults: [{drop: ";
     let drop = |drop: &str| format!("{back}{drop}}}]}}]}}");
@@ -1599,53 +1535,6 @@ fn drops_are_planned_in_number_way_and_time() {
         };
         assert_eq!(compiled.plan.phases()[1].faults, [planned], "{body}");
     }
-}
-
-#[test]
-fn bursts_fold_into_the_profile_and_stay_in_the_timeline() {
-    let plan = compiled(
-        "{clients: {pub: {request: {rate: 10/s}}}, phases: [{name: a, for: 10s}, {name: b, for: 10s, faults: [\
-         {burst: {clients: pub, rate: 3x, after: 6s}}, {burst: {clients: pub, rate: 2x, after: 1s, for: 4s}}]}, \
-         {name: c, for: 10s}]}",
-    )
-    .plan;
-    let s = Duration::from_secs;
-    let expected = |rate: f64| {
-        [
-            (0, 11, 1.0),
-            (11, 15, 2.0),
-            (15, 16, 1.0),
-            (16, 20, 3.0),
-            (20, 30, 1.0),
-        ]
-        .map(|(start, end, factor)| Segment {
-            start: s(start),
-            end: s(end),
-            rate: rate * factor,
-        })
-    };
-    assert_eq!(
-        plan.groups()[1].publish[0].profile.segments,
-        expected(100.0)
-    );
-    assert_eq!(plan.groups()[1].request[0].profile.segments, expected(10.0));
-    let burst = crate::plan::fault::Action::Burst { group: 1 };
-    let faults: Vec<_> = plan.phases()[1]
-        .faults
-        .iter()
-        .map(|f| (f.label.as_str(), f.start, f.end, &f.action))
-        .collect();
-    assert_eq!(
-        faults,
-        [
-            ("pub at 3x", s(16), s(20), &burst),
-            ("pub at 2x", s(11), s(15), &burst)
-        ]
-    );
-    assert_eq!(
-        (plan.phases()[1].start, plan.phases()[1].end, plan.length()),
-        (s(10), s(20), s(30))
-    );
 }
 
 #[test]

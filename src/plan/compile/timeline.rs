@@ -3,6 +3,7 @@
 use super::{Problems, fault, names};
 use crate::plan::types::{Opening, Phase};
 use crate::scenario::model::{Open, Stage};
+use crate::scenario::units::Boost;
 use crate::scenario::{Problem, Scenario};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,16 +14,18 @@ pub(super) struct Timeline {
     pub phases: Vec<Phase>,
     /// By group: how it opens, for those that a phase names.
     pub openings: HashMap<String, Opening>,
-    /// By group: its multiples of rate, with the path of each.
-    pub bursts: HashMap<String, Vec<Multiple>>,
+    /// By group: when there is more of its messages, with the path of each.
+    pub bursts: HashMap<String, Vec<Boosted>>,
+    /// Openings that leave connections closed, with the words about it; a burst may still open them.
+    left: HashMap<String, Problem>,
 }
 
-/// A multiple of a group's rates for a time.
+/// A boost of a group's rates for a time.
 #[derive(Debug, Clone)]
-pub(super) struct Multiple {
+pub(super) struct Boosted {
     pub start: Duration,
     pub end: Duration,
-    pub factor: f64,
+    pub boost: Boost,
     pub path: String,
 }
 
@@ -59,17 +62,44 @@ pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Timeline 
                 );
                 continue;
             }
+            if timeline.openings.contains_key(name) {
+                let message = format!("a burst opens connections of `{name}` before this phase");
+                let help = "open the group before its bursts";
+                problems.add(Problem::error(path, message).help(help).on_key());
+                continue;
+            }
             let count = group.count.0.min(u64::from(u32::MAX)) as u32;
-            let opening = opening(open, count, &planned, &path, problems);
+            let (opening, left) = opening(open, count, &planned, &path, problems);
+            timeline.left.extend(left.map(|left| (name.clone(), left)));
             timeline.openings.insert(name.clone(), opening);
         }
         for (j, fault) in phase.faults.iter().enumerate() {
             let path = format!("{path}.faults[{j}]");
-            let bursts = &mut timeline.bursts;
-            fault::compile(fault, &path, scenario, &mut planned, bursts, problems);
+            fault::compile(
+                fault,
+                &path,
+                scenario,
+                &mut planned,
+                &mut timeline,
+                problems,
+            );
         }
         start = planned.end;
         timeline.phases.push(planned);
+    }
+    for (name, group) in &scenario.clients {
+        let Some((_, opened)) = timeline.openings.get(name).and_then(|o| o.knots.last()) else {
+            continue;
+        };
+        if u64::from(*opened) < group.count.0.min(u64::from(u32::MAX)) {
+            let left = timeline.left.remove(name).unwrap_or_else(|| {
+                let count = group.count.0;
+                let message =
+                    format!("bursts open {opened} of {count} connections; the others never open");
+                Problem::warning(format!("clients.{name}.count"), message)
+            });
+            problems.add(left);
+        }
     }
     // Beyond it, nanoseconds would not fit the arithmetic of pacing.
     if start > Duration::from_secs(366 * 86_400) {
@@ -78,7 +108,15 @@ pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Timeline 
     timeline
 }
 
-fn opening(open: &Open, count: u32, phase: &Phase, path: &str, problems: &mut Problems) -> Opening {
+/// How a group opens, and the words about those that are left out by it.
+fn opening(
+    open: &Open,
+    count: u32,
+    phase: &Phase,
+    path: &str,
+    problems: &mut Problems,
+) -> (Opening, Option<Problem>) {
+    let mut left = None;
     let length = phase.end - phase.start;
     let knots = match open {
         Open::AllAtOnce => vec![(phase.start, count)],
@@ -108,9 +146,14 @@ fn opening(open: &Open, count: u32, phase: &Phase, path: &str, problems: &mut Pr
                 (phase.start + Duration::from_secs_f64(needed), count),
             ]
         }
-        Open::Stages(stages) => staged(stages, count, phase, &format!("{path}.stages"), problems),
+        Open::Stages(stages) => {
+            let path = format!("{path}.stages");
+            let (knots, unopened) = staged(stages, count, phase, &path, problems);
+            left = unopened;
+            knots
+        }
     };
-    Opening { knots }
+    (Opening { knots }, left)
 }
 
 fn staged(
@@ -119,7 +162,7 @@ fn staged(
     phase: &Phase,
     path: &str,
     problems: &mut Problems,
-) -> Vec<(Duration, u32)> {
+) -> (Vec<(Duration, u32)>, Option<Problem>) {
     let mut knots = vec![(phase.start, 0)];
     let mut at = phase.start;
     let mut before = 0;
@@ -154,10 +197,10 @@ fn staged(
         problems
             .add(Problem::error(path, message).help("shorten the stages or lengthen the phase"));
     }
-    if before < u64::from(count) {
+    let left = (before < u64::from(count)).then(|| {
         let message =
             format!("the stages open {before} of {count} connections; the others never open");
-        problems.add(Problem::warning(path, message));
-    }
-    knots
+        Problem::warning(path, message)
+    });
+    (knots, left)
 }

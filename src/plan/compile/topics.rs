@@ -64,8 +64,11 @@ pub(super) fn traffic(plan: &Plan, problems: &mut Problems) -> Traffic {
         let mut add = |profile: &crate::plan::Profile, weights: [f64; 3]| {
             for segment in &profile.segments {
                 let rates = weights.map(|w| w * segment.rate);
-                steps.push((segment.start, rates));
-                steps.push((segment.end, rates.map(|r| -r)));
+                // What is due at once is worked off over a second, or nobody would be fast enough for it.
+                let length = segment.end.saturating_sub(segment.start).as_secs_f64();
+                let worked_off = rates.map(|rate| rate * length.min(1.0));
+                steps.push((segment.start, worked_off));
+                steps.push((segment.end, worked_off.map(|r| -r)));
                 for (phase, sum) in plan.phases().iter().zip(&mut traffic.phases) {
                     let overlap = segment
                         .end

@@ -32,6 +32,21 @@ pub enum Reading {
     },
 }
 
+/// What a connection stops in the middle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stall {
+    /// Its next message.
+    Message {
+        /// Whether it is finished in the end; else the connection leaves by FIN then.
+        finish: bool,
+    },
+    /// Its upgrade request, of which it sends so many bytes a second; more than 0.
+    Handshake {
+        /// Bytes a second.
+        rate: u64,
+    },
+}
+
 /// A bad network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {

@@ -5,7 +5,9 @@ use super::palette::{KINDS, Role};
 use super::plot::{Plot, Series, Shape};
 use super::reduce::reduce;
 use crate::metrics::Timer;
-use crate::report::{DeployReport, Histograms, Outcome, Second, number, story};
+use crate::report::{
+    DeployReport, Histograms, Outcome, PressureReport, PressureSecond, Second, number, story,
+};
 use std::collections::BTreeMap;
 
 /// A plot, and whether it takes the page's whole width.
@@ -24,18 +26,19 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
     let narrow = |plot: Plot| Chart { plot, wide: false };
     let mut charts = Vec::new();
     charts.extend(view.latency().map(|plot| Chart { plot, wide: true }));
+    if !timeline.is_empty() {
+        let plots = outcome.deploys.iter().map(|deploy| view.deploy(deploy));
+        charts.extend(plots.map(|plot| Chart { plot, wide: true }));
+    }
     charts.extend(by_percentile(histograms).map(narrow));
     if !timeline.is_empty() {
         charts.extend([view.rates(), view.connections(), view.openings()].map(narrow));
         charts.extend(view.failures().map(narrow));
-        for deploy in &outcome.deploys {
-            charts.push(Chart {
-                plot: view.deploy(deploy),
-                wide: true,
-            });
-        }
         charts.extend(view.lag().map(narrow));
         charts.push(narrow(view.cpu()));
+        for (number, of) in outcome.pressure.iter().enumerate() {
+            charts.extend(view.pressure(number, of).map(narrow));
+        }
     }
     charts.extend(super::storm::plots(outcome).into_iter().map(narrow));
     // Two in a row: one that would stand alone takes the row.
@@ -277,7 +280,7 @@ impl View<'_> {
     /// What a deploy did to connections, its whole measured time shaded.
     fn deploy(&self, deploy: &DeployReport) -> Plot {
         let refused = |second: &Second| {
-            let kinds = ["status", "refused", "reset", "eof"];
+            let kinds = ["status", "refused"];
             let kinds = kinds.iter().filter_map(|kind| second.failures.get(*kind));
             kinds.sum::<u64>()
         };
@@ -285,13 +288,13 @@ impl View<'_> {
             self.over_time("open", Role::Open, Shape::Area, |s| Some(s.open as f64)),
             self.rate(
                 "closed by the target, per second",
-                Role::Max,
+                Role::Dropped,
                 Shape::Line(1.75),
                 |s| s.closed,
             ),
             self.rate(
-                "failed and refused, per second",
-                Role::Dropped,
+                "refused, per second",
+                Role::Opening,
                 Shape::Line(1.75),
                 refused,
             ),
@@ -320,6 +323,47 @@ impl View<'_> {
             y,
             series,
         ))
+    }
+
+    /// What slow consumers and those beside them got, two plots a fault: how much, and how far behind.
+    fn pressure(&self, number: usize, of: &PressureReport) -> [Plot; 2] {
+        let series = |name: &str, role, shape, value: fn(&PressureSecond) -> f64| Series {
+            name: name.into(),
+            role,
+            shape,
+            points: (of.seconds.iter())
+                .map(|second| (second.at, Some(value(second))))
+                .collect(),
+        };
+        let line = Shape::Line(1.75);
+        let throughput = vec![
+            series("the others", Role::Sent, line, |s| s.others),
+            series("slow consumers", Role::Dropped, line, |s| s.victims),
+        ];
+        let backlog = vec![series("behind", Role::Offered, Shape::Area, |s| s.backlog)];
+        let window = |mut plot: Plot| {
+            // Only its own window is shaded.
+            plot.faults = vec![(of.start, of.end)];
+            plot
+        };
+        let y = axis::linear(most(&throughput), axis::compact);
+        let what = clean(&of.fault);
+        let throughput = self.plot(
+            &format!("throughput-{number}"),
+            &format!("Throughput: {what}"),
+            "messages per second, of each",
+            y,
+            throughput,
+        );
+        let y = axis::linear(most(&backlog), axis::compact);
+        let backlog = self.plot(
+            &format!("backlog-{number}"),
+            &format!("Backlog: {what}"),
+            "messages that each slow consumer is behind the others",
+            y,
+            backlog,
+        );
+        [window(throughput), window(backlog)]
     }
 
     fn cpu(&self) -> Plot {

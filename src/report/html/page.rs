@@ -37,11 +37,11 @@ pub(super) fn page(outcome: &Outcome, histograms: &Histograms) -> io::Result<Mar
                 (reasons(outcome))
                 (gates(outcome))
                 (story_lines(outcome))
+                (deploys::deploys(outcome))
                 @if !figures.is_empty() {
                     h2 { "How it went" }
                     div.charts { @for figure in &figures { (figure) } }
                 }
-                (deploys::deploys(outcome))
                 (tables::tables(outcome))
                 footer {
                     (clean(&outcome.tool)) " · " (clean(&outcome.started)) " · seed " (outcome.seed) " · exit "

@@ -2,7 +2,9 @@
 
 use crate::metrics::{Counter, Timer};
 use crate::report::text::clean;
-use crate::report::{FaultReport, Outcome, PlaceReport, TimerReport, number, story};
+use crate::report::{
+    FaultReport, Outcome, PlaceReport, PressureReport, TimerReport, number, story,
+};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -20,6 +22,7 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
     html! {
         (phase_table(outcome))
         (super::storm::table(outcome))
+        (pressure(outcome))
         h2 { "Times" }
         (times(&outcome.timers))
         (times_by("phase", &phases, &outcome.timers_by_phase))
@@ -57,6 +60,66 @@ fn table(head: &[String], rows: &[Vec<String>]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A column for each `slow` fault: there are few of them, and much to say of each.
+fn pressure(outcome: &Outcome) -> Markup {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| number::NONE.into());
+    let closed = |of: &PressureReport| {
+        let ways: Vec<String> = (of.closed.iter())
+            .map(|closed| format!("{} ×{}", closed.code, number::count(closed.count)))
+            .collect();
+        or_none((!ways.is_empty()).then(|| ways.join("  ")))
+    };
+    type Cell<'a> = &'a dyn Fn(&PressureReport) -> String;
+    let lines: [(&str, Cell<'_>); 13] = [
+        ("target's policy", &|of| clean(&of.policy)),
+        ("because", &|of| clean(&of.why)),
+        ("owed to each", &|of| or_none(of.owed.map(number::bytes))),
+        ("taken by each", &|of| number::bytes(of.taken)),
+        ("messages skipped", &|of| number::count(of.skipped)),
+        ("closed by the target", &closed),
+        ("closed after (p50)", &|of| {
+            or_none(
+                of.evicted
+                    .as_ref()
+                    .map(|evicted| number::millis(evicted.p50)),
+            )
+        }),
+        ("the others", &|of| clean(&story::noisy(&of.neighbour))),
+        ("publishers held up", &|of| at(of.publishers.held_up)),
+        ("sends dropped", &|of| {
+            let publishers = &of.publishers;
+            let (dropped, offered) = (publishers.dropped, publishers.offered);
+            format!("{} of {}", number::count(dropped), number::count(offered))
+        }),
+        ("after it", &|of| story::recovery(of)),
+        ("memory at most", &|of| {
+            or_none(
+                of.memory
+                    .as_ref()
+                    .map(|memory| number::bytes(memory.most as f64)),
+            )
+        }),
+        ("memory's slope", &|of| {
+            or_none(of.memory.as_ref().and_then(story::grown))
+        }),
+    ];
+    let faults = outcome.pressure.iter();
+    let head: Vec<String> = std::iter::once(String::new())
+        .chain(faults.map(|of| clean(&format!("{} in {}", of.fault, of.phase))))
+        .collect();
+    let row = |(name, cell): &(&str, Cell<'_>)| {
+        let cells = outcome.pressure.iter().map(cell);
+        std::iter::once((*name).to_owned()).chain(cells).collect()
+    };
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    html! {
+        @if !outcome.pressure.is_empty() {
+            h2 { "Slow consumers" }
+            (table(&head, &rows))
         }
     }
 }

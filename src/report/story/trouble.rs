@@ -99,9 +99,13 @@ pub fn storm(storm: &StormReport) -> Vec<String> {
     let mut parts = vec![match never {
         0 => format!("{} lost, all back", count(storm.lost)),
         _ => format!(
-            "{} lost, {} never came back",
+            "{} lost, {} {}",
             count(storm.lost),
-            count(never)
+            count(never),
+            match storm.overtaken {
+                true => "not back when the next storm began",
+                false => "never came back",
+            }
         ),
     }];
     if storm.back > 0 {

@@ -138,6 +138,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         drains: Vec::new(),
         moved: Vec::new(),
         timers: Vec::new(),
+        neighbours: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
     }))

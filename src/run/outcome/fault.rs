@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
     match &fault.action {
         Action::Deploy(_) => super::deploy::fault(fault, number, course),
-        Action::Burst { group } => scheduled(fault, *group, course),
+        Action::Burst { group, opens } => scheduled(fault, (*group, *opens), course),
         Action::Hit(hit) => {
             let told = course.totals.fault(number);
             // A receive buffer is set before anybody's turn comes.
@@ -64,28 +64,42 @@ fn ends(number: usize, course: &Course) -> Vec<FaultEndReport> {
     .collect()
 }
 
-/// A fault that is a part of the schedules happened when its time came, to those of its group that were there.
-fn scheduled(fault: &PlannedFault, group: u32, course: &Course) -> FaultReport {
+/// A fault that is a part of the schedules happened when its time came, to those of its group that were there; or, if
+/// it opens connections, to those that were there afterwards and not before.
+fn scheduled(fault: &PlannedFault, (group, opens): (u32, u32), course: &Course) -> FaultReport {
     let until = course.reached;
+    let begins = |second: &Second| Duration::from_secs(second.index.into());
     let within = |second: &&Second| {
-        let start = Duration::from_secs(second.index.into());
-        start < fault.end.min(until) && start + Duration::from_secs(1) > fault.start
+        begins(second)
+            < fault
+                .end
+                .min(until)
+                .max(fault.start + Duration::from_nanos(1))
+            && begins(second) + Duration::from_secs(1) > fault.start
     };
     let open = |second: &Second| second.open.get(group as usize).copied().unwrap_or(0);
+    let seconds = course.totals.timeline();
+    let touched = match opens {
+        0 => seconds.iter().filter(within).map(open).max().unwrap_or(0),
+        _ => {
+            let before = seconds
+                .iter()
+                .rfind(|s| begins(s) + Duration::from_secs(1) <= fault.start);
+            let after = seconds
+                .iter()
+                .filter(|s| begins(s) + Duration::from_secs(1) > fault.start);
+            let most = after.map(open).max().unwrap_or(0);
+            most.saturating_sub(before.map_or(0, open))
+                .min(opens.into())
+        }
+    };
     FaultReport {
         label: fault.label.clone(),
         start: fault.start.as_secs_f64(),
         end: fault.end.as_secs_f64(),
         actual_start: (fault.start < until).then_some(fault.start.as_secs_f64()),
         actual_end: (fault.start < until).then_some(fault.end.min(until).as_secs_f64()),
-        touched: course
-            .totals
-            .timeline()
-            .iter()
-            .filter(within)
-            .map(open)
-            .max()
-            .unwrap_or(0),
+        touched,
         absence: None,
         effects: FaultEffects::default(),
     }
@@ -117,7 +131,7 @@ pub(super) fn untouched(plan: &Plan, phases: &[PhaseReport]) -> Vec<String> {
         .filter(|((_, fault), _)| fault.actual_start.is_some() && fault.touched == 0)
         .map(|((phase, fault), _)| {
             format!(
-                "the fault `{}` in {} touched no connection, none of its group was open: have the group open before it",
+                "the fault `{}` in {} touched no connection, none of its group was open (or, for a stall, sent or opened anything): have the group open before it",
                 fault.label, phase.name
             )
         })

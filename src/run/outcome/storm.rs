@@ -28,7 +28,9 @@ pub(super) fn storms(plan: &Plan, phases: &[PhaseReport], course: &Course) -> Ve
     let ends: Vec<u64> = ends.chain([u64::MAX]).collect();
     let storm = |((start, cause), end): (&(u64, String), &u64)| {
         let storm = Storm::read(steps, *start, *end)?;
-        Some(report(cause, &storm, steps, plan, course))
+        let mut report = report(cause, &storm, steps, plan, course);
+        report.overtaken = report.back < report.lost && *end != u64::MAX;
+        Some(report)
     };
     causes.iter().zip(&ends).filter_map(storm).collect()
 }
@@ -61,6 +63,7 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
             .map_or_else(String::new, |p| p.name.clone()),
         start,
         end,
+        overtaken: false,
         lost: storm.lost,
         back: storm.back,
         attempts: storm.attempts,

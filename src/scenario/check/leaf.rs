@@ -5,7 +5,7 @@ use crate::scenario::language::{Schema, is_quantity};
 use crate::scenario::node::{Node, Scalar, Value};
 use crate::scenario::scalar::Meaning;
 use crate::scenario::units::{
-    ByteRate, ByteSize, Count, Duration, Factor, Rate, ReadRate, Share, UnitError,
+    Boost, ByteRate, ByteSize, Count, Duration, Rate, ReadRate, Share, UnitError,
 };
 use serde_json::Value as Json;
 
@@ -135,7 +135,7 @@ impl<'a> Checker<'a> {
             (_, "rate") => "1/s".into(),
             (_, "share") => "100%".into(),
             (_, "size") => "1KiB".into(),
-            (_, "factor") => "1x".into(),
+            (_, "boost") => "1x".into(),
             (_, "byte_rate" | "read_rate") => "1KiB/s".into(),
             (_, "count") => 1.into(),
             ("string", _) => "unknown".into(),
@@ -168,7 +168,7 @@ fn quantity(format: &str, text: &str) -> Result<(), UnitError> {
         "count" => text.parse::<Count>().map(drop),
         "byte_rate" => text.parse::<ByteRate>().map(drop),
         "read_rate" => text.parse::<ReadRate>().map(drop),
-        _ => text.parse::<Factor>().map(drop),
+        _ => text.parse::<Boost>().map(drop),
     }
 }
 

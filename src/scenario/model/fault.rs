@@ -4,7 +4,7 @@ mod deploy;
 
 pub use deploy::{Deploy, Roll, SendSignal, To, Webhook};
 
-use super::super::units::{ByteRate, ByteSize, Count, Duration, Factor, ReadRate, Share};
+use super::super::units::{Boost, ByteRate, ByteSize, Count, Duration, ReadRate, Share};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,32 +12,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// A group publishes and asks at a multiple of its rate.
+    /// More of a group for a time: of its messages, or of its connections.
     Burst(Burst),
     /// A part of a group's connections is cut, and comes back by the group's `reconnect`.
     Drop(Cut),
     /// A part of a group's connections reads slowly, in pauses or not at all, or answers pings late.
     Slow(Slow),
+    /// A part of a group's connections stops in the middle of what it sends.
+    Stall(Stall),
     /// A part of a group's connections has a bad network: latency, jitter, little bandwidth, small writes.
     Network(Network),
     /// A part of a group's connections cannot reach the target, or some of its addresses.
     Partition(Partition),
     /// The target is deployed anew, and what its clients have of it is measured.
-    Deploy(Deploy),
+    Deploy(Box<Deploy>),
 }
 
-/// A multiple of a group's rates for a time.
+/// More of a group for a time. Exactly one of `rate`, `messages` and `connections` is given.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Burst {
     /// The group.
     pub clients: String,
-    /// The multiple, such as `10x`.
-    pub rate: Factor,
+    /// How much more it publishes and asks for a time: a multiple such as `10x`, or `+500/s` of the whole group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Boost>,
+    /// So many messages (or requests) of the group more, at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Count>,
+    /// So many of its connections open that no phase has opened yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Count>,
+    /// Time over which messages or connections are evenly spread. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
     /// Start, counted from the phase's. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Duration>,
-    /// Length. Default: to the end of the phase.
+    /// Length of a `rate`. Default: to the end of the phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#for: Option<Duration>,
 }
@@ -131,6 +143,47 @@ pub struct Pauses {
     pub pause: Duration,
     /// From the start of one to the start of the next.
     pub every: Duration,
+}
+
+/// Connections that stop in the middle of what they send. Either `share` or `count` is given.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stall {
+    /// The group.
+    pub clients: String,
+    /// How many of its connections, as a share of the group's count; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    /// How many of its connections; which ones is chosen by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+    /// Start, counted from the phase's. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Duration>,
+    /// Length. Default: to the end of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Duration>,
+    /// Time over which its beginnings are evenly spread; it ends for all at once. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Duration>,
+    /// In the middle of what.
+    pub what: Stalled,
+    /// With `what: message`: whether the message is finished at the end; if not, the connection leaves by FIN then. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<bool>,
+    /// With `what: handshake`: how fast the upgrade request trickles. Default 1B/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteRate>,
+}
+
+/// What is stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stalled {
+    /// The next message: its length was declared, and half of it is sent.
+    Message,
+    /// The upgrade request of those that open in that time.
+    Handshake,
 }
 
 /// Connections with a bad network. At least one of `latency`, `jitter`, `bandwidth` and `slice` is given.

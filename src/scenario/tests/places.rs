@@ -88,7 +88,7 @@ fn of_every_kind() {
             "",
             "count: 4",
             &[
-                "4:1 misplaced key `count` / it belongs under `clients.<group>` or `phases[].faults[].drop`",
+                "4:1 misplaced key `count` / it belongs under `clients.<group>`, `phases[].faults[].drop` or `phases[].faults[].slow`",
             ],
         ),
         (
@@ -346,7 +346,7 @@ phases:
     let expected = [
         "2:1 misplaced key `heartbeat` / it belongs under `clients.<group>`",
         "3:30 `queue` takes a whole number from 0 to 4294967295",
-        "3:45 `when_full` does not know `explode` / expected `drop_newest`, `drop_oldest` or `disconnect`",
+        "3:45 `when_full` does not know `explode` / expected `drop_newest`, `drop_oldest`, `disconnect`, `buffer` or `block`",
         "5:15 `12x` is not a whole number such as 2000, 20k or 1M",
         "6:3 the key `a` is given twice",
         "9:10 `5` is not a duration such as 250ms, 5s, 2m or 1m30s",

@@ -52,14 +52,17 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
     assert_eq!(
         names,
         [
+            "burst",
             "capacity",
             "deploy-rehearsal",
             "echo-latency",
             "failover",
+            "half-open",
             "haproxy-reload",
             "haproxy-roll",
             "million",
             "quickstart",
+            "slow-consumers",
             "soak",
             "storm"
         ]

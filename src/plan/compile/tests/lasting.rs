@@ -1,7 +1,9 @@
 //! Faults that last: whom and when they take, and what of them makes no sense.
 
 use super::*;
-use crate::plan::fault::{Action, Effect, Hit, Network, Partition, PlannedFault, Reading, Slow};
+use crate::plan::fault::{
+    Action, Effect, Hit, Network, Partition, PlannedFault, Reading, Slow, Stall,
+};
 
 fn with(fault: &str) -> String {
     format!("{{phases: [{{name: a, for: 10s}}, {{name: b, for: 10s, faults: [{fault}]}}]}}")
@@ -323,4 +325,87 @@ fn partitions_are_checked() {
         ],
     );
     assert_eq!(found(&embedded("nodes: 3", 2)), []);
+}
+
+#[test]
+fn stalls_are_planned() {
+    let back = "clients: {sub: {reconnect: {}}}";
+    for (body, label, expected) in [
+        (
+            "what: message",
+            "stop in the middle of a message",
+            Stall::Message { finish: true },
+        ),
+        (
+            "what: message, finish: false",
+            "leave in the middle of a message",
+            Stall::Message { finish: false },
+        ),
+        (
+            "what: handshake",
+            "open at 1B/s",
+            Stall::Handshake { rate: 1 },
+        ),
+        (
+            "what: handshake, rate: 1KiB/s",
+            "open at 1KiB/s",
+            Stall::Handshake { rate: 1024 },
+        ),
+    ] {
+        let patch = format!(
+            "{{{back}, phases: [{{name: a, for: 10s}}, {{name: b, for: 10s, faults: [{{stall: {{clients: sub, count: 2, {body}}}}}]}}]}}"
+        );
+        let compiled = compiled(&patch);
+        assert_eq!(compiled.warnings, [], "{body}");
+        let fault = &compiled.plan.phases()[1].faults[0];
+        assert_eq!(fault.label, format!("2 of sub {label}"));
+        let Action::Hit(hit) = &fault.action else {
+            panic!("{body}");
+        };
+        assert_eq!((hit.victims, &hit.effect), (2, &Effect::Stall(expected)));
+    }
+}
+
+#[test]
+fn stalls_are_checked() {
+    wrong(
+        "stall",
+        &[
+            (
+                "clients: sub, what: message",
+                "",
+                "how many connections are stalled",
+            ),
+            (
+                "clients: sub, count: 1, what: message, rate: 1B/s",
+                ".rate",
+                "say `what: handshake`",
+            ),
+            (
+                "clients: sub, count: 1, what: handshake, finish: true",
+                ".finish",
+                "say `what: message`",
+            ),
+            (
+                "clients: sub, count: 1, what: handshake, rate: 0B/s",
+                ".rate",
+                "more than 0",
+            ),
+        ],
+    );
+    // Nobody would open then.
+    let stall = "{stall: {clients: sub, count: 1, what: handshake}}";
+    let path = "phases[1].faults[0].stall.clients";
+    one_problem(
+        Level::Warning,
+        &[(&with(stall), path, "no handshakes to stall")],
+    );
+    for opens in [
+        format!("{{phases: [{{name: a, for: 10s, faults: [{stall}]}}]}}"),
+        format!(
+            "{{phases: [{{name: a, for: 10s}}, {{name: b, for: 10s, open: {{sub: linear}}, faults: [{stall}]}}]}}"
+        ),
+    ] {
+        assert_eq!(found(&opens), [], "{opens}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::CloseKey;
+use crate::report::Drained;
 
 /// Ends at an endpoint: (tenth, how many, clean).
 fn ends(endpoint: u16, of: &[(u32, u64, bool)]) -> Vec<(DrainKey, u64)> {
