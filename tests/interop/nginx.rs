@@ -51,10 +51,10 @@ fn nginx(folder: &Path, gateway: SocketAddr) -> (Ends, u16) {
             .replace("GATEWAY", &gateway.to_string());
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).unwrap();
-        // It knows no parent: a minute is its end, whatever becomes of this process.
+        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
         let path = std::env::var("PATH").unwrap_or_default();
         let server = Command::new("timeout")
-            .args(["60", "nginx", "-p"])
+            .args(["600", "nginx", "-p"])
             .arg(folder)
             .arg("-e")
             .arg(folder.join("error.log"))

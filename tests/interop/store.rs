@@ -19,10 +19,10 @@ fn redis(folder: &std::path::Path) -> (Ends, u16) {
             .local_addr()
             .unwrap()
             .port();
-        // It knows no parent: a minute is its end, whatever becomes of this process.
+        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
         let server = Command::new("timeout")
             .args([
-                "60",
+                "600",
                 "redis-server",
                 "--bind",
                 "127.0.0.1",
