@@ -75,15 +75,20 @@ fn ends_with_it(signal: Signal) {
     let url = format!("ws://{}/ws", rehearsal.address);
     let _client = client(url, stream).expect("an upgrade");
     let master = rehearsal.haproxy();
-    send(master, SIGUSR2);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut told = None::<Instant>;
     while children(master).len() < 2 {
         assert!(Instant::now() < deadline, "no reload");
+        // A master that has only just begun may miss it: its workers serve before it listens to signals.
+        if told.is_none_or(|at| at.elapsed() > Duration::from_secs(3)) {
+            send(master, SIGUSR2);
+            told = Some(Instant::now());
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     let all = descendants(pid);
-    // The gateway and its three nodes, the master and its two workers.
-    assert_eq!(all.len(), 7, "{all:?}");
+    // The gateway and its three nodes, the master and its workers.
+    assert!(all.len() >= 7, "{all:?}");
     send(pid, signal);
     rehearsal.script.wait().expect("ended");
     assert_gone(&all);
