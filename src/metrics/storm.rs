@@ -40,6 +40,13 @@ pub struct Capacity {
     pub reached: bool,
 }
 
+impl Capacity {
+    /// Before a moment, nanoseconds from the run's start; `None` where nothing opened before it.
+    pub fn before(steps: &Steps, until_ns: u64) -> Option<Capacity> {
+        capacity(steps.between(0, until_ns))
+    }
+}
+
 impl Storm {
     /// The storm that begins with the first loss at or after `from_ns`, up to `to_ns` at most; `None` where nothing was
     /// lost. Times are nanoseconds from the run's start.
@@ -61,7 +68,7 @@ impl Storm {
             back: sum(|step| step.back).min(lost),
             attempts: sum(|step| step.attempts),
             peak: peak.map(|step| (step.attempts, step.index)),
-            capacity: capacity(steps.between(0, u64::from(first) * STEP_NS)),
+            capacity: Capacity::before(steps, u64::from(first) * STEP_NS),
         })
     }
 

@@ -45,8 +45,24 @@ pub struct DeployReport {
     pub cut_off: Option<TimerReport>,
     /// Upgrades answered with 503 in its phase.
     pub refused: u64,
-    /// Attempts in the busiest second of it.
+    /// Attempts of its busiest 100 ms, per second.
     pub peak_attempts: u64,
+    /// Most openings that the target completed within a second before it.
+    #[serde(default)]
+    pub capacity: Option<u64>,
+    /// Whether more were waiting all through that second; if not, the target may take more.
+    #[serde(default)]
+    pub capacity_reached: bool,
+    /// Connections of its phase that ended by FIN without a Close frame.
+    #[serde(default)]
+    pub ended_by_fin: u64,
+    /// Connections of its phase that ended by a reset.
+    #[serde(default)]
+    pub ended_by_reset: u64,
+    /// How evenly its phase's openings were spread: most ÷ mean, over the nodes that the target tells, or else over
+    /// its addresses; null with fewer than two.
+    #[serde(default)]
+    pub spread: Option<f64>,
     /// Messages lost in its phase.
     pub lost: u64,
     /// Messages missed in its phase.
@@ -204,12 +220,41 @@ impl DeployReport {
                 self.accepted_draining.map_or("unknown".into(), count),
             ),
             ("upgrades refused (503)", count(self.refused)),
-            ("most attempts in a second", count(self.peak_attempts)),
+            (
+                "most attempts per second (in 100 ms)",
+                match self.of_capacity() {
+                    Some(share) => format!("{}: {share}", count(self.peak_attempts)),
+                    None => count(self.peak_attempts),
+                },
+            ),
+            (
+                "ended by FIN, by RST in this phase",
+                format!(
+                    "{}, {}",
+                    count(self.ended_by_fin),
+                    count(self.ended_by_reset)
+                ),
+            ),
+            (
+                "spread of openings (max ÷ mean)",
+                self.spread
+                    .map_or("–".into(), |ratio| format!("{ratio:.2}")),
+            ),
             ("messages lost", count(self.lost)),
             ("messages missed while away", count(self.missed)),
             ("messages received twice", count(self.duplicated)),
         ]);
         facts
+    }
+
+    /// The peak as a part of what the target took before: `71 % of capacity`, or of what it was seen to take.
+    pub fn of_capacity(&self) -> Option<String> {
+        let capacity = self.capacity.filter(|capacity| *capacity > 0)?;
+        let share = super::number::percent(self.peak_attempts as f64 / capacity as f64);
+        Some(match self.capacity_reached {
+            true => format!("{share} of capacity"),
+            false => format!("{share} of the {}/s it took before", count(capacity)),
+        })
     }
 
     /// Texts that may hold what the user or the target wrote.

@@ -452,7 +452,7 @@ fn a_gateway_that_is_asked_to_end_in_the_midst_of_a_roll_ends() {
 fn a_roll_that_is_not_done_in_time_fails_the_run_and_stops_after_the_node_it_is_at() {
     let text = rolled(
         "",
-        "'lost == 0', 'old == 75', 'severed == 25', 'moved == 25'",
+        "'lost == 0', 'old == 75', 'severed == 25', 'returned == 25'",
     )
     .replace("pause: 300ms } }", "pause: 5s }, timeout: 3s }");
     let done = Lab::new(&text).run(&[]);

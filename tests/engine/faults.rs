@@ -339,9 +339,9 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
         accept(&mut stream);
         match accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             // Before the deploy: it is back, and old, when that begins at 1 s.
-            0 => ends_after(&mut stream, 200, Some(1012)),
+            0 => ends_after(&mut stream, 200, Some(1001)),
             // During it, one with a goodbye and one without.
-            1 => ends_after(&mut stream, 1500, Some(1012)),
+            1 => ends_after(&mut stream, 1500, Some(1001)),
             2 => ends_after(&mut stream, 1500, None),
             // Of those that came back one is cut again, at about 1.9 s, and one after the phase.
             5 => ends_after(&mut stream, 400, Some(1001)),
@@ -363,7 +363,7 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
     for (counter, expected) in [
         (Counter::Old, 4),
         (Counter::Severed, 2),
-        (Counter::Moved, 2),
+        (Counter::Returned, 2),
         (Counter::CutAgain, 1),
     ] {
         assert_eq!(in_deploy(counter), (expected, expected), "{counter:?}");
@@ -386,7 +386,7 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
         })
         .collect();
     ends.sort_unstable();
-    assert_eq!(ends, [(1006, false, 1), (1012, true, 1)]);
+    assert_eq!(ends, [(1001, true, 1), (1006, false, 1)]);
     let off = totals.histogram(Timer::CutOff, Some(1), None);
     assert_eq!(off.len(), 2);
     assert!(off.min() >= 49_000, "the backoff is a part of it");

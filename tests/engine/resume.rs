@@ -334,7 +334,7 @@ fn a_resume_that_is_refused_is_not_asked_for_again() {
                 talk.say(message);
             }
             // Going away is no answer; the next one is.
-            1 => talk.close(1012),
+            1 => talk.close(1001),
             3 if asked.contains("since") => talk.close(3010),
             _ => talk.stay(),
         }

@@ -157,7 +157,7 @@ fn a_victim_that_comes_back_is_still_one_and_counts_once() {
         accept(&mut stream);
         std::thread::sleep(Duration::from_millis(500));
         let _ = stream.write_all(&frame(1, &[b'x'; 98]).repeat(10));
-        let _ = stream.write_all(&frame(8, &1013u16.to_be_bytes()));
+        let _ = stream.write_all(&frame(8, &1008u16.to_be_bytes()));
         let _ = stream.shutdown(std::net::Shutdown::Write);
         read_to_end(&stream);
     };
@@ -168,7 +168,7 @@ fn a_victim_that_comes_back_is_still_one_and_counts_once() {
     // Each life of half a second and its way back of 50 ms: several within the fault.
     let ends = totals.fault_ends(0);
     let seen = ends[&FaultEndKey {
-        code: 1013,
+        code: 1008,
         after: false,
     }];
     assert!(seen >= 4, "{ends:?}");

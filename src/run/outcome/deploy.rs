@@ -5,7 +5,7 @@ mod findings;
 
 use super::super::deploy::{Done, Ending};
 use super::super::drive::Course;
-use crate::metrics::{Counter, DrainKey, Timer};
+use crate::metrics::{Capacity, Counter, DrainKey, Failure, NodeName, Timer, Totals};
 use crate::plan::{Action, Deploy, Plan, PlannedFault, Window};
 use crate::report::{
     CloseReport, DeployReport, DeployResult, FaultEffects, FaultReport, GateReport, GateStatus,
@@ -109,10 +109,8 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
     let all = !nodes.is_empty() && told == nodes.len();
     let accepted_draining = (all || accepted > 0).then_some(accepted);
     let (start, until) = (window.start_ns as f64 / 1e9, window.end_ns as f64 / 1e9);
-    let seconds = totals.timeline().iter().filter(|second| {
-        let end = f64::from(second.index) + 1.0;
-        end > start && end - 1.0 < until
-    });
+    let steps = totals.steps();
+    let capacity = Capacity::before(steps, window.start_ns);
     let mut report = DeployReport {
         label: fault.label.clone(),
         phase: plan
@@ -137,10 +135,12 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
             .quantiles(Timer::CutOff, phase, None)
             .map(|quantiles| super::millis(&quantiles)),
         refused: totals.statuses(phase, None).get(&503).copied().unwrap_or(0),
-        peak_attempts: seconds
-            .map(|second| second.count(Counter::Attempts))
-            .max()
-            .unwrap_or(0),
+        peak_attempts: steps.peak(window.start_ns, window.end_ns).unwrap_or(0),
+        capacity: capacity.map(|capacity| capacity.per_second),
+        capacity_reached: capacity.is_some_and(|capacity| capacity.reached),
+        ended_by_fin: totals.failures(Some(Failure::Eof), phase, None),
+        ended_by_reset: totals.failures(Some(Failure::Reset), phase, None),
+        spread: spread(totals, phase),
         lost: n(Counter::Lost),
         missed: n(Counter::Missed),
         duplicated: n(Counter::Duplicated),
@@ -154,6 +154,21 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
     report.findings = findings(&report);
     report.verdict = verdict(&report);
     report
+}
+
+/// Most ÷ mean of a phase's openings, over the nodes that the target tells, or else over its addresses.
+fn spread(totals: &Totals, phase: Option<usize>) -> Option<f64> {
+    let nodes = totals.nodes(phase, None).into_iter();
+    let nodes: Vec<u64> = nodes
+        .filter(|(name, _)| matches!(name, NodeName::Named(_)))
+        .map(|(_, opened)| opened)
+        .collect();
+    let places = match nodes.len() {
+        0 => totals.endpoints(phase, None).into_values().collect(),
+        _ => nodes,
+    };
+    let (sum, most) = (places.iter().sum::<u64>(), places.iter().max()?);
+    (places.len() > 1 && sum > 0).then(|| *most as f64 * places.len() as f64 / sum as f64)
 }
 
 fn result(done: Option<&Done>) -> (DeployResult, String) {

@@ -226,9 +226,11 @@ pub(super) fn verdict(report: &DeployReport) -> String {
     }
     let lost = crate::report::thousands(report.lost);
     parts.push(format!("{lost} messages lost"));
+    let capacity = report.of_capacity();
     parts.push(format!(
-        "peak {} handshakes/s",
-        crate::report::thousands(report.peak_attempts)
+        "peak {} handshakes/s{}",
+        crate::report::thousands(report.peak_attempts),
+        capacity.map_or_else(String::new, |share| format!(" ({share})"))
     ));
     let told = parts.join(", ");
     match report.result {

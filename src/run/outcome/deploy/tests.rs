@@ -95,6 +95,11 @@ fn blank() -> DeployReport {
         cut_off: None,
         refused: 0,
         peak_attempts: 0,
+        capacity: None,
+        capacity_reached: false,
+        ended_by_fin: 0,
+        ended_by_reset: 0,
+        spread: None,
         lost: 0,
         missed: 0,
         duplicated: 0,
@@ -186,6 +191,9 @@ fn the_verdict_can_be_read_aloud() {
         verdict(&report),
         "12,431 connections moved in 18.0 s, 0 messages lost, peak 2,100 handshakes/s"
     );
+    (report.capacity, report.capacity_reached) = (Some(2_958), true);
+    assert!(verdict(&report).ends_with("peak 2,100 handshakes/s (71 % of capacity)"));
+    report.capacity = None;
     report.moved -= 31;
     report.result = DeployResult::Failed;
     report.detail = "failed (exit 3)".into();
