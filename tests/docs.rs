@@ -32,7 +32,7 @@ const REST: [(&str, &str); 4] = [
 fn every_example_of_the_language_is_valid() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("users.csv"), "user,token\na,t1\nb,t2\n").expect("written");
-    let page = read("docs/scenario.md");
+    let page = read("docs/scenario.md") + &read("docs/proxies.md");
     let examples: Vec<&str> = page
         .split("```yaml\n")
         .skip(1)
@@ -123,6 +123,7 @@ fn links_between_pages_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/proxies.md",
         "docs/scenario.md",
         "reports/README.md",
     ] {

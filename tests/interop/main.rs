@@ -1,5 +1,5 @@
-//! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, and gateways
-//! that share a Redis server.
+//! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
+//! restarted under load, gateways that share a Redis server, and one behind nginx.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -9,6 +9,9 @@
 #[allow(dead_code)] // shared with the end-to-end tests, which use all of it
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod nginx;
+mod rehearsal;
+mod restarts;
 mod servers;
 mod store;
 

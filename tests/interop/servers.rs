@@ -1,9 +1,18 @@
-//! The servers of `tests/servers/`, started on a port of their own, and certificates for them.
+//! The servers of `tests/servers/` and gateways, started on a port of their own, and certificates for them.
 
+use crate::harness::squall;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Software that nobody here wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +89,97 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A server that is started anew on its port whenever it ends, as a service manager does it. The process id of the one that
+/// serves is in `pid` in its folder.
+pub struct Supervised {
+    pub port: u16,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervised {
+    pub fn start(kind: Kind, folder: &Path) -> Supervised {
+        let port = lasting_port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, first) = channel();
+        let (over, folder) = (stop.clone(), folder.to_owned());
+        let thread = std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let mut server = Server::start(kind, &["--port", &port.to_string()]);
+                // Whoever reads it reads all of it.
+                std::fs::write(folder.join("new"), server.child.id().to_string()).expect("new");
+                std::fs::rename(folder.join("new"), folder.join("pid")).expect("pid");
+                let _ = ready.send(());
+                while !over.load(Ordering::Relaxed)
+                    && server.child.try_wait().expect("ours").is_none()
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        first
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a server");
+        Supervised {
+            port,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A port that is free, and below those that the system gives to whoever asks for any: so that nobody gets it while the server
+/// is away.
+fn lasting_port() -> u16 {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    (first..32_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
+
+/// A child that is asked to end with the test.
+pub struct Ends(pub Child);
+
+impl Ends {
+    pub fn end(&self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), signal);
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.end(Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// A gateway by hand, and where it listens.
+pub fn gateway(arguments: &[&str]) -> (Ends, SocketAddr) {
+    let mut child = squall()
+        .arg("gateway")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("squall starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let address = line
+        .trim()
+        .strip_prefix("listening on ws://")
+        .and_then(|a| a.parse().ok());
+    let address = address.unwrap_or_else(|| panic!("no gateway but {line:?}"));
+    (Ends(child), address)
 }
 
 /// Writes `ca.pem`, and `cert.pem` with `key.pem` for 127.0.0.1 signed by it, and another authority's `other.pem`.

@@ -1,30 +1,14 @@
 //! Two gateways that share a Redis server are one service: when one is killed, its clients resume at the other.
 
 use crate::harness::{Lab, squall};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::servers::{self, Ends};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
-
-/// A child that is asked to end with the test.
-struct Ends(Child);
-
-impl Ends {
-    fn end(&self, signal: Signal) {
-        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), signal);
-    }
-}
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.end(Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
-}
 
 /// A Redis server with nothing in it, on a port of its own.
 fn redis(folder: &std::path::Path) -> (Ends, u16) {
@@ -35,10 +19,10 @@ fn redis(folder: &std::path::Path) -> (Ends, u16) {
             .local_addr()
             .unwrap()
             .port();
-        // It knows no parent: a minute is its end, whatever becomes of this process.
+        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
         let server = Command::new("timeout")
             .args([
-                "60",
+                "600",
                 "redis-server",
                 "--bind",
                 "127.0.0.1",
@@ -85,22 +69,8 @@ fn answers(port: u16) -> bool {
 
 /// A gateway with its history in the store.
 fn gateway(store: u16, messages: &str) -> (Ends, SocketAddr) {
-    let mut child = squall()
-        .args(["gateway", "--history", messages, "--history-store"])
-        .arg(format!("redis://127.0.0.1:{store}/3"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("squall starts");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("piped");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let address = line
-        .trim()
-        .strip_prefix("listening on ws://")
-        .and_then(|a| a.parse().ok());
-    let address = address.unwrap_or_else(|| panic!("no gateway but {line:?}"));
-    (Ends(child), address)
+    let store = format!("redis://127.0.0.1:{store}/3");
+    servers::gateway(&["--history", messages, "--history-store", &store])
 }
 
 /// What stands before both: subscribers are led to the first while it is there, all others to the second.

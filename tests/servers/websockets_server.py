@@ -1,12 +1,14 @@
 """The Python package `websockets` as a target: echo, or publish and subscribe in squall's default JSON dialect.
 
 usage: python websockets_server.py [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--raw echo|broadcast]
-Prints the port once it listens; ends when its standard input does.
+Prints the port once it listens; ends when its standard input does. On SIGTERM it says goodbye to its clients, and ends.
 """
 
 import argparse
 import asyncio
 import json
+import os
+import signal
 import ssl
 import sys
 from collections import defaultdict
@@ -76,8 +78,12 @@ async def main():
         tls.load_cert_chain(options.cert, options.key)
     protocols = [options.subprotocol] if options.subprotocol else None
     async with serve(handle, "127.0.0.1", options.port, ssl=tls, subprotocols=protocols) as server:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
         print(server.sockets[0].getsockname()[1], flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        stdin = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        await asyncio.wait([stdin, asyncio.create_task(server.wait_closed())], return_when=asyncio.FIRST_COMPLETED)
+        # Not by returning: that would wait for the thread that reads.
+        os._exit(0)
 
 
 asyncio.run(main())

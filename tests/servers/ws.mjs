@@ -1,7 +1,7 @@
 // The npm package `ws` as a target: echo, or publish and subscribe in squall's default JSON dialect.
 //
 // usage: node ws.mjs [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--raw echo|broadcast]
-// Prints the port once it listens; ends when its standard input does.
+// Prints the port once it listens; ends when its standard input does. On SIGTERM it tells its clients that it restarts, and ends.
 import { createServer as plain } from 'node:http';
 import { createServer as secure } from 'node:https';
 import { readFileSync } from 'node:fs';
@@ -69,5 +69,11 @@ sockets.on('connection', (socket) => {
 });
 
 server.listen(Number(options.port), '127.0.0.1', () => console.log(server.address().port));
+process.on('SIGTERM', () => {
+  server.close(); // no newcomers
+  for (const socket of sockets.clients) socket.close(1012, 'restart');
+  sockets.close(() => process.exit(0)); // when all have answered
+  setTimeout(() => process.exit(0), 10_000);
+});
 process.stdin.resume();
 process.stdin.on('end', () => process.exit(0));

@@ -1792,6 +1792,14 @@ fn what_is_shipped_compiles_without_a_word() {
     );
     compiles("capacity", include_str!("../../../scenarios/capacity.yaml"));
     compiles(
+        "haproxy-roll",
+        include_str!("../../../scenarios/haproxy-roll.yaml"),
+    );
+    compiles(
+        "haproxy-reload",
+        include_str!("../../../scenarios/haproxy-reload.yaml"),
+    );
+    compiles(
         "echo-latency",
         include_str!("../../../scenarios/echo-latency.yaml"),
     );
