@@ -135,7 +135,7 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         Measure::Share(count) => share(gate, totals, scope, count),
         Measure::Peak(of) => storm::peak(gate, totals, looked_at, of),
         Measure::Restored(part) => storm::restored(gate, totals, looked_at, part),
-        Measure::Amplification => storm::amplification(gate, totals, scope),
+        Measure::Amplification => storm::amplification(gate, totals, scope, looked_at),
         Measure::NoisyNeighbour => noisy_neighbour(gate, looked_at, group),
     }
 }

@@ -17,5 +17,6 @@ mod nodes;
 mod places;
 mod pressure;
 mod resume;
+mod storms;
 mod untrusted;
 mod verbs;

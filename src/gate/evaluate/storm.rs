@@ -66,13 +66,28 @@ pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32
 }
 
 /// Attempts for each connection that came back.
-pub(super) fn amplification(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
+pub(super) fn amplification(
+    gate: &Gate,
+    totals: &Totals,
+    scope: Scope,
+    phases: &[Phase],
+) -> Judgement {
     let (attempts, back) = (
         scope.count(totals, Counter::Attempts),
         scope.count(totals, Counter::Reconnected),
     );
     if back == 0 {
         return none("not exercised: reconnected was 0".to_owned());
+    }
+    // Of a storm from which hardly anybody came back it would say that all is well.
+    let (from, to) = span(phases);
+    let storm = Storm::read(totals.steps(), from, to);
+    if let Some(storm) = storm.filter(|storm| 10 * storm.back < 9 * storm.lost) {
+        return none(format!(
+            "only {} of {} that were lost came back",
+            thousands(storm.back as f64),
+            thousands(storm.lost as f64)
+        ));
     }
     let value = attempts as f64 / back as f64;
     let actual = format!(

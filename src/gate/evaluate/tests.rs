@@ -623,6 +623,18 @@ fn amplification_is_attempts_for_each_that_came_back() {
     );
     let judgement = judge("amplification < 9 in end", &storm);
     assert_eq!(judgement.status, Status::NoEvidence, "{judgement:?}");
+    // Ten came back at the first attempt, and ninety never: that is no 1.0.
+    let few = totals(|r| {
+        let s = 1_000_000_000;
+        r.step(12 * s).lost = 100;
+        let step = r.step(13 * s);
+        (step.attempts, step.back) = (10, 10);
+        r.count(Counter::Attempts, 1, 0, 10);
+        r.count(Counter::Reconnected, 1, 0, 10);
+    });
+    let judgement = judge("amplification < 9 in steady", &few);
+    assert_eq!(judgement.status, Status::NoEvidence, "{judgement:?}");
+    assert!(judgement.note.contains("10 of 100"), "{judgement:?}");
 }
 
 #[test]
