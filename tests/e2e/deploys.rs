@@ -158,15 +158,37 @@ fn a_deploy_that_touched_nobody_proves_nothing_unless_it_may() {
 
 #[test]
 fn an_interrupt_ends_the_command_too() {
-    let run = "shell: 'echo $$ > pid; sleep 600'";
+    let run = "shell: 'sleep 600 & echo $! > grandchild; echo $$ > pid; wait'";
     let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
     let mut running = lab.start(&[]);
     let command = pid(&lab.path().join("pid"));
+    let grandchild = pid(&lab.path().join("grandchild"));
     running.signal(SIGINT);
     let summary = running.wait().expect(105).summary();
     assert_eq!(deploy(&summary)["result"], "interrupted");
     assert_ne!(gate(&summary)["status"], "passed");
     assert_ended(command);
+    assert_ended(grandchild);
+}
+
+#[test]
+fn a_second_interrupt_ends_all_that_the_command_started_at_once() {
+    // It says when it was asked to end, and goes on; what it started does not even hear of it.
+    let run = "shell: '(trap \"\" TERM; exec sleep 600) & echo $! > grandchild; trap \"echo 1 > asked\" TERM; echo $$ > pid; \
+               while :; do wait; done'";
+    let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
+    let mut running = lab.start(&[]);
+    let command = pid(&lab.path().join("pid"));
+    let grandchild = pid(&lab.path().join("grandchild"));
+    running.signal(SIGINT);
+    pid(&lab.path().join("asked"));
+    running.signal(SIGINT);
+    let done = running.wait();
+    done.expect(105);
+    let at_once = "interrupted twice, ending at once";
+    assert!(done.stderr.contains(at_once), "{}", done.stderr);
+    assert_ended(command);
+    assert_ended(grandchild);
 }
 
 #[test]
