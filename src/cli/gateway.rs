@@ -319,10 +319,10 @@ fn several(
             let line = serde_json::json!({ "node": node, "status": status.to_string() });
             output::print(&format!("{line}\n"));
         }
-        nodes::News::Roll(turn) if coordinated => {
-            output::print(&format!("{}\n", turn.json()));
+        nodes::News::Roll(number, turn) if coordinated => {
+            output::print(&format!("{}\n", turn.json(number)));
         }
-        nodes::News::Roll(turn) => output::complain(&turn.words()),
+        nodes::News::Roll(_, turn) => output::complain(&turn.words()),
         nodes::News::Dead(node, status) => {
             output::complain(&format!("node {node} of the gateway ended: {status}"));
         }

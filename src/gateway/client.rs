@@ -82,6 +82,8 @@ struct State {
     close: Option<Close>,
     /// No message is taken any more.
     stopped: bool,
+    /// Of the queue: what was missed.
+    missed: u32,
 }
 
 #[derive(Debug)]
@@ -92,15 +94,27 @@ struct Pressure {
     limit: usize,
     /// Others that wait until there is room, by whatever number they gave.
     waiting: Vec<(u64, Waker)>,
+    /// Messages for it that stand in the line.
+    in_line: u32,
 }
 
 #[derive(Debug)]
 struct Queued {
     /// Not to be written before.
     due: Option<Instant>,
-    /// An acknowledgement or an error: no policy drops it.
-    kept: bool,
+    sort: Sort,
     frame: Frame,
+}
+
+/// What the policy makes of a queued message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// A delivery, or an echo: the policy decides.
+    Live,
+    /// An acknowledgement or an error: no policy drops it.
+    Reply,
+    /// What the client missed and was told it would get: no policy drops it, and it takes nobody's room.
+    Missed,
 }
 
 impl Client {
@@ -118,6 +132,7 @@ impl Client {
                         bytes: 0,
                         limit: config.buffer_limit,
                         waiting: Vec::new(),
+                        in_line: 0,
                     })
                 }),
                 ..State::default()
@@ -157,7 +172,7 @@ impl Client {
             add(&counters.discarded, 1);
             return None;
         }
-        if state.queue.len() >= self.limit {
+        if state.counted() >= self.limit {
             match self.when_full {
                 WhenFull::DropNewest => {
                     drop(state);
@@ -166,7 +181,11 @@ impl Client {
                 }
                 WhenFull::DropOldest => {
                     add(&counters.dropped_full, 1);
-                    match state.queue.iter().position(|queued| !queued.kept) {
+                    match state
+                        .queue
+                        .iter()
+                        .position(|queued| queued.sort == Sort::Live)
+                    {
                         Some(oldest) => drop(state.take(oldest)),
                         None => return None,
                     }
@@ -181,7 +200,65 @@ impl Client {
         }
         state.push(Queued {
             due,
-            kept: false,
+            sort: Sort::Live,
+            frame,
+        })
+    }
+
+    /// Queues what the client missed, whatever the limit: as much as the histories of its topics hold, which is bounded.
+    #[must_use]
+    pub(super) fn bring(
+        &self,
+        frame: Frame,
+        due: Option<Instant>,
+        counters: &Counters,
+    ) -> Option<Waker> {
+        let mut state = self.state();
+        if state.stopped || state.close.is_some() {
+            drop(state);
+            add(&counters.discarded, 1);
+            return None;
+        }
+        state.push(Queued {
+            due,
+            sort: Sort::Missed,
+            frame,
+        })
+    }
+
+    /// A message for it joins the line; false: it takes nothing more.
+    pub(super) fn enter_line(&self) -> bool {
+        let mut state = self.state();
+        if state.stopped || state.close.is_some() {
+            return false;
+        }
+        if let Some(pressure) = &mut state.pressure {
+            pressure.in_line += 1;
+        }
+        true
+    }
+
+    /// Queues the message whose turn in the line it is. The line has waited for room, which a reply may have taken since:
+    /// nothing is dropped for that. A close that comes after the queue comes after this too.
+    #[must_use]
+    pub(super) fn leave_line(
+        &self,
+        frame: Frame,
+        due: Option<Instant>,
+        counters: &Counters,
+    ) -> Option<Waker> {
+        let mut state = self.state();
+        if let Some(pressure) = &mut state.pressure {
+            pressure.in_line = pressure.in_line.saturating_sub(1);
+        }
+        if state.stopped || state.close.is_some_and(|close| !close.after_queue) {
+            drop(state);
+            add(&counters.discarded, 1);
+            return None;
+        }
+        state.push(Queued {
+            due,
+            sort: Sort::Live,
             frame,
         })
     }
@@ -198,14 +275,14 @@ impl Client {
         let too_many = if self.when_full.grows() {
             state.too_big(0)
         } else {
-            state.queue.len() >= self.limit + REPLY_ROOM
+            state.counted() >= self.limit + REPLY_ROOM
         };
         if too_many {
             return disconnect(state, counters);
         }
         state.push(Queued {
             due: None,
-            kept: true,
+            sort: Sort::Reply,
             frame,
         })
     }
@@ -254,7 +331,7 @@ impl Client {
     pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Next {
         let mut state = self.state();
         if let Some(close) = state.close
-            && (!close.after_queue || state.queue.is_empty())
+            && (!close.after_queue || state.is_served())
         {
             return Next::Close(close);
         }
@@ -310,9 +387,20 @@ impl Client {
 }
 
 impl State {
+    /// Messages that take room in the queue.
+    fn counted(&self) -> usize {
+        self.queue.len() - self.missed as usize
+    }
+
+    /// Whether nothing is queued for it, here or in the line.
+    fn is_served(&self) -> bool {
+        let pressure = self.pressure.as_ref();
+        self.queue.is_empty() && pressure.is_none_or(|pressure| pressure.in_line == 0)
+    }
+
     /// Nobody is to wait for a client that takes nothing more.
     fn full(&self, limit: usize) -> bool {
-        self.queue.len() >= limit && !self.stopped && self.close.is_none()
+        self.counted() >= limit && !self.stopped && self.close.is_none()
     }
 
     /// Whether so many bytes more are too many.
@@ -330,7 +418,9 @@ impl State {
     /// Removes one message.
     fn take(&mut self, place: usize) -> Option<Queued> {
         let queued = self.queue.remove(place)?;
-        if let Some(pressure) = &mut self.pressure {
+        if queued.sort == Sort::Missed {
+            self.missed -= 1;
+        } else if let Some(pressure) = &mut self.pressure {
             pressure.bytes -= queued.frame.bytes().len();
         }
         Some(queued)
@@ -341,11 +431,14 @@ impl State {
         if let Some(pressure) = &mut self.pressure {
             pressure.bytes = 0;
         }
+        self.missed = 0;
         std::mem::take(&mut self.queue).len() as u64
     }
 
     fn push(&mut self, queued: Queued) -> Option<Waker> {
-        if let Some(pressure) = &mut self.pressure {
+        if queued.sort == Sort::Missed {
+            self.missed += 1;
+        } else if let Some(pressure) = &mut self.pressure {
             pressure.bytes += queued.frame.bytes().len();
         }
         self.queue.push_back(queued);
@@ -480,6 +573,78 @@ mod tests {
             assert_eq!(other.0.load(Ordering::Relaxed), 1);
             assert!(client.room(7, &waker));
         }
+    }
+
+    #[test]
+    fn what_was_missed_is_dropped_by_no_policy_and_takes_nobodys_room() {
+        for policy in [
+            WhenFull::DropNewest,
+            WhenFull::DropOldest,
+            WhenFull::Disconnect,
+            WhenFull::Buffer,
+            WhenFull::Block,
+        ] {
+            let (client, counters, _) = client(3, policy);
+            let many = 3 + REPLY_ROOM + 10;
+            for n in 0..many {
+                let _ = client.bring(Frame::text(format!("missed {n}")), None, &counters);
+            }
+            let _ = client.reply(Frame::text("ack".to_owned()), &counters);
+            for n in 0..2 {
+                offer(&client, &counters, &n.to_string());
+            }
+            let all = take_all(&client);
+            assert_eq!(all.len(), many + 3, "{policy:?}");
+            assert_eq!(all[many..], ["ack", "0", "1"]);
+            // The books are even: there is as much room as at first.
+            for n in 0..3 {
+                offer(&client, &counters, &n.to_string());
+            }
+            assert_eq!(take_all(&client), ["0", "1", "2"]);
+            let stats = counters.stats(0, false);
+            assert_eq!((stats.dropped_full, stats.discarded), (0, 0), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_polite_close_waits_for_the_line_and_a_reply_takes_nothing_from_it() {
+        let mut config = Config {
+            when_full: WhenFull::Disconnect,
+            ..Config::default()
+        };
+        config.misbehave.head_of_line = true;
+        let client = Client::new(1, 0, &config);
+        let bell = Arc::new(Bell::default());
+        client.attend(Waker::from(Arc::clone(&bell)));
+        let counters = Counters::default();
+        let leave = |text: &str| {
+            if let Some(waker) = client.leave_line(Frame::text(text.to_owned()), None, &counters) {
+                waker.wake();
+            }
+        };
+        for _ in 0..3 {
+            assert!(client.enter_line());
+        }
+        // There was room, and then a reply took it.
+        assert!(client.room(0, Waker::noop()));
+        let _ = client.reply(Frame::text("ack".to_owned()), &counters);
+        leave("1");
+        assert_eq!(take_all(&client), ["ack", "1"]);
+        client.close(Close::after_queue(1001, ""));
+        assert!(!client.enter_line(), "what comes later is not for it");
+        assert!(matches!(client.next(Instant::now), Next::Nothing));
+        let rung = bell.0.load(Ordering::Relaxed);
+        leave("2");
+        assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1);
+        leave("3");
+        assert_eq!(take_all(&client), ["2", "3"]);
+        assert!(matches!(
+            client.next(Instant::now),
+            Next::Close(Close { code: 1001, .. })
+        ));
+        let stats = counters.stats(0, false);
+        let lost = (stats.dropped_full, stats.discarded, stats.disconnected_full);
+        assert_eq!(lost, (0, 0, 0));
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl WhenFull {
 }
 
 /// What is kept of each topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
     /// Messages, at most; no more than [`queue`](Config::queue), which they have to go through.
@@ -235,6 +235,16 @@ pub struct History {
     /// A Redis server that keeps them, numbers what is published and carries it between all gateways that share it:
     /// `redis://host:port/number`. `None`: this gateway does.
     pub store: Option<String>,
+}
+
+// The store's password must not reach a log by way of `{:?}`.
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("History")
+            .field("messages", &self.messages)
+            .field("lasts", &self.lasts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for History {
@@ -367,6 +377,27 @@ mod option_millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_secret_is_in_what_a_debugger_is_shown() {
+        let config = Config {
+            tls: Some(Certificate {
+                cert: "canary-chain".into(),
+                key: "canary-key".into(),
+            }),
+            history: Some(History {
+                messages: 1234,
+                store: Some("redis://user:canary-password@127.0.0.1:1/0".into()),
+                ..History::default()
+            }),
+            ..Config::default()
+        };
+        let shown = format!("{config:?}");
+        assert!(
+            shown.contains("1234") && !shown.contains("canary"),
+            "{shown}"
+        );
+    }
 
     #[test]
     fn survives_json_in_milliseconds() {

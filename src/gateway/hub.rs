@@ -170,19 +170,21 @@ impl Hub {
         add(&self.counters.discarded, client.stop());
     }
 
-    /// Queues a message for a client, or for its place in the line. The caller wakes the task returned, outside
-    /// of any lock.
+    /// Queues a message for a client, or for its place in the line; `missed`: it was promised to one that comes back. The
+    /// caller wakes the task returned, outside of any lock.
     #[must_use]
     pub(super) fn deliver(
         &self,
         client: &Arc<Client>,
         frame: Frame,
         due: Option<Instant>,
+        missed: bool,
     ) -> Option<Waker> {
         match &self.line {
+            None if missed => client.bring(frame, due, &self.counters),
             None => client.offer(frame, due, &self.counters),
             Some(line) => {
-                line.push(client, frame, due, &self.counters);
+                line.push(client, frame, due, missed, &self.counters);
                 None
             }
         }

@@ -1,8 +1,9 @@
 //! `head_of_line`: one queue for all clients, worked off in order by one task. Whoever is first and takes
 //! nothing holds up everybody behind, as a gateway does that writes to its clients in a loop.
 //!
-//! A client's own queue holds one message then, so its policy never acts; what is published while the
-//! line is full is dropped.
+//! A client's own queue holds one message then, beside replies, so its policy never acts; what is published while the
+//! line is full is dropped, and what is brought to a client that comes back is not. A client that is to leave gets first
+//! what stands in the line for it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -56,24 +57,25 @@ impl Line {
         }
     }
 
-    /// Queues a message for a client, behind all that is queued for anybody.
+    /// Queues a message for a client, behind all that is queued for anybody. One that was `missed` finds room always.
     pub(super) fn push(
         &self,
         client: &Arc<Client>,
         frame: Frame,
         due: Option<Instant>,
+        missed: bool,
         counters: &Counters,
     ) {
         let mut state = self.state();
         let bytes = state.bytes + frame.bytes().len();
-        if state.closed || bytes > self.limit {
-            let count = if state.closed {
-                &counters.discarded
-            } else {
-                &counters.dropped_full
-            };
-            add(count, 1);
-            return;
+        if state.closed {
+            return add(&counters.discarded, 1);
+        }
+        if bytes > self.limit && !missed {
+            return add(&counters.dropped_full, 1);
+        }
+        if !client.enter_line() {
+            return add(&counters.discarded, 1);
         }
         state.bytes = bytes;
         state.queue.push_back(Place {
@@ -118,7 +120,7 @@ pub(super) async fn work(hub: Arc<Hub>) {
                 false => Poll::Pending,
             });
             room.await;
-            if let Some(waker) = client.offer(frame, due, &hub.counters) {
+            if let Some(waker) = client.leave_line(frame, due, &hub.counters) {
                 waker.wake();
             }
         }

@@ -10,6 +10,7 @@ mod resp;
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::bus::wire::{Down, Inbox, Up, encode};
 use super::{GatewayError, History, history};
 use resp::Value;
 
-/// For the server to take a connection and say hello.
+/// For the server to take a connection and say hello, and to hang up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
@@ -147,7 +148,8 @@ impl Store {
         Ok(Store { stream, limits })
     }
 
-    /// Carries messages between a gateway and the store until one of them ends.
+    /// Carries messages between a gateway and the store until one of them ends. What the gateway said before its end is
+    /// carried to its own: until the store, told that there is no more, hangs up.
     pub(super) async fn carry<R, W>(self, from: R, to: W) -> io::Result<()>
     where
         R: AsyncRead + Unpin + Send,
@@ -157,10 +159,14 @@ impl Store {
         let (reader, writer) = self.stream.into_split();
         let said = say(from, writer, self.limits, Arc::clone(&answers));
         let heard = hear(reader, to, answers);
+        let mut heard = pin!(heard);
         tokio::select! {
-            ended = said => ended,
-            ended = heard => ended,
+            ended = said => ended?,
+            ended = &mut heard => return ended,
         }
+        // To hang up first, with answers unread, would be a reset, and might undo what is on its way.
+        let _ = timeout(PATIENCE, heard).await;
+        Ok(())
     }
 }
 
@@ -247,7 +253,7 @@ async fn say(
         to.write_all(&out).await?;
         out.shrink_to(READ);
     }
-    Ok(())
+    to.shutdown().await
 }
 
 fn channel(topic: &str) -> String {

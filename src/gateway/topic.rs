@@ -359,7 +359,7 @@ impl Topic {
                 continue;
             }
             count += 1;
-            if subscription.deliver(&frame, due, knobs, hub, &mut tally, wakers) {
+            if subscription.deliver(&frame, due, false, hub, &mut tally, wakers) {
                 release_later(hub, self, subscription);
             }
         }

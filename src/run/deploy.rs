@@ -22,6 +22,12 @@ const STOP: Duration = Duration::from_secs(5);
 /// Bytes shown of what a deploy says.
 const SHOWN: usize = 8 * 1024;
 
+/// Kills the command that a deploy is running, with all that it started: for a process that ends at once, and drops
+/// nothing.
+pub fn kill_running() {
+    command::kill_running();
+}
+
 /// How a deploy came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
@@ -235,7 +241,7 @@ async fn carry_out(deploy: Deploy, roller: Option<Roller>, stop: oneshot::Receiv
         }
         Rollout::Signal { name, to, all } => match signal::send(name, to, *all) {
             Ok(said) => Carried::new(Ending::Succeeded, said),
-            Err(why) => Carried::new(Ending::NotBegun(why), String::new()),
+            Err(ending) => Carried::new(ending, String::new()),
         },
         Rollout::Webhook(hook) => within(limit, stop, webhook::call(hook)).await,
         Rollout::Roll { pause, .. } => match roller {

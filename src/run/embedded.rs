@@ -10,7 +10,7 @@ pub use roll::{NodeTimes, Roller};
 use super::cost::Processes;
 use crate::plan::Plan;
 use crate::scenario::model::{Embedded, Misbehave};
-use roll::Turn;
+use roll::{Heard, News, Turn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -144,7 +144,7 @@ impl Gateway {
                 let dead = tokio::spawn(hear(stdout, turns, processes.clone()));
                 let roller = Roller {
                     orders: Arc::new(Mutex::new(child.stdin.take())),
-                    news: Arc::new(Mutex::new(news)),
+                    heard: Arc::new(Mutex::new(Heard::new(news))),
                 };
                 Ok(Gateway {
                     roller,
@@ -233,7 +233,7 @@ impl Gateway {
 /// Hears the gateway to its end.
 async fn hear(
     stdout: Option<impl AsyncBufRead + Unpin>,
-    turns: mpsc::UnboundedSender<Turn>,
+    turns: mpsc::UnboundedSender<News>,
     processes: Processes,
 ) -> Vec<Dead> {
     let mut all = Vec::new();
@@ -242,12 +242,12 @@ async fn hear(
     };
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        match serde_json::from_str::<Turn>(&line) {
-            Ok(turn) => {
-                if let Turn::Ready { pid, .. } = &turn {
+        match serde_json::from_str::<News>(&line) {
+            Ok(news) => {
+                if let Turn::Ready { pid, .. } = &news.turn {
                     processes.add(*pid);
                 }
-                let _ = turns.send(turn);
+                let _ = turns.send(news);
             }
             Err(_) => all.extend(serde_json::from_str::<Dead>(&line)),
         }

@@ -1,8 +1,10 @@
 //! Ctrl-C and SIGTERM: once ends the run in order, twice ends the process.
 //!
 //! They are heard on a thread of their own, so that the second one works whatever the coordinator is
-//! busy with. Children need no telling: they die with this process (see [`crate::fabric::parent`]).
+//! busy with. Children need no telling: they die with this process (see [`crate::fabric::parent`]). What a deploy's
+//! command started does not, and is killed by its process group.
 
+use super::deploy;
 use crate::exit::Exit;
 use std::io::{self, Write};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +52,7 @@ pub fn listen() -> io::Result<mpsc::UnboundedReceiver<()>> {
     reason = "at once, whatever the coordinator is busy with; the kernel kills its children"
 )]
 fn end_at_once() -> ! {
+    deploy::kill_running();
     // The terminal may be in the middle of a line.
     let _ = writeln!(io::stderr(), "\nsquall: interrupted twice, ending at once");
     std::process::exit(Exit::Interrupted.code().into())

@@ -34,8 +34,8 @@ pub(super) enum News<'a> {
     Ready(&'a [SocketAddr], &'a [u32]),
     /// A node, by index, has ended by itself.
     Dead(usize, ExitStatus),
-    /// How far a roll is.
-    Roll(Turn),
+    /// How far the roll of this number is.
+    Roll(u64, Turn),
 }
 
 /// How it went.
@@ -107,20 +107,20 @@ pub(super) fn serve(
                 () = over.notified() => roll.abandon(),
                 due = roll.due(), if !ending.get() => {
                     if let Some(turn) = roll.take(due, &mut processes) {
-                        tell(News::Roll(turn));
+                        tell(News::Roll(roll.number(), turn));
                     }
                 }
                 Some(line) = asked.recv() => match roll::order(&line) {
-                    Some(Order::Roll(pause)) if !roll.begin(pause) => {
-                        tell(News::Roll(Turn::Failed("a roll is under way".into())));
+                    Some(Order::Roll { number, pause }) if !roll.begin(number, pause) => {
+                        tell(News::Roll(number, Turn::Failed("a roll is under way".into())));
                     }
                     Some(Order::Stop) => roll.stop(),
-                    Some(Order::Roll(_)) | None => {}
+                    Some(Order::Roll { .. }) | None => {}
                 },
                 Some(()) = hangups.recv(), if !coordinated => {
                     // Before all listen there is nothing to roll.
-                    if serving.get() && !roll.begin(roll::BY_HAND) {
-                        tell(News::Roll(Turn::Failed("a roll is under way".into())));
+                    if serving.get() && !roll.begin(0, roll::BY_HAND) {
+                        tell(News::Roll(0, Turn::Failed("a roll is under way".into())));
                     }
                 }
             }
@@ -143,7 +143,7 @@ pub(super) fn serve(
 #[derive(Default)]
 pub(super) struct Processes {
     deaths: JoinSet<(usize, io::Result<ExitStatus>)>,
-    /// By node: signals for its latest process.
+    /// By node: signals for its process, while that lives, or its end is not known yet.
     signals: HashMap<usize, mpsc::UnboundedSender<Signal>>,
 }
 
@@ -170,7 +170,12 @@ impl Processes {
         Ok((link, pid))
     }
 
-    /// Signals a node's latest process.
+    /// Whether a node has a process whose end is still to be heard of.
+    pub(super) fn lives(&self, node: usize) -> bool {
+        self.signals.contains_key(&node)
+    }
+
+    /// Signals a node's process.
     pub(super) fn signal(&self, node: usize, signal: Signal) {
         if let Some(signals) = self.signals.get(&node) {
             let _ = signals.send(signal);
@@ -182,6 +187,8 @@ impl Processes {
         loop {
             // Waiting for a child of ours does not fail; if it did, there would be nothing to tell.
             if let Ok((node, Ok(status))) = self.deaths.join_next().await? {
+                // The next one is started only after this has been heard.
+                self.signals.remove(&node);
                 return Some((node, status));
             }
         }

@@ -31,6 +31,8 @@ const NEVER: Duration = Duration::from_secs(366 * 86_400);
 pub(super) enum Turn {
     /// The node was asked to end.
     Draining(usize),
+    /// The node had ended before its turn, and has been started anew.
+    Dead(usize),
     /// It has ended; what it counted, if it told.
     Ended(usize, Option<Box<Stats>>),
     /// It listens again, as this process.
@@ -42,21 +44,27 @@ pub(super) enum Turn {
 }
 
 impl Turn {
-    /// As a coordinator reads it.
-    pub(super) fn json(&self) -> Value {
-        match self {
+    /// As a coordinator reads it, with the number that it gave the roll.
+    pub(super) fn json(&self, number: u64) -> Value {
+        let mut value = match self {
             Turn::Draining(node) => json!({ "roll": "draining", "node": node }),
+            Turn::Dead(node) => json!({ "roll": "dead", "node": node }),
             Turn::Ended(node, stats) => json!({ "roll": "ended", "node": node, "stats": stats }),
             Turn::Ready(node, pid) => json!({ "roll": "ready", "node": node, "pid": pid }),
             Turn::Done => json!({ "roll": "done" }),
             Turn::Failed(why) => json!({ "roll": "failed", "why": why }),
+        };
+        if let Some(parts) = value.as_object_mut() {
+            parts.insert("number".into(), number.into());
         }
+        value
     }
 
     /// As a person reads it.
     pub(super) fn words(&self) -> String {
         match self {
             Turn::Draining(node) => format!("node {node} drains"),
+            Turn::Dead(node) => format!("node {node} was dead, and is started anew"),
             Turn::Ended(node, _) => format!("node {node} ended"),
             Turn::Ready(node, _) => format!("node {node} is ready"),
             Turn::Done => "all nodes rolled".into(),
@@ -68,8 +76,9 @@ impl Turn {
 /// What a coordinator may say.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
-    /// `{"roll":{"pause":2000}}`, in milliseconds: all nodes, with this time between them.
-    Roll(Duration),
+    /// `{"roll":{"number":1,"pause":2000}}`, in milliseconds: all nodes, with this time between them. All that is said
+    /// of it has its number, so that the end of another is not taken for its own.
+    Roll { number: u64, pause: Duration },
     /// `"stop"`: no node's turn begins any more.
     Stop,
 }
@@ -79,13 +88,13 @@ pub(super) fn order(line: &str) -> Option<Order> {
     #[derive(Deserialize)]
     #[serde(rename_all = "snake_case", deny_unknown_fields)]
     enum Said {
-        Roll { pause: f64 },
+        Roll { number: u64, pause: f64 },
         Stop,
     }
     match serde_json::from_str(line).ok()? {
-        Said::Roll { pause } => Duration::try_from_secs_f64(pause / 1e3)
+        Said::Roll { number, pause } => Duration::try_from_secs_f64(pause / 1e3)
             .ok()
-            .map(Order::Roll),
+            .map(|pause| Order::Roll { number, pause }),
         Said::Stop => Some(Order::Stop),
     }
 }
@@ -133,6 +142,8 @@ struct Waits {
 pub(super) struct Roll<'a> {
     configs: &'a [Config],
     rejoin: mpsc::UnboundedSender<Join>,
+    /// Of the last one that began.
+    number: u64,
     pause: Duration,
     stopped: bool,
     state: State,
@@ -144,17 +155,24 @@ impl<'a> Roll<'a> {
         Roll {
             configs,
             rejoin,
+            number: 0,
             pause: Duration::ZERO,
             stopped: false,
             state: State::None,
         }
     }
 
+    /// The number of the one under way.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Begins one; false while one is under way.
-    pub(super) fn begin(&mut self, pause: Duration) -> bool {
+    pub(super) fn begin(&mut self, number: u64, pause: Duration) -> bool {
         if !matches!(self.state, State::None) {
             return false;
         }
+        self.number = number;
         self.pause = pause;
         self.stopped = false;
         self.state = State::Next(0, Instant::now());
@@ -228,8 +246,8 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// Asks a node to end; the bus is told first that another will come.
-    fn drain(&mut self, node: usize, processes: &Processes) -> Turn {
+    /// Asks a node to end; the bus is told first that another will come. One that is dead already is started anew.
+    fn drain(&mut self, node: usize, processes: &mut Processes) -> Turn {
         let Some(config) = self.configs.get(node) else {
             return Turn::Done;
         };
@@ -246,13 +264,20 @@ impl<'a> Roll<'a> {
         if self.rejoin.send(rejoin).is_err() {
             return Turn::Failed("the gateway is ending".into());
         }
-        processes.signal(node, Signal::SIGTERM);
         let deadline = Instant::now() + config.drain_deadline + END;
         let waits = Waits {
             link,
             listening,
             farewell,
         };
+        if !processes.lives(node) {
+            // Nobody would tell of its end, nor is there anything to drain.
+            return match self.launch(node, waits, processes) {
+                Ok(()) => Turn::Dead(node),
+                Err(failed) => failed,
+            };
+        }
+        processes.signal(node, Signal::SIGTERM);
         self.state = State::Draining(node, deadline, waits);
         Turn::Draining(node)
     }
@@ -266,14 +291,20 @@ impl<'a> Roll<'a> {
         if !status.success() {
             return Turn::Failed(format!("node {node} did not end as it should: {status}"));
         }
-        match processes.start(node) {
-            Ok((link, pid)) => {
-                let _ = waits.link.send(link.into_split());
-                self.state = State::Starting(node, pid, waits.listening, Instant::now() + START);
-                Turn::Ended(node, told.map(Box::new))
-            }
-            Err(error) => Turn::Failed(format!("node {node} cannot be started: {error}")),
+        match self.launch(node, waits, processes) {
+            Ok(()) => Turn::Ended(node, told.map(Box::new)),
+            Err(failed) => failed,
         }
+    }
+
+    /// Starts a node's process.
+    fn launch(&mut self, node: usize, waits: Waits, processes: &mut Processes) -> Result<(), Turn> {
+        let (link, pid) = processes
+            .start(node)
+            .map_err(|error| Turn::Failed(format!("node {node} cannot be started: {error}")))?;
+        let _ = waits.link.send(link.into_split());
+        self.state = State::Starting(node, pid, waits.listening, Instant::now() + START);
+        Ok(())
     }
 
     fn started(&mut self, heard: Option<Result<SocketAddr, String>>) -> Turn {
@@ -300,15 +331,17 @@ mod tests {
 
     #[test]
     fn an_order_is_understood_and_nonsense_is_none() {
-        let roll = order("{\"roll\":{\"pause\":2000}}\n");
-        assert_eq!(roll, Some(Order::Roll(Duration::from_secs(2))));
+        let roll = order("{\"roll\":{\"number\":7,\"pause\":2000}}\n");
+        let (number, pause) = (7, Duration::from_secs(2));
+        assert_eq!(roll, Some(Order::Roll { number, pause }));
         assert_eq!(order("\"stop\"\n"), Some(Order::Stop));
         for line in [
             "",
             "roll",
             "{\"roll\":{}}",
-            "{\"roll\":{\"pause\":-1}}",
-            "{\"rolls\":{\"pause\":1}}",
+            "{\"roll\":{\"pause\":1}}",
+            "{\"roll\":{\"number\":1,\"pause\":-1}}",
+            "{\"rolls\":{\"number\":1,\"pause\":1}}",
         ] {
             assert_eq!(order(line), None, "{line}");
         }

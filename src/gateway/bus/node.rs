@@ -128,6 +128,10 @@ pub(in super::super) async fn serve_with(
         bus.finish();
     }
     let _ = timeout(LAST_WORDS, speaking).await;
+    if lost.is_none() {
+        // It ends by itself once the store has all that was said. A task that has ended is not asked twice.
+        let _ = timeout(LAST_WORDS, &mut carrying).await;
+    }
     carrying.abort();
     listening.abort();
     match lost {

@@ -118,7 +118,7 @@ impl<S: Socket> Connection<S> {
         let due = knobs.delay.map(|delay| Instant::now() + delay);
         add(&self.hub.counters.echoes, 1);
         // Nobody is to be woken: this task writes it within the same poll.
-        drop(self.hub.deliver(&self.client, frame(), due));
+        drop(self.hub.deliver(&self.client, frame(), due, false));
         let client = Arc::clone(&self.client);
         self.mind(|full| full.extend(client.full().then_some(client)));
     }

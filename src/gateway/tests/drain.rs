@@ -130,6 +130,42 @@ async fn what_is_queued_is_delivered_before_the_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_is_what_stands_in_the_one_line_behind_another() {
+    const MANY: u64 = 200;
+    let mut gateway = Gateway::start(Config {
+        drain_window: Duration::ZERO,
+        send_buffer: Some(16 * 1024),
+        misbehave: Misbehave {
+            head_of_line: true,
+            ..Misbehave::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let mut stuck = gateway.connect().await;
+    let mut client = gateway.connect().await;
+    let mut publisher = gateway.connect().await;
+    subscribe(&mut stuck, "much").await;
+    subscribe(&mut client, "much").await;
+    for n in 1..=MANY {
+        let payload = json!([n, "x".repeat(16 * 1024)]);
+        assert_eq!(publish(&mut publisher, "much", payload).await, n);
+    }
+    let out = within(super::slow::settled(&gateway, |stats| stats.messages_out)).await;
+    assert!(
+        out < MANY * 3,
+        "{out} went out past the one that does not read"
+    );
+    gateway.begin_to_stop();
+    for n in 1..=MANY {
+        assert_eq!(next_json(&mut client).await["seq"], n);
+    }
+    assert_eq!(closed(&mut client).await, Some(1001));
+    drop(stuck);
+    drop(gateway.stopped().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_gateway_ends_at_once_and_a_half_open_handshake_does_not_hold_it() {
     let gateway = Gateway::start(Config {
         drain_window: Duration::from_secs(3600),

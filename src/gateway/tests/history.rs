@@ -115,6 +115,61 @@ async fn so_it_is_at_another_node() {
     assert_eq!(summary.bus.recovered, 7);
 }
 
+/// Resumes three topics at once, of each of which it missed as much as its queue holds.
+async fn resumes_many(here: &Gateway, what: &str) {
+    const TOPICS: [&str; 3] = ["a", "b", "c"];
+    let mut publisher = here.connect().await;
+    for topic in TOPICS {
+        for n in 1..=8 {
+            assert_eq!(publish(&mut publisher, topic, json!(n)).await, n);
+        }
+    }
+    let mut client = here.connect().await;
+    for topic in TOPICS {
+        let ask = json!({"type": "subscribe", "topic": topic, "id": 1, "since": 0});
+        client.feed(Message::text(ask.to_string())).await.unwrap();
+    }
+    within(client.flush()).await.unwrap();
+    let mut got = std::collections::BTreeMap::<String, Vec<u64>>::new();
+    for _ in 0..TOPICS.len() * 9 {
+        let message = next_json(&mut client).await;
+        let of = got
+            .entry(message["topic"].as_str().unwrap().to_owned())
+            .or_default();
+        match message["type"].as_str() {
+            Some("subscribed") => assert_eq!(message["recovered"], true, "{what}"),
+            _ => of.push(message["seq"].as_u64().unwrap()),
+        }
+    }
+    for topic in TOPICS {
+        assert_eq!(got[topic], Vec::from_iter(1..=8), "{topic}, {what}");
+    }
+}
+
+#[tokio::test]
+async fn no_policy_drops_what_a_client_was_told_it_would_get() {
+    use WhenFull::{Block, Buffer, Disconnect, DropNewest, DropOldest};
+    for when_full in [DropNewest, DropOldest, Disconnect, Buffer, Block] {
+        for head_of_line in [false, true] {
+            let mut config = Config {
+                queue: 8,
+                when_full,
+                ..keeping(8)
+            };
+            config.misbehave.head_of_line = head_of_line;
+            let what = format!("{when_full:?}, {head_of_line}");
+            let gateway = Gateway::start(config.clone()).await;
+            resumes_many(&gateway, &what).await;
+            let stats = gateway.stop().await;
+            assert_eq!((stats.recovered, stats.dropped_full), (24, 0), "{what}");
+            let nodes = Nodes::start(1, config).await;
+            resumes_many(&nodes.nodes[0], &what).await;
+            let (_, summary) = nodes.stop().await;
+            assert_eq!(summary.total().dropped_full, 0, "{what}");
+        }
+    }
+}
+
 /// Whoever comes back while others publish gets each message once and in order, whatever the moment.
 async fn comes_and_goes(here: &Gateway, there: &Gateway) {
     let mut client = there.connect().await;

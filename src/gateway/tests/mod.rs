@@ -11,6 +11,7 @@ mod nodes;
 mod service;
 mod size;
 mod slow;
+mod store;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::client::Client;
+use super::super::dialect;
 use super::super::frame::Frame;
 use super::super::hub::Hub;
 use super::super::stats::{Counters, add};
-use super::super::{Misbehave, dialect};
 use super::Topic;
 
 /// A delivery held for swapping goes out by itself if none follows for this long.
@@ -24,8 +24,16 @@ pub(in super::super) struct Subscription {
     pub(super) deliveries: u32,
     /// What the bus is to answer before anything is delivered, the low half of its token; 0: nothing.
     pub(super) waits: u32,
-    /// The delivery that waits to be overtaken by the next, with its number among the deliveries.
-    pub(super) held: Option<Box<(u32, Frame)>>,
+    /// The delivery that waits to be overtaken by the next.
+    pub(super) held: Option<Box<Held>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Its number among the deliveries.
+    number: u32,
+    frame: Frame,
+    missed: bool,
 }
 
 /// Counts of one publish, added to the shared counters once.
@@ -59,23 +67,25 @@ impl Subscription {
         let due = knobs.delay.map(|delay| Instant::now() + delay);
         let frame = Frame::text(dialect::delivery(&topic.head, sequence, payload));
         let mut tally = Tally::default();
-        if self.deliver(&frame, due, knobs, hub, &mut tally, wakers) {
+        if self.deliver(&frame, due, true, hub, &mut tally, wakers) {
             release_later(hub, topic, self);
         }
         tally.settle(1, &hub.counters);
         add(&hub.counters.recovered, 1);
     }
 
-    /// Queues a delivery, or does with it what the knobs say. True when it is held back now.
+    /// Queues a delivery, or does with it what the knobs say; `missed`: the client was told that it would get it. True
+    /// when it is held back now.
     pub(super) fn deliver(
         &mut self,
         frame: &Frame,
         due: Option<Instant>,
-        knobs: &Misbehave,
+        missed: bool,
         hub: &Hub,
         tally: &mut Tally,
         wakers: &mut Vec<Waker>,
     ) -> bool {
+        let knobs = &hub.config.misbehave;
         self.deliveries = self.deliveries.wrapping_add(1);
         let hits =
             |every: Option<u32>| every.is_some_and(|every| self.deliveries.is_multiple_of(every));
@@ -84,21 +94,24 @@ impl Subscription {
             return false;
         }
         if hits(knobs.reorder_every) && self.held.is_none() {
-            self.held = Some(Box::new((self.deliveries, frame.clone())));
+            self.held = Some(Box::new(Held {
+                number: self.deliveries,
+                frame: frame.clone(),
+                missed,
+            }));
             return true;
         }
-        let mut queue = |frame: Frame| {
-            wakers.extend(hub.deliver(&self.client, frame, due));
+        let mut queue = |frame: Frame, missed| {
+            wakers.extend(hub.deliver(&self.client, frame, due, missed));
         };
-        queue(frame.clone());
+        queue(frame.clone(), missed);
         if hits(knobs.duplicate_every) {
             tally.duplicated += 1;
-            queue(frame.clone());
+            queue(frame.clone(), missed);
         }
         if let Some(held) = self.held.take() {
-            let (_, overtaken) = *held;
             tally.reordered += 1;
-            queue(overtaken);
+            queue(held.frame, held.missed);
         }
         false
     }
@@ -113,8 +126,8 @@ pub(super) fn release_later(hub: &Arc<Hub>, topic: &Arc<Topic>, subscription: &S
         let waker = {
             let mut state = topic.state();
             state.subscriptions.get_mut(&id).and_then(|subscription| {
-                let held = subscription.held.take_if(|held| held.0 == number)?;
-                hub.deliver(&subscription.client, held.1, None)
+                let held = subscription.held.take_if(|held| held.number == number)?;
+                hub.deliver(&subscription.client, held.frame, None, held.missed)
             })
         };
         if let Some(waker) = waker {

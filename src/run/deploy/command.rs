@@ -1,9 +1,13 @@
 //! A command of the user's: in a process group of its own, with what it says kept, to the end of its time.
+//!
+//! Whatever ends squall in order ends the group, whole. The group of the one that runs is known to [`kill_running`] too,
+//! for an end that drops nothing.
 
 use super::{Carried, Ending, readable};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -13,8 +17,21 @@ use tokio::time::{sleep, timeout};
 const KEPT: usize = 64 * 1024;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+/// Between two looks whether anybody is left of a group that was asked to end: nothing tells of the end of a grandchild.
+const LOOK: Duration = Duration::from_millis(20);
 /// For the last words of a command that has ended: what it left running in the background may hold its output open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// The process group of the command that runs, 0: none does. Deploys never overlap, so there is one at most.
+pub(super) static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// Kills the command that runs, with all that it started. For a process that ends at once.
+pub(super) fn kill_running() {
+    let id = RUNNING.swap(0, Ordering::SeqCst);
+    if id > 0 {
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+}
 
 /// Runs it.
 pub(super) async fn run(
@@ -64,7 +81,7 @@ async fn attend(
     let ending = match ended {
         Ok(Ok(status)) => {
             // It may have started what shall go on running.
-            group.over = true;
+            group.over();
             judged(status)
         }
         Ok(Err(error)) => Ending::Failed(error.to_string()),
@@ -133,6 +150,7 @@ fn start(arguments: &[String]) -> std::io::Result<Group> {
     }
     let child = command.spawn()?;
     let id = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    RUNNING.store(id.map_or(0, Pid::as_raw), Ordering::SeqCst);
     Ok(Group {
         child,
         id,
@@ -148,16 +166,33 @@ impl Group {
         }
     }
 
+    /// Nothing more is done to it.
+    fn over(&mut self) {
+        self.over = true;
+        if let Some(id) = self.id {
+            // Unless it is another's by now.
+            let _ = RUNNING.compare_exchange(id.as_raw(), 0, Ordering::SeqCst, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until nobody is left: a shell may be gone at once, and what it started still have to put things in order.
+    async fn gone(&mut self) {
+        let _ = self.child.wait().await;
+        while self.id.is_some_and(|id| killpg(id, None).is_ok()) {
+            sleep(LOOK).await;
+        }
+    }
+
     /// Ends all of it, asking first. `meanwhile` is done beside it, so that nobody blocks on a full pipe.
     async fn end(&mut self, meanwhile: impl Future<Output = ()>) {
         self.signal(Signal::SIGTERM);
         tokio::select! {
-            _ = timeout(GRACE, self.child.wait()) => {}
+            _ = timeout(GRACE, self.gone()) => {}
             () = meanwhile => {}
         }
         self.signal(Signal::SIGKILL);
         let _ = self.child.wait().await;
-        self.over = true;
+        self.over();
     }
 }
 
@@ -165,6 +200,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.over {
             self.signal(Signal::SIGKILL);
+            self.over();
         }
     }
 }

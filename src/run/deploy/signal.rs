@@ -1,32 +1,64 @@
 //! A signal to a process on this machine. Never to squall itself, nor to what it started, unless that is the
 //! embedded gateway.
 
+use super::Ending;
 use crate::plan::Receiver;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::str::FromStr;
 
-/// Sends it; says to whom, or why not.
-pub(super) fn send(name: &str, to: &Receiver, all: bool) -> Result<String, String> {
-    let signal = Signal::from_str(name).map_err(|_| format!("`{name}` is no signal"))?;
+/// Sends it; says to whom, or how it ended instead.
+pub(super) fn send(name: &str, to: &Receiver, all: bool) -> Result<String, Ending> {
+    let signal = Signal::from_str(name);
+    let signal = signal.map_err(|_| Ending::NotBegun(format!("`{name}` is no signal")))?;
+    let to = receivers(to, all).map_err(Ending::NotBegun)?;
+    let got = give(&to, |pid| kill(Pid::from_raw(pid.cast_signed()), signal))?;
+    let pids: Vec<String> = got.iter().map(u32::to_string).collect();
+    Ok(format!("{name} sent to {}", pids.join(", ")))
+}
+
+/// Gives each its signal; who got one. Between the look for them and this they may end: one that is gone needs none,
+/// once another has had it.
+fn give(to: &[u32], signal: impl Fn(u32) -> Result<(), Errno>) -> Result<Vec<u32>, Ending> {
+    let mut got = Vec::new();
+    let mut gone = None;
+    for &pid in to {
+        match signal(pid) {
+            Ok(()) => got.push(pid),
+            Err(Errno::ESRCH) => gone = Some(pid),
+            Err(error) => {
+                let why = format!("process {pid}: {}", error.desc());
+                return Err(match got.len() {
+                    0 => Ending::NotBegun(why),
+                    n => Ending::Failed(format!("{why}; {n} before it got the signal")),
+                });
+            }
+        }
+    }
+    match (got.is_empty(), gone) {
+        (true, Some(pid)) => Err(Ending::NotBegun(format!(
+            "process {pid}: {}",
+            Errno::ESRCH.desc()
+        ))),
+        _ => Ok(got),
+    }
+}
+
+/// Who is to get it.
+fn receivers(to: &Receiver, all: bool) -> Result<Vec<u32>, String> {
     let own = std::process::id();
-    let to = match to {
-        Receiver::Pid(pid) => vec![allowed(*pid, own)?],
+    match to {
+        Receiver::Pid(pid) => Ok(vec![allowed(*pid, own)?]),
         Receiver::PidFile(path) => {
             let text = fs::read_to_string(path).map_err(|e| format!("`{path}`: {e}"))?;
             let pid = text.trim().parse::<u32>().ok().filter(|pid| *pid > 1);
             let pid = pid.ok_or_else(|| format!("`{path}` holds no process id"))?;
-            vec![allowed(pid, own)?]
+            Ok(vec![allowed(pid, own)?])
         }
-        Receiver::Process(name) => named(name, all, own)?,
-    };
-    for pid in &to {
-        kill(Pid::from_raw(pid.cast_signed()), signal)
-            .map_err(|e| format!("process {pid}: {}", e.desc()))?;
+        Receiver::Process(name) => named(name, all, own),
     }
-    let pids: Vec<String> = to.iter().map(u32::to_string).collect();
-    Ok(format!("{name} sent to {}", pids.join(", ")))
 }
 
 /// The process if it may get a signal.
@@ -127,16 +159,49 @@ mod tests {
         }
     }
 
+    fn refused(name: &str, to: &Receiver, all: bool) -> String {
+        match send(name, to, all) {
+            Err(Ending::NotBegun(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_that_was_sent_in_part_was_begun() {
+        use Errno::{EPERM, ESRCH};
+        let give = |answers: &[Result<(), Errno>]| {
+            let to: Vec<u32> = (0..answers.len() as u32).collect();
+            super::give(&to, |pid| answers[pid as usize])
+        };
+        assert_eq!(give(&[Ok(()), Ok(())]), Ok(vec![0, 1]));
+        assert_eq!(give(&[Ok(()), Err(ESRCH), Ok(())]), Ok(vec![0, 2]));
+        assert_eq!(give(&[Err(ESRCH), Ok(())]), Ok(vec![1]));
+        for none in [
+            &[Err(ESRCH)][..],
+            &[Err(ESRCH), Err(ESRCH)],
+            &[Err(EPERM), Ok(())],
+            &[Err(ESRCH), Err(EPERM)],
+        ] {
+            let told = give(none);
+            assert!(matches!(told, Err(Ending::NotBegun(_))), "{told:?}");
+        }
+        let told = give(&[Ok(()), Err(ESRCH), Err(EPERM), Ok(())]);
+        let Err(Ending::Failed(why)) = told else {
+            panic!("{told:?}");
+        };
+        assert!(why.starts_with("process 2: ") && why.ends_with("1 before it got the signal"));
+    }
+
     #[test]
     fn squall_itself_and_what_it_started_get_none() {
         let own = std::process::id();
-        let told = send("SIGCONT", &Receiver::Pid(own), false).unwrap_err();
+        let told = refused("SIGCONT", &Receiver::Pid(own), false);
         assert!(told.contains("belongs to this run"), "{told}");
         let mut child = std::process::Command::new("sleep")
             .arg("60")
             .spawn()
             .unwrap();
-        let told = send("SIGKILL", &Receiver::Pid(child.id()), false).unwrap_err();
+        let told = refused("SIGKILL", &Receiver::Pid(child.id()), false);
         assert!(told.contains("belongs to this run"), "{told}");
         assert!(child.try_wait().unwrap().is_none(), "it lives");
         child.kill().unwrap();
@@ -162,17 +227,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let path = file.to_str().unwrap().to_owned();
-        let sent = || send("SIGCONT", &Receiver::PidFile(path.clone()), false).unwrap_err();
+        let sent = || refused("SIGCONT", &Receiver::PidFile(path.clone()), false);
         assert!(sent().contains("No such file"));
         std::fs::write(&file, "0\n").unwrap();
         assert!(sent().contains("holds no process id"));
         std::fs::write(&file, format!("{}\n", std::process::id())).unwrap();
         assert!(sent().contains("belongs to this run"));
         let nobody = Receiver::Process("nobody-is-called-so".into());
-        assert!(
-            send("SIGCONT", &nobody, true)
-                .unwrap_err()
-                .contains("no process")
-        );
+        assert!(refused("SIGCONT", &nobody, true).contains("no process"));
     }
 }

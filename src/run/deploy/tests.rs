@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::Webhook;
+use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -90,14 +91,45 @@ async fn one_that_is_stopped_may_say_its_last_words() {
 }
 
 #[tokio::test]
-async fn what_a_command_leaves_running_is_left_alone() {
-    let began = Instant::now();
-    let done = shell("sleep 600 & echo $!", LONG).await;
-    assert_eq!(done.ending, Ending::Succeeded);
-    assert!(began.elapsed() < LONG, "its open output is not waited for");
-    assert!(alive(&done.output), "{}", done.output);
-    let pid = nix::unistd::Pid::from_raw(done.output.parse().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+async fn what_a_command_started_has_its_grace_though_the_command_is_gone_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    // The outer shell has no trap: SIGTERM ends it at once.
+    let line = format!(
+        "(trap 'sleep 0.4; echo in order; exit' TERM; echo > '{}'; while :; do sleep 0.05; done) & wait",
+        ready.display()
+    );
+    let arguments = ["/bin/sh".to_owned(), "-c".to_owned(), line];
+    let stop = async {
+        while !ready.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let done = command::run(&arguments, LONG, stop).await;
+    assert_eq!(done.ending, Ending::Interrupted);
+    assert!(done.output.ends_with("in order"), "{}", done.output);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_running_is_left_alone_however_it_ended() {
+    for (line, ending) in [
+        ("sleep 600 & echo $! $$", Ending::Succeeded),
+        (
+            "sleep 600 & echo $! $$; exit 3",
+            Ending::Failed("exit 3".into()),
+        ),
+    ] {
+        let began = Instant::now();
+        let done = shell(line, LONG).await;
+        assert_eq!(done.ending, ending);
+        assert!(began.elapsed() < LONG, "its open output is not waited for");
+        let (left, group) = done.output.split_once(' ').unwrap();
+        assert!(alive(left), "{}", done.output);
+        // Nor does an end at once take it along.
+        assert_ne!(command::RUNNING.load(Ordering::SeqCst).to_string(), group);
+        let pid = nix::unistd::Pid::from_raw(left.parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
 }
 
 /// A server that takes one request, and what it was asked.
