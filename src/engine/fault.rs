@@ -24,7 +24,7 @@ use crate::transport::ws::Opcode;
 use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
-use stall::Stalled;
+use stall::{Left, Stalled};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use trouble::Trouble;
@@ -303,7 +303,11 @@ impl Shard {
         let running = &mut self.faults.running[fault];
         let number = running.number;
         running.known.entry(c as u32).or_insert(false);
-        match running.effect.clone() {
+        let effect = running.effect.clone();
+        if !self.make_way(c, &effect, number, now) {
+            return;
+        }
+        match effect {
             Effect::Cut(_) => return,
             Effect::Slow(slow) => {
                 let slowed = slow::Slowed::new(number, &slow, now);
@@ -330,11 +334,18 @@ impl Shard {
                 ];
                 let draws = plan::rng(self.plan.seed(), Purpose::Network, &key);
                 let most = self.plan.target().max_queue;
-                let new = || Box::new(Shaped::new(number, &network, draws, most, now));
-                self.faults.trouble(c).network.get_or_insert_with(new);
+                let new = || Shaped::new(number, &network, draws, most, now);
+                let part = &mut self.faults.trouble(c).network;
+                match part {
+                    Some(there) if there.number == number => {}
+                    // What is on its way through the one before stays in front.
+                    Some(there) => there.give_way(new()),
+                    None => *part = Some(Box::new(new())),
+                }
             }
             Effect::Partition(_) => {
-                self.faults.trouble(c).partition.get_or_insert(number);
+                // From another's hands at once: there is no moment in between.
+                self.faults.trouble(c).partition = Some(number);
             }
         }
         self.touch(fault, c);
@@ -342,6 +353,31 @@ impl Shard {
         self.conns[c].troubled = true;
         // The next look does what may be done: this may be the middle of a read.
         self.look_again(c);
+    }
+
+    /// Ends what a fault before this one, of the same kind, still does to a connection: its time is over, and only its turn
+    /// to be released has not come. Nothing is read here: this may be the middle of a read. False when the connection left
+    /// with it. (Networks and partitions are taken over where they are.)
+    fn make_way(&mut self, c: usize, effect: &Effect, number: usize, now: u64) -> bool {
+        let Some(trouble) = self.faults.troubles.get(&(c as u32)) else {
+            return true;
+        };
+        let slow = trouble.slow.as_ref().map(|slow| slow.number);
+        let stall = trouble.stall.as_ref().map(|stall| stall.number);
+        let other = |part: Option<usize>| part.filter(|there| *there != number);
+        match effect {
+            Effect::Slow(_) => {
+                if let Some(before) = other(slow) {
+                    self.leave_slow(c, before, now);
+                }
+                true
+            }
+            Effect::Stall(_) => match other(stall) {
+                Some(before) => self.leave_stall(c, before, now) != Left::Gone,
+                None => true,
+            },
+            Effect::Cut(_) | Effect::Network(_) | Effect::Partition(_) => true,
+        }
     }
 
     /// Whether a connection is what a fault acts on: one that is ready, or already one that opens.
