@@ -13,6 +13,9 @@ mod partition;
 mod slow;
 mod stall;
 mod trouble;
+mod vanished;
+
+pub(super) use vanished::of as vanished_of;
 
 use super::conn::State;
 use super::shard::{Shard, Stretch};
@@ -28,6 +31,7 @@ use stall::{Left, Stalled};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use trouble::Trouble;
+use vanished::Vanished;
 
 /// Victims in one turn: each costs a few system calls.
 const VICTIMS_PER_TURN: usize = 64;
@@ -75,8 +79,7 @@ pub(super) struct Faults {
     next_ns: u64,
     /// When the next of those that last is over.
     ends_ns: u64,
-    /// Sockets of connections that vanished: silent, and open to the end of the run.
-    vanished: Vec<Stream>,
+    vanished: Vanished,
     /// Connections that faults act on now, by their place in the shard.
     troubles: HashMap<u32, Box<Trouble>>,
     /// When to look at which of them: times that are not the connection's own any more are passed over.
@@ -111,7 +114,7 @@ impl Faults {
             deploys: Deploys::new(plan),
             next_ns: u64::MAX,
             ends_ns: u64::MAX,
-            vanished: Vec::new(),
+            vanished: Vanished::default(),
             troubles: HashMap::new(),
             wakes: BinaryHeap::new(),
         };
@@ -192,7 +195,7 @@ impl Shard {
                 self.turn_of_lasting(fault, c, now);
                 continue;
             };
-            let touched = self.cut(c, how, now);
+            let touched = self.cut(c, how, number, now);
             self.recorder.fault(number, touched, now);
             if touched {
                 self.resumes.cut(c, number);
@@ -287,7 +290,7 @@ impl Shard {
         if matches!(running.effect, Effect::Stall(Stall::Handshake { .. }))
             && running.acts_at(now)
             && self.plan.groups()[group].reconnect.is_some()
-            && self.cut(c, How::Fin, now)
+            && self.cut(c, How::Fin, running.number, now)
         {
             self.recorder.count(Counter::Cut, self.phase, group, 1);
         }

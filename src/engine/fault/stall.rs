@@ -161,7 +161,7 @@ impl Shard {
                 until_ns: now + patience,
             });
         }
-        if stall.is_left() && self.cut(c, How::Fin, now) {
+        if stall.is_left() && self.cut(c, How::Fin, number, now) {
             let g = usize::from(self.conns[c].group);
             self.recorder.count(Counter::Cut, self.phase, g, 1);
             return Left::Gone;
