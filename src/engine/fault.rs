@@ -13,6 +13,9 @@ mod partition;
 mod slow;
 mod stall;
 mod trouble;
+mod vanished;
+
+pub(super) use vanished::of as vanished_of;
 
 use super::conn::State;
 use super::shard::{Shard, Stretch};
@@ -24,10 +27,11 @@ use crate::transport::ws::Opcode;
 use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
-use stall::Stalled;
+use stall::{Left, Stalled};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use trouble::Trouble;
+use vanished::Vanished;
 
 /// Victims in one turn: each costs a few system calls.
 const VICTIMS_PER_TURN: usize = 64;
@@ -75,8 +79,7 @@ pub(super) struct Faults {
     next_ns: u64,
     /// When the next of those that last is over.
     ends_ns: u64,
-    /// Sockets of connections that vanished: silent, and open to the end of the run.
-    vanished: Vec<Stream>,
+    vanished: Vanished,
     /// Connections that faults act on now, by their place in the shard.
     troubles: HashMap<u32, Box<Trouble>>,
     /// When to look at which of them: times that are not the connection's own any more are passed over.
@@ -111,7 +114,7 @@ impl Faults {
             deploys: Deploys::new(plan),
             next_ns: u64::MAX,
             ends_ns: u64::MAX,
-            vanished: Vec::new(),
+            vanished: Vanished::default(),
             troubles: HashMap::new(),
             wakes: BinaryHeap::new(),
         };
@@ -192,7 +195,7 @@ impl Shard {
                 self.turn_of_lasting(fault, c, now);
                 continue;
             };
-            let touched = self.cut(c, how, now);
+            let touched = self.cut(c, how, number, now);
             self.recorder.fault(number, touched, now);
             if touched {
                 self.resumes.cut(c, number);
@@ -287,7 +290,7 @@ impl Shard {
         if matches!(running.effect, Effect::Stall(Stall::Handshake { .. }))
             && running.acts_at(now)
             && self.plan.groups()[group].reconnect.is_some()
-            && self.cut(c, How::Fin, now)
+            && self.cut(c, How::Fin, running.number, now)
         {
             self.resumes.cut(c, number);
             self.recorder.count(Counter::Cut, self.phase, group, 1);
@@ -304,7 +307,11 @@ impl Shard {
         let running = &mut self.faults.running[fault];
         let number = running.number;
         running.known.entry(c as u32).or_insert(false);
-        match running.effect.clone() {
+        let effect = running.effect.clone();
+        if !self.make_way(c, &effect, number, now) {
+            return;
+        }
+        match effect {
             Effect::Cut(_) => return,
             Effect::Slow(slow) => {
                 let slowed = slow::Slowed::new(number, &slow, now);
@@ -331,11 +338,18 @@ impl Shard {
                 ];
                 let draws = plan::rng(self.plan.seed(), Purpose::Network, &key);
                 let most = self.plan.target().max_queue;
-                let new = || Box::new(Shaped::new(number, &network, draws, most, now));
-                self.faults.trouble(c).network.get_or_insert_with(new);
+                let new = || Shaped::new(number, &network, draws, most, now);
+                let part = &mut self.faults.trouble(c).network;
+                match part {
+                    Some(there) if there.number == number => {}
+                    // What is on its way through the one before stays in front.
+                    Some(there) => there.give_way(new()),
+                    None => *part = Some(Box::new(new())),
+                }
             }
             Effect::Partition(_) => {
-                self.faults.trouble(c).partition.get_or_insert(number);
+                // From another's hands at once: there is no moment in between.
+                self.faults.trouble(c).partition = Some(number);
             }
         }
         self.touch(fault, c);
@@ -343,6 +357,31 @@ impl Shard {
         self.conns[c].troubled = true;
         // The next look does what may be done: this may be the middle of a read.
         self.look_again(c);
+    }
+
+    /// Ends what a fault before this one, of the same kind, still does to a connection: its time is over, and only its turn
+    /// to be released has not come. Nothing is read here: this may be the middle of a read. False when the connection left
+    /// with it. (Networks and partitions are taken over where they are.)
+    fn make_way(&mut self, c: usize, effect: &Effect, number: usize, now: u64) -> bool {
+        let Some(trouble) = self.faults.troubles.get(&(c as u32)) else {
+            return true;
+        };
+        let slow = trouble.slow.as_ref().map(|slow| slow.number);
+        let stall = trouble.stall.as_ref().map(|stall| stall.number);
+        let other = |part: Option<usize>| part.filter(|there| *there != number);
+        match effect {
+            Effect::Slow(_) => {
+                if let Some(before) = other(slow) {
+                    self.leave_slow(c, before, now);
+                }
+                true
+            }
+            Effect::Stall(_) => match other(stall) {
+                Some(before) => self.leave_stall(c, before, now) != Left::Gone,
+                None => true,
+            },
+            Effect::Cut(_) | Effect::Network(_) | Effect::Partition(_) => true,
+        }
     }
 
     /// Whether a connection is what a fault acts on: one that is ready, or already one that opens.

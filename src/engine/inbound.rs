@@ -299,7 +299,7 @@ impl Shard {
             return;
         }
         if !self.watches.is_empty() {
-            self.beside(c, g, stamp, bytes, now);
+            self.beside(c, g, stamp, bytes, (!recovered).then_some(now));
         }
         let recorder = &mut self.recorder;
         if recovered {

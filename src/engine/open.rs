@@ -605,8 +605,9 @@ impl Shard {
         let Some(opening) = &self.conns[c].opening else {
             return;
         };
-        // Whoever is slow on purpose does not give up for it: how long the target bears it is what is asked.
-        if self.conns[c].troubled && self.faults.trickles(c) {
+        // Whoever is slow on purpose does not give up for it: how long the target bears it is what is asked. The
+        // other stages are the target's to hold up, as ever.
+        if opening.stage == Stage::Upgrade && self.conns[c].troubled && self.faults.trickles(c) {
             let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
             return self.set_timer(now + timeout, c, Due::OpenTimeout);
         }

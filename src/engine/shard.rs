@@ -5,7 +5,7 @@ use super::answer::Kept;
 use super::clock::{self, Alarm};
 use super::conn::{Conn, Mark};
 use super::dns::Resolver;
-use super::fault::Faults;
+use super::fault::{self, Faults};
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::resume::Resumes;
@@ -358,6 +358,12 @@ impl Shard {
             taken += 1;
             if event.token() == ALARM {
                 self.alarm.fired();
+                continue;
+            }
+            if let Some(vanished) = fault::vanished_of(event.token()) {
+                if event.is_read_closed() || event.is_error() {
+                    self.vanished_ended(vanished);
+                }
                 continue;
             }
             let c = event.token().0 & 0xffff_ffff;

@@ -120,24 +120,43 @@ impl Watches {
     /// The first look from then on: each within a fault, and one at its end.
     fn next(&self, from_ns: u64) -> Option<u64> {
         let looks = self.all.iter().filter_map(|watch| {
-            let at = from_ns.max(watch.start_ns);
-            (from_ns < watch.end_ns).then(|| at.min(watch.end_ns))
+            // One that had its last look is over.
+            let last = from_ns > watch.end_ns;
+            (!last).then(|| from_ns.max(watch.start_ns))
         });
         looks.min()
+    }
+
+    /// When to look again after a look now: no fault's end is passed over.
+    fn after(&self, now: u64) -> Option<u64> {
+        let next = self.next(now + LOOK_NS);
+        let ends = self.all.iter().map(|watch| watch.end_ns);
+        let end = ends.filter(|end| now < *end && *end < now + LOOK_NS).min();
+        next.into_iter().chain(end).min()
     }
 }
 
 impl Shard {
-    /// A message came for the first time, so many bytes of it.
-    pub(super) fn beside(&mut self, c: usize, g: usize, stamp: &Stamp, bytes: usize, now: u64) {
+    /// A message came for the first time, so many bytes of it: now, or (`None`) as one of those that resuming brings. Of
+    /// these the time is that of being away, and not what a slow neighbour costs.
+    pub(super) fn beside(
+        &mut self,
+        c: usize,
+        g: usize,
+        stamp: &Stamp,
+        bytes: usize,
+        now: Option<u64>,
+    ) {
         let recorder = &mut self.recorder;
         let here = self.watches.all.iter().filter(|watch| watch.group == g);
         for watch in here {
             let Some(side) = watch.side(c, stamp.intended_ns) else {
                 continue;
             };
-            let took = now as i64 - stamp.intended_ns as i64;
-            recorder.neighbour(watch.number, side, took);
+            if let Some(now) = now {
+                let took = now as i64 - stamp.intended_ns as i64;
+                recorder.neighbour(watch.number, side, took);
+            }
             if side == Side::During {
                 let tally = NeighbourTally {
                     bytes: bytes as u64,
@@ -204,7 +223,7 @@ impl Shard {
                 recorder.neighbour_did(watch.number, tally);
             }
         }
-        watches.next_ns = watches.next(now + LOOK_NS);
+        watches.next_ns = watches.after(now);
     }
 
     fn publishers(&self) -> Vec<Publisher> {
@@ -222,5 +241,43 @@ impl Shard {
                 since_ns: 0,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at publishers from the first one on, each at its time.
+    fn looks(spans: &[(u64, u64)]) -> Vec<u64> {
+        let watching = |(start_ns, end_ns): &(u64, u64)| Watching {
+            number: 0,
+            group: 0,
+            before_ns: 0,
+            start_ns: *start_ns,
+            end_ns: *end_ns,
+            victims: Vec::new(),
+        };
+        let watches = Watches {
+            all: spans.iter().map(watching).collect(),
+            ..Watches::default()
+        };
+        let next = |now: &u64| watches.after(*now);
+        std::iter::successors(watches.next(0), next).collect()
+    }
+
+    #[test]
+    fn publishers_are_looked_at_within_a_fault_and_at_its_end() {
+        const MS: u64 = 1_000_000;
+        let ms = |spans: &[(u64, u64)]| {
+            let spans: Vec<_> = spans.iter().map(|(a, b)| (a * MS, b * MS)).collect();
+            let looks = looks(&spans);
+            looks.into_iter().map(|at| at / MS).collect::<Vec<_>>()
+        };
+        assert_eq!(ms(&[(50, 330)]), [50, 150, 250, 330]);
+        assert_eq!(ms(&[(50, 250)]), [50, 150, 250]);
+        assert_eq!(ms(&[(0, 120), (400, 450)]), [0, 100, 120, 400, 450]);
+        assert_eq!(ms(&[(0, 120), (100, 250)]), [0, 100, 120, 220, 250]);
+        assert_eq!(ms(&[]), [0; 0]);
     }
 }

@@ -311,7 +311,7 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
         Timer::Evicted => {
-            "Beginning of a `slow` or `stall` fault on a connection to the target ending it"
+            "Beginning of a `slow` or `stall` fault on a connection, or its `vanish`, to the target ending it"
         }
         Timer::Drain => {
             "A deploy's start to the end of a connection that was open then; the largest is the drain time"

@@ -38,9 +38,9 @@ impl Absence {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Absence {
-            recovered: self.recovered + other.recovered,
-            missed: self.missed + other.missed,
-            lost: self.lost + other.lost,
+            recovered: self.recovered.saturating_add(other.recovered),
+            missed: self.missed.saturating_add(other.missed),
+            lost: self.lost.saturating_add(other.lost),
         }
     }
 }

@@ -58,7 +58,7 @@ names! {
         Open = "open",
         /// Start of an opening minus its scheduled time.
         OpenLag = "open_lag",
-        /// Beginning of a `slow` or `stall` fault on a connection to the target ending it.
+        /// Beginning of a `slow` or `stall` fault on a connection, or its `vanish`, to the target ending it.
         Evicted = "evicted",
         /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
         Drain = "drain",

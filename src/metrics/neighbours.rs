@@ -44,9 +44,9 @@ impl NeighbourTally {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         NeighbourTally {
-            bytes: self.bytes + other.bytes,
-            offered: self.offered + other.offered,
-            dropped: self.dropped + other.dropped,
+            bytes: self.bytes.saturating_add(other.bytes),
+            offered: self.offered.saturating_add(other.offered),
+            dropped: self.dropped.saturating_add(other.dropped),
             held_up_ns: self.held_up_ns.max(other.held_up_ns),
         }
     }

@@ -39,7 +39,10 @@ impl ShardTotals {
 
     /// Whether offered = sent + dropped + cancelled, of publishes and of requests.
     pub fn conserved(&self) -> bool {
-        let sum = |counters: [Counter; 3]| counters.iter().map(|c| self.count(*c)).sum::<u64>();
+        let sum = |counters: [Counter; 3]| {
+            let counts = counters.iter().map(|c| self.count(*c));
+            counts.fold(0, u64::saturating_add)
+        };
         self.count(Counter::Offered) == sum([Counter::Sent, Counter::Dropped, Counter::Cancelled])
             && self.count(Counter::RequestsOffered)
                 == sum([
@@ -72,7 +75,7 @@ impl ShardTotals {
     pub(super) fn take(&mut self, snapshot: &Snapshot, lag: Option<&Histogram<u64>>) -> Interval {
         for tagged in &snapshot.counts {
             if let Some(count) = self.counts.get_mut(tagged.key as usize) {
-                *count += tagged.count;
+                *count = count.saturating_add(tagged.count);
             }
         }
         let lag = lag.and_then(Quantiles::of).unwrap_or_default();

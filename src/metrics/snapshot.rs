@@ -181,15 +181,15 @@ impl FaultTally {
             (a, b) => a.min(b),
         };
         FaultTally {
-            due: self.due + other.due,
-            touched: self.touched + other.touched,
+            due: self.due.saturating_add(other.due),
+            touched: self.touched.saturating_add(other.touched),
             first_ns: self.first_ns.min(other.first_ns),
             last_ns: self.last_ns.max(other.last_ns),
-            ended: self.ended + other.ended,
+            ended: self.ended.saturating_add(other.ended),
             ended_ns: self.ended_ns.max(other.ended_ns),
-            taken: self.taken + other.taken,
-            unread: self.unread + other.unread,
-            skipped: self.skipped + other.skipped,
+            taken: self.taken.saturating_add(other.taken),
+            unread: self.unread.saturating_add(other.unread),
+            skipped: self.skipped.saturating_add(other.skipped),
             receive_buffer: smallest,
         }
     }

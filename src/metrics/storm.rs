@@ -55,10 +55,11 @@ impl Storm {
         let first = within.iter().position(|step| step.lost > 0)?;
         let within = &within[first..];
         let first = within.first()?.index;
+        // Of at most a million steps (`Steps::full`), each of at most 2³²: no sum of them overflows.
         let sum = |of: fn(&Step) -> u32| within.iter().map(|step| u64::from(of(step))).sum();
         let lost: u64 = sum(|step| step.lost);
-        let busy = |step: &&Step| step.attempts + step.lost + step.back + step.failed > 0;
-        let end = within.iter().rfind(busy)?.index + 1;
+        let busy = |step: &&Step| step.attempts | step.lost | step.back | step.failed > 0;
+        let end = within.iter().rfind(busy)?.index.saturating_add(1);
         let peak = within.iter().filter(|step| step.attempts > 0);
         let peak = peak.max_by_key(|step| (step.attempts, std::cmp::Reverse(step.index)));
         Some(Storm {
@@ -79,7 +80,7 @@ impl Storm {
         for step in self.steps(steps) {
             back += u64::from(step.back);
             if back >= wanted {
-                return Some(step.index + 1 - self.first);
+                return Some((step.index - self.first).saturating_add(1));
             }
         }
         None

@@ -117,16 +117,17 @@ impl Pending {
         self.counts.resize(Counter::ALL.len(), 0);
         for tagged in &snapshot.counts {
             if let Some(count) = self.counts.get_mut(tagged.key as usize) {
-                *count += tagged.count;
+                *count = count.saturating_add(tagged.count);
             }
         }
         for tagged in &snapshot.failures {
-            *self.failures.entry(tagged.key).or_default() += tagged.count;
+            let count = self.failures.entry(tagged.key).or_default();
+            *count = count.saturating_add(tagged.count);
         }
         for tagged in &snapshot.closes {
-            self.closed += tagged.count;
+            self.closed = self.closed.saturating_add(tagged.count);
             if tagged.key.by_target {
-                self.closed_by_target += tagged.count;
+                self.closed_by_target = self.closed_by_target.saturating_add(tagged.count);
             }
         }
         for (timer, histogram) in timers {
@@ -191,7 +192,7 @@ impl Pending {
             second.opening += u64::from(gauges.opening);
             second.waiting += u64::from(gauges.waiting);
             second.blocked += u64::from(gauges.blocked);
-            second.rss += gauges.rss;
+            second.rss = second.rss.saturating_add(gauges.rss);
             second.descriptors += u64::from(gauges.descriptors);
         }
         let mut serializer = V2Serializer::new();

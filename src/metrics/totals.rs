@@ -189,7 +189,7 @@ impl Totals {
             );
         }
         shard.next = snapshot.number.saturating_add(1);
-        shard.missing += missing;
+        shard.missing = shard.missing.saturating_add(missing);
         let interval = shard.take(&snapshot, merged.get(&Timer::Lag));
         add(&mut self.counts, &snapshot.counts);
         add(&mut self.failures, &snapshot.failures);
@@ -197,7 +197,7 @@ impl Totals {
         add(&mut self.closes, &snapshot.closes);
         for delta in &snapshot.faults {
             for end in &delta.ends {
-                *self.fault_ends.entry((delta.fault, end.key)).or_default() += end.count;
+                grow(&mut self.fault_ends, (delta.fault, end.key), end.count);
             }
         }
         self.steps.add(&snapshot.steps);
@@ -208,7 +208,7 @@ impl Totals {
         tally(&mut self.faults, &snapshot.faults);
         tally(&mut self.moved, &snapshot.moved);
         for delta in &snapshot.drains {
-            *self.drains.entry(delta.key).or_default() += delta.count;
+            grow(&mut self.drains, delta.key, delta.count);
         }
         add(&mut self.endpoints, &snapshot.endpoints);
         for (fault, tally, latencies) in &beside {
@@ -385,7 +385,8 @@ impl Totals {
 
     /// The first second that is not in the timeline yet: what comes late still counts, there.
     fn first_open(&self) -> u32 {
-        self.timeline.last().map_or(0, |second| second.index + 1)
+        let last = self.timeline.last();
+        last.map_or(0, |second| second.index.saturating_add(1))
     }
 
     /// Moves the seconds that every live shard has reported to the timeline.
@@ -425,7 +426,7 @@ impl Totals {
                     key = NodeName::Beyond;
                 }
             }
-            *self.nodes.entry((key, phase, group)).or_default() += count;
+            grow(&mut self.nodes, (key, phase, group), count);
         }
     }
 
@@ -474,8 +475,14 @@ fn fits<K>(tagged: &[Tagged<K>], known: impl Fn(u8, u16) -> bool) -> bool {
 
 fn add<K: Ord + Copy>(into: &mut BTreeMap<(K, u8, u16), u64>, tagged: &[Tagged<K>]) {
     for t in tagged {
-        *into.entry((t.key, t.phase, t.group)).or_default() += t.count;
+        grow(into, (t.key, t.phase, t.group), t.count);
     }
+}
+
+/// Adds to a count, up to the largest there is: what a shard tells may be anything.
+fn grow<K: Ord>(into: &mut BTreeMap<K, u64>, key: K, more: u64) {
+    let count = into.entry(key).or_default();
+    *count = count.saturating_add(more);
 }
 
 fn within(p: u8, g: u16, phase: Option<usize>, group: Option<usize>) -> bool {
@@ -491,8 +498,7 @@ fn sum<K: Copy>(
 ) -> u64 {
     of.iter()
         .filter(|((key, p, g), _)| wanted(*key) && within(*p, *g, phase, group))
-        .map(|(_, count)| count)
-        .sum()
+        .fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
 fn by_key<K: Clone + Ord>(
@@ -503,7 +509,7 @@ fn by_key<K: Clone + Ord>(
     let mut out = BTreeMap::new();
     for ((key, p, g), count) in of {
         if within(*p, *g, phase, group) {
-            *out.entry(key.clone()).or_default() += count;
+            grow(&mut out, key.clone(), *count);
         }
     }
     out

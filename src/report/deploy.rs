@@ -221,14 +221,14 @@ impl DeployReport {
             ),
             ("upgrades refused (503)", count(self.refused)),
             (
-                "most attempts per second (in 100 ms)",
+                "peak of attempts per second",
                 match self.of_capacity() {
                     Some(share) => format!("{}: {share}", count(self.peak_attempts)),
                     None => count(self.peak_attempts),
                 },
             ),
             (
-                "ended by FIN, by RST in this phase",
+                "ended by FIN, by RST",
                 format!(
                     "{}, {}",
                     count(self.ended_by_fin),
@@ -236,7 +236,7 @@ impl DeployReport {
                 ),
             ),
             (
-                "spread of openings (max ÷ mean)",
+                "spread (max ÷ mean)",
                 self.spread
                     .map_or("–".into(), |ratio| format!("{ratio:.2}")),
             ),

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
 const ENOUGH: u64 = 10_000;
 
+/// Times that are further apart each have a unit of their own.
+const WIDE: f64 = 1_000.0;
+
 /// So many addresses or nodes are named in a line.
 const PLACES: usize = 6;
 
@@ -255,14 +258,19 @@ fn places(places: &[PlaceReport], one: &str, several: &str) -> String {
 
 fn latency(outcome: &Outcome, name: &str, service: &str) -> Option<Line> {
     let timer = outcome.timers.get(name).filter(|timer| timer.count > 0)?;
-    let (values, unit) = millis_row(&[timer.p50, timer.p90, timer.p99, timer.p999, timer.max]);
+    let times = [timer.p50, timer.p90, timer.p99, timer.p999, timer.max];
+    let (mut values, mut unit) = millis_row(&times);
+    if timer.max > WIDE * timer.p50 {
+        // In one unit the small ones would say nothing.
+        (values, unit) = (times.map(millis).to_vec(), "");
+    }
     let names = ["p50", "p90", "p99", "p99.9", "max"];
     let row: Vec<String> = names
         .iter()
         .zip(&values)
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
-    let mut parts = vec![format!("{} {unit}", row.join("  "))];
+    let mut parts = vec![format!("{} {unit}", row.join("  ")).trim_end().to_owned()];
     if let Some(service) = outcome.timers.get(service).filter(|timer| timer.count > 0) {
         parts.push(format!("from actual send: p99 {}", millis(service.p99)));
     }

@@ -5,7 +5,7 @@ use crate::bench::{
     server,
 };
 use squall::engine::Control;
-use squall::metrics::{CloseKey, Counter, Timer, Totals};
+use squall::metrics::{CloseKey, Counter, FaultEndKey, Timer, Totals};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
@@ -238,6 +238,60 @@ fn a_vanished_connection_stays_open_and_silent_to_the_end() {
     assert_eq!(count(&totals, Counter::Cut), 2);
     assert_eq!(count(&totals, Counter::Reconnected), 2);
     assert_eq!(failures(&totals), BTreeMap::new());
+}
+
+/// Nothing is read from them, and that the target hangs up on them is seen all the same: once each, with its time and
+/// in the phase of the vanish. Their sockets are free then; one that the target keeps is kept.
+#[test]
+fn a_target_that_notices_who_vanished_is_timed() {
+    let accepted = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let serve = move |mut stream: TcpStream| {
+        accept(&mut stream);
+        let number = accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if number >= 4 {
+            return drop(end_of(&mut stream));
+        }
+        // News that nobody reads is no end.
+        std::thread::sleep(Duration::from_millis(500));
+        let _ = stream.write_all(&frame(1, b"news"));
+        std::thread::sleep(Duration::from_millis(300));
+        match number {
+            0 => {
+                let _ = stream.write_all(&frame(8, &1011u16.to_be_bytes()));
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            }
+            1 => drop(stream.shutdown(std::net::Shutdown::Write)),
+            2 => {
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                return;
+            }
+            // Never.
+            _ => {}
+        }
+        read_to_end(&stream);
+    };
+    let faults = "for: 600ms, faults: [{ drop: { clients: some, share: 100%, how: vanish, after: 400ms } }] }";
+    let text = raw(server(serve), 4, "600ms", ", close_timeout: 1s", BACK)
+        .replace("for: 600ms }", faults)
+        .replace("generator:", "  - { name: next, for: 1s }\ngenerator:");
+    let totals = run(&text);
+    let key = FaultEndKey {
+        code: 1006,
+        after: false,
+    };
+    assert_eq!(totals.fault_ends(0), BTreeMap::from([(key, 3)]));
+    let evicted = totals.histogram(Timer::Evicted, Some(0), Some(0));
+    assert_eq!(evicted.len(), 3);
+    assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), 3);
+    // 800 ms after they were accepted, which is at most 400 ms before they vanished.
+    assert!(evicted.min() >= 390_000, "{} µs", evicted.min());
+    assert_eq!(count(&totals, Counter::Cut), 4);
+    assert_eq!(count(&totals, Counter::Reconnected), 4);
+    assert_eq!(count(&totals, Counter::Unstamped), 0);
+    assert_eq!(failures(&totals), BTreeMap::new());
+    let held: Vec<u64> = totals.timeline().iter().map(|s| s.descriptors).collect();
+    // Four that are back and one that vanished; and what each shard has beside.
+    assert_eq!(held.first().map(|at| at - 8), Some(5), "{held:?}");
 }
 
 /// Runs a shard that is held up from 300 ms on for 900 ms.

@@ -15,4 +15,5 @@ mod partition;
 mod resume;
 mod slow;
 mod stall;
+mod succession;
 mod traffic;

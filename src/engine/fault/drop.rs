@@ -8,8 +8,9 @@ use crate::transport::socket;
 use std::net::Shutdown;
 
 impl Shard {
-    /// Cuts a connection as if its network or its user had. False when it is not there to be cut.
-    pub(super) fn cut(&mut self, c: usize, how: How, now: u64) -> bool {
+    /// Cuts a connection as if its network or its user had, for the run's fault with this number. False when it is not
+    /// there to be cut.
+    pub(super) fn cut(&mut self, c: usize, how: How, number: usize, now: u64) -> bool {
         if self.conns[c].state != State::Ready {
             return false;
         }
@@ -28,14 +29,11 @@ impl Shard {
             self.close(c, code, Intent::Cut, now);
             return true;
         }
-        if let Some(mut stream) = self.conns[c].stream.take() {
+        if let Some(stream) = self.conns[c].stream.take() {
             // A socket that is broken already is gone all the same: nothing here can fail in a way that matters.
             match how {
                 How::Reset => drop(socket::set_linger_zero(&stream.socket)),
-                How::Vanish => {
-                    let _ = self.poll.registry().deregister(&mut stream.socket);
-                    self.faults.vanished.push(stream);
-                }
+                How::Vanish => self.vanish(c, stream, number, now),
                 How::Fin | How::Close(_) => drop(stream.socket.shutdown(Shutdown::Write)),
             }
         }

@@ -243,6 +243,17 @@ impl Shaped {
         }
     }
 
+    /// The fault is over and another begins. What is on its way was let go first, and stays in front of all that comes.
+    pub fn give_way(&mut self, next: Shaped) {
+        self.let_go();
+        let before = std::mem::replace(self, next);
+        self.inward.chunks = before.inward.chunks;
+        self.inward.held = before.inward.held;
+        self.inward.end = before.inward.end;
+        self.outward.marks = before.outward.marks;
+        self.outward.marked = before.outward.marked;
+    }
+
     /// Whether the fault is over and nothing waits any more.
     pub fn is_over(&self) -> bool {
         self.over && self.inward.chunks.is_empty() && self.inward.end.is_none()

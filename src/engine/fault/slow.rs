@@ -154,12 +154,19 @@ impl Shard {
     /// The fault with this number is over for a connection, which goes on as if nothing had been. What it did not
     /// read is read now; should there be a goodbye in it, it is the fault's doing.
     pub(super) fn end_slow(&mut self, c: usize, number: usize, now: u64) {
+        if self.leave_slow(c, number, now) {
+            self.pump(c);
+        }
+    }
+
+    /// The same without reading. False when it was not the one.
+    pub(super) fn leave_slow(&mut self, c: usize, number: usize, now: u64) -> bool {
         let patience = self.plan.target().close_timeout.as_nanos() as u64;
         let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
-            return;
+            return false;
         };
         let Some(slow) = trouble.slow.take_if(|slow| slow.number == number) else {
-            return;
+            return false;
         };
         trouble.after = Some(After {
             number,
@@ -179,7 +186,7 @@ impl Shard {
         for (_, payload) in &slow.pongs {
             self.pong_to(c, payload);
         }
-        self.pump(c);
+        true
     }
 }
 

@@ -21,6 +21,17 @@ pub struct Stalled {
     what: What,
 }
 
+/// What came of the end of a stall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It was another's, or none.
+    Other,
+    /// The connection may go on.
+    Free,
+    /// The connection left, with its message unfinished.
+    Gone,
+}
+
 enum What {
     Message {
         finish: bool,
@@ -130,12 +141,19 @@ impl Faults {
 impl Shard {
     /// The fault with this number is over for a connection: the rest of what stalled is sent, unless it is to be left.
     pub(super) fn end_stall(&mut self, c: usize, number: usize, now: u64) {
+        if self.leave_stall(c, number, now) == Left::Free {
+            self.pump(c);
+        }
+    }
+
+    /// The same without writing.
+    pub(super) fn leave_stall(&mut self, c: usize, number: usize, now: u64) -> Left {
         let patience = self.plan.target().close_timeout.as_nanos() as u64;
         let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
-            return;
+            return Left::Other;
         };
         let Some(stall) = trouble.stall.take_if(|stall| stall.number == number) else {
-            return;
+            return Left::Other;
         };
         if stall.since_ns > 0 {
             trouble.after = Some(After {
@@ -143,13 +161,13 @@ impl Shard {
                 until_ns: now + patience,
             });
         }
-        if stall.is_left() && self.cut(c, How::Fin, now) {
+        if stall.is_left() && self.cut(c, How::Fin, number, now) {
             self.resumes.cut(c, number);
             let g = usize::from(self.conns[c].group);
             self.recorder.count(Counter::Cut, self.phase, g, 1);
-            return;
+            return Left::Gone;
         }
-        self.pump(c);
+        Left::Free
     }
 }
 

@@ -637,3 +637,81 @@ proptest! {
         prop_assert_eq!(timeline, single.histogram(Timer::Latency, None, None));
     }
 }
+
+/// Counts that a shard makes up are refused or bounded; they end neither the coordinator nor the counting.
+#[test]
+fn sums_stop_at_the_largest_number() {
+    let mut totals = Totals::new(1, 1, 1);
+    for number in 0..3 {
+        let mut recorder = Recorder::new(0, 1, 1);
+        recorder.count(Counter::Offered, 0, 0, u64::MAX);
+        recorder.count(Counter::Sent, 0, 0, u64::MAX);
+        recorder.count(Counter::Dropped, 0, 0, 1);
+        let tally = FaultTally {
+            touched: u64::MAX,
+            taken: u64::MAX,
+            ..FaultTally::default()
+        };
+        recorder.fault_did(0, tally);
+        let absence = Absence {
+            recovered: u64::MAX,
+            missed: u64::MAX,
+            lost: u64::MAX,
+        };
+        recorder.absence(0, absence);
+        let beside = neighbours::NeighbourTally {
+            bytes: u64::MAX,
+            offered: u64::MAX,
+            dropped: u64::MAX,
+            held_up_ns: u64::MAX,
+        };
+        recorder.neighbour_did(0, beside);
+        recorder.step(u64::MAX).attempts = u32::MAX;
+        recorder.step(u64::MAX).lost = u32::MAX;
+        let gauges = Gauges {
+            rss: u64::MAX,
+            cpu_ns: u64::MAX,
+            ..Gauges::default()
+        };
+        let mut snapshot = recorder.snapshot(i64::from(number) * SECOND, gauges, number == 2);
+        snapshot.number = number;
+        // The last step but one that there can be.
+        snapshot
+            .steps
+            .iter_mut()
+            .for_each(|step| step.index = u32::MAX - 1);
+        let key = CloseKey {
+            code: 1006,
+            by_target: true,
+            clean: false,
+        };
+        let count = u64::MAX;
+        let (phase, group) = (0, 0);
+        snapshot.closes = vec![Tagged {
+            phase,
+            group,
+            key,
+            count,
+        }];
+        let key = FaultEndKey {
+            code: 1006,
+            after: false,
+        };
+        snapshot.faults[0].ends = vec![crate::metrics::snapshot::FaultEnd { key, count }];
+        totals.absorb(snapshot).unwrap();
+    }
+    totals.finish();
+    assert_eq!(totals.count(Counter::Offered, None, None), u64::MAX);
+    assert_eq!(totals.shards()[0].count(Counter::Sent), u64::MAX);
+    assert!(totals.shards()[0].conserved());
+    assert_eq!(totals.fault(0).map(|did| did.taken), Some(u64::MAX));
+    assert_eq!(totals.fault_ends(0).into_values().max(), Some(u64::MAX));
+    assert_eq!(totals.absence(0).missed, u64::MAX);
+    assert_eq!(
+        totals.neighbours(0).map(|of| of.tally.bytes),
+        Some(u64::MAX)
+    );
+    let storm = crate::metrics::Storm::read(totals.steps(), 0, u64::MAX);
+    let ended = storm.map(|storm| (storm.attempts, storm.end));
+    assert_eq!(ended, Some((u32::MAX.into(), u32::MAX)));
+}

@@ -89,7 +89,8 @@ pub enum How {
     Fin,
     /// By a reset of TCP (RST).
     Reset,
-    /// Without a word: nothing is read or written any more, and the socket stays open to the end of the run (half-open).
+    /// Without a word: nothing is read or written any more, and the socket stays open until the target hangs up or the run
+    /// ends (half-open).
     Vanish,
 }
 
