@@ -67,6 +67,9 @@ pub struct DeployReport {
     pub lost: u64,
     /// Messages missed in its phase.
     pub missed: u64,
+    /// Messages of its phase that clients that were away got after all, by resuming.
+    #[serde(default)]
+    pub recovered: u64,
     /// Messages received twice in its phase.
     pub duplicated: u64,
     /// Messages out of order in its phase.
@@ -242,7 +245,9 @@ impl DeployReport {
             ),
             ("messages lost", count(self.lost)),
             ("messages missed while away", count(self.missed)),
+            ("messages recovered by resuming", count(self.recovered)),
             ("messages received twice", count(self.duplicated)),
+            ("messages out of order", count(self.reordered)),
         ]);
         facts
     }

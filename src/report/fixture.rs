@@ -501,7 +501,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
                 },
             ],
         },
-        deploys: Vec::new(),
+        deploys: vec![deploy()],
         timeline,
         samples: vec![
             ("close 1001".into(), "going away: draining node gw-2".into()),
@@ -537,6 +537,90 @@ fn faults(phase: &str) -> Vec<FaultReport> {
         "burst" => vec![fault("publishers at 10x", 100.0, 110.0, 50)],
         "storm" => vec![cut(fault("30% of subscribers reset", 110.0, 110.0, 6_000))],
         _ => vec![],
+    }
+}
+
+fn deploy() -> DeployReport {
+    let stretch = |endpoint: u64, connections, unclean, how| Stretch {
+        endpoint,
+        from: 0.4 + 12.0 * endpoint as f64,
+        to: 4.4 + 12.0 * endpoint as f64,
+        connections,
+        unclean,
+        how,
+        unevenness: 0.07,
+    };
+    let finding = |name: &str, text: &str, trouble| Finding {
+        name: name.into(),
+        text: text.into(),
+        trouble,
+    };
+    DeployReport {
+        label: "deploy: run kubectl rollout restart deployment/gateway".into(),
+        phase: "deploy".into(),
+        result: DeployResult::Succeeded,
+        detail: "succeeded".into(),
+        output: "deployment.apps/gateway restarted\n3 of 3 pods are ready".into(),
+        start: 180.0,
+        until: 260.0,
+        took: Some(31.2),
+        old: 20_050,
+        cut: 20_000,
+        moved: 19_998,
+        cut_again: 57,
+        first_cut: Some(0.4),
+        drain: Some(28.4),
+        moved_in: Some(30.1),
+        closes: vec![
+            CloseReport {
+                code: 1001,
+                by_target: true,
+                clean: true,
+                count: 19_688,
+            },
+            CloseReport {
+                code: 1006,
+                by_target: false,
+                clean: false,
+                count: 312,
+            },
+        ],
+        cut_off: slow_consumers().evicted,
+        refused: 12,
+        peak_attempts: 2_100,
+        capacity: Some(2_958),
+        capacity_reached: true,
+        ended_by_fin: 3,
+        ended_by_reset: 309,
+        spread: Some(1.06),
+        lost: 0,
+        missed: 8_114,
+        recovered: 1_207,
+        duplicated: 4,
+        reordered: 5,
+        accepted_draining: Some(57),
+        nodes: (0..2)
+            .map(|node| NodeTurn {
+                node,
+                draining: 12.0 * node as f64,
+                ended: Some(5.0 + 12.0 * node as f64),
+                ready: (node == 0).then_some(6.1),
+                opened_draining: Some(57 * node),
+                cut_at_deadline: None,
+            })
+            .collect(),
+        drains: vec![
+            stretch(0, 9_840, 2, Drained::Evenly),
+            stretch(1, 9_850, 0, Drained::AllAtOnce),
+            stretch(2, 310, 310, Drained::Never),
+        ],
+        findings: vec![
+            finding("drains_evenly", "drains: evenly over 4.0 s", false),
+            finding("missed", "8,114 messages missed while away", true),
+        ],
+        verdict: "19,998 connections moved in 30.1 s, 2 never came back, 0 messages lost, 8,114 missed while away, 1,207 recovered, \
+                  peak 2,100 handshakes/s (71 % of capacity)"
+            .into(),
     }
 }
 
@@ -661,6 +745,25 @@ pub(super) fn hostile() -> Bundle {
         of.why.push_str(&evil);
         of.neighbour.ratio = None;
         of.neighbour.why.push_str(&evil);
+    }
+    for of in &mut outcome.deploys {
+        for text in [
+            &mut of.label,
+            &mut of.phase,
+            &mut of.detail,
+            &mut of.verdict,
+        ] {
+            text.push_str(&evil);
+        }
+        of.output = format!("{evil}\n    {evil}\r\n</pre>{evil}\n- {evil}");
+        for finding in &mut of.findings {
+            finding.name.push_str(HOSTILE);
+            finding.text.push_str(&evil);
+        }
+        (of.start, of.until, of.drain) = (-1e300, 1e300, Some(1e300));
+        (of.cut, of.spread, of.capacity) = (u64::MAX, Some(-1e300), Some(0));
+        of.nodes[0].ended = Some(1e300);
+        of.drains[0].from = -1e300;
     }
     for shard in &mut outcome.per_shard {
         shard.state = evil.clone();

@@ -1,6 +1,6 @@
 //! `summary.md`: the head of the report as a comment on a pull request.
 
-use super::text::{clean, markdown as escape};
+use super::text::markdown as escape;
 use super::{DeployReport, GateStatus, Outcome, ValidityState, number, story};
 use std::io::{self, Write};
 
@@ -117,7 +117,7 @@ fn deploy(deploy: &DeployReport, out: &mut impl Write) -> io::Result<()> {
     if !deploy.output.is_empty() {
         writeln!(out, "\nWhat it said:\n")?;
         for line in deploy.output.lines() {
-            writeln!(out, "    {}", clean(line))?;
+            writeln!(out, "<code>{}</code><br>", escape(line))?;
         }
     }
     writeln!(out, "\n</details>")

@@ -76,8 +76,9 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
-    lines.extend(trouble::lines(outcome));
+    // Before the other phases: where there is no room for all, what was rehearsed is what is shown.
     lines.extend(outcome.deploys.iter().map(deploy));
+    lines.extend(trouble::lines(outcome));
     lines.extend(outcome.pressure.iter().map(|of| pressure(of, outcome)));
     lines.push(generator(outcome));
     lines.extend(memory(outcome));
@@ -326,10 +327,13 @@ fn requests(outcome: &Outcome) -> Option<Line> {
 /// A deploy: what is to be said of it aloud, and what was found.
 fn deploy(deploy: &DeployReport) -> Line {
     let findings = deploy.findings.iter().map(|finding| finding.text.clone());
-    line(
-        "deploy",
-        std::iter::once(deploy.verdict.clone()).chain(findings),
-    )
+    Line {
+        of_phase: true,
+        ..line(
+            "deploy",
+            std::iter::once(deploy.verdict.clone()).chain(findings),
+        )
+    }
 }
 
 /// A line for each fault that made consumers slow.

@@ -93,7 +93,17 @@ fn html_lets_nothing_out() {
         assert!(!svg.contains("=\"#"), "{svg:.300}");
         well_formed(&format!("<svg {svg}</svg>"));
     }
-    assert_eq!(html.matches("<svg ").count(), 24);
+    assert_eq!(html.matches("<svg ").count(), 26);
+    // A deploy is there with all that was said of it, and what was said ends where it should.
+    for part in [
+        "Deploy in deploy",
+        "What it said",
+        "messages out of order",
+        "messages recovered by resuming",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert_eq!(html.matches("</pre>").count(), html.matches("<pre").count());
 }
 
 /// Tags are balanced and attributes quoted: a small check of what XML demands.
@@ -199,17 +209,25 @@ fn summary(outcome: &Outcome, look: Look) -> String {
 
 #[test]
 fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
-    let text = summary(
-        &fixture::bundle().outcome,
-        Look {
-            colour: false,
-            width: 100,
-        },
+    let look = Look {
+        colour: false,
+        width: 100,
+    };
+    let mut outcome = fixture::bundle().outcome;
+    let full = summary(&outcome, look);
+    outcome.deploys.clear();
+    // There is room for each phase, or for the deploy.
+    told_in_order(
+        &full,
+        &[
+            "deploy  ",
+            "19,998 connections moved in 30.1 s",
+            "8,114 messages missed while away",
+            "… 2 more phases in the report",
+            "generator",
+        ],
     );
-    assert!(text.lines().count() <= 24, "{text}");
-    assert!(text.lines().all(|line| text::width(line) <= 100), "{text}");
-    let mut from = 0;
-    for word in [
+    let story = [
         "FAILED · run valid",
         "gates",
         "✓ latency p99 < 250ms in steady",
@@ -226,7 +244,15 @@ fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
         "generator",
         "report.html",
         "exit 99",
-    ] {
+    ];
+    told_in_order(&summary(&outcome, look), &story);
+}
+
+fn told_in_order(text: &str, words: &[&str]) {
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(text.lines().all(|line| text::width(line) <= 100), "{text}");
+    let mut from = 0;
+    for word in words {
         let at = text[from..]
             .find(word)
             .unwrap_or_else(|| panic!("no {word} from {from}:\n{text}"));
@@ -323,9 +349,10 @@ fn many_phases_and_reasons_still_fit_a_screen() {
     ] {
         assert!(text.contains(word), "no {word}:\n{text}");
     }
-    // None is left out where there is room, as there is without slow consumers.
+    // None is left out where there is room, as there is without slow consumers and deploys.
     let mut outcome = fixture::bundle().outcome;
     outcome.pressure.clear();
+    outcome.deploys.clear();
     let text = summary(&outcome, look);
     assert!(!text.contains("more phase"), "{text}");
 }

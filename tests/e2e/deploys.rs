@@ -312,8 +312,15 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         assert_eq!(sums, [25, 25, 25], "{stretches:?}");
         let verdict = deploy["verdict"].as_str().expect("a text");
         assert!(verdict.starts_with("75 connections moved in "), "{verdict}");
-        assert!(verdict.contains(", 0 messages lost, peak "), "{verdict}");
-        assert!(done.stdout.contains(verdict), "{}", done.stdout);
+        // Who is away misses something, and nobody here resumes.
+        let missed = deploy["missed"].as_u64().expect("a count");
+        assert!(missed > 0 && deploy["recovered"] == 0, "{deploy}");
+        assert!(verdict.contains(", 0 messages lost, "), "{verdict}");
+        assert!(verdict.contains(" missed while away, peak "), "{verdict}");
+        assert!(findings(&summary).contains(&"missed".to_owned()));
+        // It may be too long for a line.
+        let told: Vec<&str> = done.stdout.split_whitespace().collect();
+        assert!(told.join(" ").contains(verdict), "{}", done.stdout);
         let heading = "#### Deploy in deploy";
         let page = std::fs::read_to_string(done.folder().join("summary.md")).expect("a page");
         assert!(page.contains(heading) && page.contains(verdict), "{page}");

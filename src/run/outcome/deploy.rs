@@ -143,6 +143,7 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
         spread: spread(totals, phase),
         lost: n(Counter::Lost),
         missed: n(Counter::Missed),
+        recovered: n(Counter::Recovered),
         duplicated: n(Counter::Duplicated),
         reordered: n(Counter::Reordered),
         accepted_draining,

@@ -195,6 +195,13 @@ pub(super) fn findings(report: &DeployReport) -> Vec<Finding> {
             format!("{} never came back", connections(away)),
         );
     }
+    if report.missed > 0 {
+        let text = match report.missed {
+            1 => "1 message missed while away".into(),
+            n => format!("{} messages missed while away", crate::report::thousands(n)),
+        };
+        find("missed", true, text);
+    }
     let stayed = report.old.saturating_sub(report.cut);
     if stayed > 0 && report.cut > 0 {
         find(
@@ -226,6 +233,14 @@ pub(super) fn verdict(report: &DeployReport) -> String {
     }
     let lost = crate::report::thousands(report.lost);
     parts.push(format!("{lost} messages lost"));
+    for (n, what) in [
+        (report.missed, "missed while away"),
+        (report.recovered, "recovered"),
+    ] {
+        if n > 0 {
+            parts.push(format!("{} {what}", crate::report::thousands(n)));
+        }
+    }
     let capacity = report.of_capacity();
     parts.push(format!(
         "peak {} handshakes/s{}",

@@ -102,6 +102,7 @@ fn blank() -> DeployReport {
         spread: None,
         lost: 0,
         missed: 0,
+        recovered: 0,
         duplicated: 0,
         reordered: 0,
         accepted_draining: None,
@@ -163,14 +164,26 @@ fn findings_have_names_and_say_whether_they_are_trouble() {
     late.cut_again = 57;
     late.moved -= 2;
     late.old += 9;
+    late.missed = 1_204;
     let expected = [
         ("drains_evenly", false),
         ("accepted_while_draining", true),
         ("cut_again", true),
         ("never_back", true),
+        ("missed", true),
         ("stayed", false),
     ];
     assert_eq!(named(&late), of(&expected));
+    let missed = |report: &DeployReport| {
+        let all = findings(report).into_iter();
+        all.filter(|finding| finding.name == "missed")
+            .map(|finding| finding.text)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(missed(&late), ["1,204 messages missed while away"]);
+    // What came after all is no trouble.
+    (late.missed, late.recovered) = (0, 1_204);
+    assert!(missed(&late).is_empty());
     // What is not known is not found, and nobody cut is nothing to say anything of.
     late.accepted_draining = Some(0);
     late.cut_again = 0;
@@ -194,6 +207,12 @@ fn the_verdict_can_be_read_aloud() {
     (report.capacity, report.capacity_reached) = (Some(2_958), true);
     assert!(verdict(&report).ends_with("peak 2,100 handshakes/s (71 % of capacity)"));
     report.capacity = None;
+    (report.missed, report.recovered) = (4_711, 1_200);
+    assert_eq!(
+        verdict(&report),
+        "12,431 connections moved in 18.0 s, 0 messages lost, 4,711 missed while away, 1,200 recovered, peak 2,100 handshakes/s"
+    );
+    (report.missed, report.recovered) = (0, 0);
     report.moved -= 31;
     report.result = DeployResult::Failed;
     report.detail = "failed (exit 3)".into();
