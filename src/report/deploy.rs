@@ -258,7 +258,7 @@ impl DeployReport {
         let share = super::number::percent(self.peak_attempts as f64 / capacity as f64);
         Some(match self.capacity_reached {
             true => format!("{share} of capacity"),
-            false => format!("{share} of the {}/s it took before", count(capacity)),
+            false => format!("{}/s at most were asked of it before", count(capacity)),
         })
     }
 

@@ -109,6 +109,18 @@ impl Sweep {
         self.recommended = best.map(|(index, _)| index);
     }
 
+    /// What to write into a scenario, or to tell a client's author, for the one recommended; none where none is.
+    pub fn written(&self) -> Option<String> {
+        let best = self.tries.get(self.recommended?)?;
+        let waits = match (best.policy.as_str(), best.window) {
+            (_, None) => String::new(),
+            ("constant", Some(over)) => format!(", base: {over}s"),
+            ("decorrelated", Some(over)) => format!(", base: {:.3}s, cap: {over}s", over / 3.0),
+            (_, Some(over)) => format!(", base: {over}s, cap: {over}s"),
+        };
+        Some(format!("reconnect: {{ backoff: {}{waits} }}", best.policy))
+    }
+
     /// What is recommended, in a sentence.
     pub fn advice(&self) -> String {
         match self.recommended.and_then(|index| self.tries.get(index)) {
@@ -210,7 +222,15 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
         }
         writeln!(out, "{}", line.trim_end())?;
     }
-    writeln!(out, "\nrecommended  {}", clean(&sweep.advice()))
+    writeln!(out, "\nrecommended  {}", clean(&sweep.advice()))?;
+    if let Some(written) = sweep.written() {
+        writeln!(
+            out,
+            "             {}      (after several failed attempts a client does well to wait longer: a larger cap)",
+            clean(&written)
+        )?;
+    }
+    Ok(())
 }
 
 /// Writes `storm.html` and `storm.json` into a new folder under `root`; returns the page's path.
@@ -358,6 +378,10 @@ mod tests {
         let mut text = Vec::new();
         sweep_terminal(&sweep, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains("reconnect: { backoff: full_jitter, base: 10s, cap: 10s }"),
+            "{text}"
+        );
         assert!(text.contains("no: 80 openings failed"), "{text}");
         assert!(
             text.contains("recommended  full_jitter over 10 s"),

@@ -32,7 +32,7 @@ pub fn describe(compiled: &Compiled) -> String {
         &format!("{}: {}", whole(needs.connections), listed(&groups)),
     );
     phases(&mut out, needs);
-    deploys(&mut out, plan);
+    faults(&mut out, plan);
     row(&mut out, "messages", &messages(needs));
     row(&mut out, "gates", &gates.len().to_string());
     let _ = writeln!(out);
@@ -154,26 +154,33 @@ fn phases(out: &mut String, needs: &Needs) {
     }
 }
 
-/// What the scenario does to this machine or to others, in full: it is to be seen before it is done.
-fn deploys(out: &mut String, plan: &Plan) {
-    let faults = plan
-        .phases()
-        .iter()
-        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
-    let deploys = faults.filter_map(|(phase, fault)| match &fault.action {
-        Action::Deploy(deploy) => Some((phase, fault, deploy)),
-        Action::Burst { .. } | Action::Hit(_) => None,
-    });
-    for (i, (phase, fault, deploy)) in deploys.enumerate() {
+/// The trouble on purpose, each with its time. What is done to this machine or to others stands there in full: it is to
+/// be seen before it is done.
+fn faults(out: &mut String, plan: &Plan) {
+    let faults = plan.phases().iter();
+    let faults = faults.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+    for (i, (phase, fault)) in faults.enumerate() {
         let at = time((fault.start - phase.start).as_secs_f64());
-        let limit = time(deploy.timeout.as_secs_f64());
-        let what: String = deploy.how.to_string();
+        let what = match &fault.action {
+            Action::Deploy(deploy) => {
+                let limit = time(deploy.timeout.as_secs_f64());
+                format!("for {limit} at most: {}", deploy.how)
+            }
+            Action::Burst { .. } | Action::Hit(_) => {
+                let lasts = (fault.end - fault.start).as_secs_f64();
+                let lasts = match lasts > 0.0 {
+                    true => format!("for {}", time(lasts)),
+                    false => "at once".to_owned(),
+                };
+                format!("{lasts}: {}", fault.label)
+            }
+        };
         // One line, whatever is in it.
         let what: String = what
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        let text = format!("in {}, after {at}, for {limit} at most: {what}", phase.name);
+        let text = format!("in {}, after {at}, {what}", phase.name);
         row(out, if i == 0 { "will do" } else { "" }, &text);
     }
 }

@@ -492,6 +492,7 @@ connections 2,050: subscribers 2,000, publishers 50
 phases      ramp      4.5s  opens 2,050, asks 0.50/s
             steady  1m 30s  publishes 10/s, delivers 20,000/s, asks 0.50/s
             burst      10s  publishes 100/s, delivers 200,000/s, asks 5/s
+will do     in burst, after 0s, for 10s: publishers at 10x
 messages    1,900 published, about 3,800,000 delivered, 97 asked; at most 105/s sent
 gates       1
 

@@ -136,7 +136,7 @@ fn capacity(storm: &StormReport) -> Option<String> {
     let share = percent(storm.peak as f64 / capacity as f64);
     Some(match storm.capacity_reached {
         true => format!("{share} of capacity"),
-        false => format!("{share} of the {}/s it took before", count(capacity)),
+        false => format!("{}/s at most were asked of it before", count(capacity)),
     })
 }
 
@@ -198,7 +198,7 @@ mod tests {
             [
                 "6,063 lost, 2,963 never came back",
                 "50/90/99/100 % back after 1.9/–/–/– s",
-                "peak 2,100 attempts/s (71 % of the 2,958/s it took before)",
+                "peak 2,100 attempts/s (2,958/s at most were asked of it before)",
                 "1.96 attempts for each that came back",
             ]
         );
