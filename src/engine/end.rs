@@ -110,12 +110,12 @@ impl Shard {
             && !cut_off
         {
             self.recorder.fail(failure, phase, g);
-            if state == State::Opening {
-                self.recorder.step(now).failed += 1;
-            }
             if let (Failure::Os, Cause::Socket(e)) = (failure, &cause) {
                 self.recorder.sample("os", e.to_string().as_bytes());
             }
+        }
+        if state == State::Opening {
+            self.opened_in_vain(c, failure.is_some() && !cut_off, now);
         }
         let mut ended_with = None;
         // What the close says, if it is one that the rules are for: our own codes are no word of the target's.
