@@ -223,6 +223,8 @@ pub struct Opening {
     pub response: Vec<u8>,
     /// The node that its headers tell.
     pub node: Node,
+    /// Whether it has reached out for the target, if only for its name: not while a fault of ours keeps it from that.
+    pub reaches: bool,
 }
 
 /// What a connection that does things needs for them.

@@ -118,12 +118,15 @@ impl Shard {
             && !cut_off
         {
             self.recorder.fail(failure, phase, g);
-            if !self.conns[c].is(Mark::WasReady) {
-                self.recorder.step(now).failed += 1;
-            }
             if let (Failure::Os, Cause::Socket(e)) = (failure, &cause) {
                 self.recorder.sample("os", e.to_string().as_bytes());
             }
+        }
+        if state == State::Opening {
+            self.opened_in_vain(c, failure.is_some() && !cut_off, now);
+        } else if failure.is_some() && !self.conns[c].is(Mark::WasReady) {
+            // Told to go before it was ready: the target had heard of it.
+            self.recorder.step(now).failed += 1;
         }
         let mut ended_with = None;
         // What the close says, if it is one that the rules are for: our own codes are no word of the target's.

@@ -43,19 +43,41 @@ impl Shard {
             address: None,
             response: Vec::new(),
             node: Node::UNTOLD,
+            reaches: false,
         }));
         self.opening += 1;
         self.recorder.count(Counter::Attempts, phase, g, 1);
-        self.recorder.step(now).attempts += 1;
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
         self.afflict(c, now);
+        if !(self.conns[c].troubled && self.faults.is_silent(c)) {
+            self.reaches_out(c, now);
+        }
         let endpoint = usize::from(self.conns[c].endpoint);
         if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
             self.connect(c, address, now);
         }
+    }
+
+    /// From now on the target hears of an attempt: what its capacity is measured by.
+    fn reaches_out(&mut self, c: usize, now: u64) {
+        if let Some(opening) = &mut self.conns[c].opening
+            && !std::mem::replace(&mut opening.reaches, true)
+        {
+            self.recorder.step(now).attempts += 1;
+        }
+    }
+
+    /// An opening is over, and did not lead to a connection; whether it failed, or was called off.
+    pub(super) fn opened_in_vain(&mut self, c: usize, failed: bool, now: u64) {
+        let Some(opening) = &self.conns[c].opening else {
+            return;
+        };
+        let step = self.recorder.step(now);
+        step.failed += u32::from(failed && opening.reaches);
+        step.vain += u32::from(!opening.reaches);
     }
 
     /// A lookup ended: everyone who waited goes on, or fails.
@@ -99,6 +121,7 @@ impl Shard {
             }
             return self.faults.dial_in_vain(c, address, now);
         }
+        self.reaches_out(c, now);
         let source = self
             .plan
             .source_of(self.number(c))

@@ -12,7 +12,7 @@ const KEPT: usize = 1 << 20;
 pub struct Step {
     /// Its number: step i ends (i + 1)·100 ms after the run's start.
     pub index: u32,
-    /// Connections started.
+    /// Connections started, from when they reach out for the target.
     pub attempts: u32,
     /// Connections that became ready.
     pub opened: u32,
@@ -22,6 +22,8 @@ pub struct Step {
     pub failed: u32,
     /// Ready connections that were lost, and are to come back.
     pub lost: u32,
+    /// Attempts that ended without reaching out, as a fault of ours kept them from it: the target never heard of them.
+    pub vain: u32,
 }
 
 impl Step {
@@ -33,6 +35,7 @@ impl Step {
         add(&mut self.back, other.back);
         add(&mut self.failed, other.failed);
         add(&mut self.lost, other.lost);
+        add(&mut self.vain, other.vain);
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Storm {
     pub lost: u64,
     /// Of these, back by its end.
     pub back: u64,
-    /// Connections started in it.
+    /// Connections started in it, those included that a fault of ours kept from the target.
     pub attempts: u64,
     /// Most attempts of one step, and its index; the first where there are several. `None`: there were none.
     pub peak: Option<(u32, u32)>,
@@ -58,7 +58,8 @@ impl Storm {
         // Of at most a million steps (`Steps::full`), each of at most 2³²: no sum of them overflows.
         let sum = |of: fn(&Step) -> u32| within.iter().map(|step| u64::from(of(step))).sum();
         let lost: u64 = sum(|step| step.lost);
-        let busy = |step: &&Step| step.attempts | step.lost | step.back | step.failed > 0;
+        let busy =
+            |step: &&Step| step.attempts | step.lost | step.back | step.failed | step.vain > 0;
         let end = within.iter().rfind(busy)?.index.saturating_add(1);
         let peak = within.iter().filter(|step| step.attempts > 0);
         let peak = peak.max_by_key(|step| (step.attempts, std::cmp::Reverse(step.index)));
@@ -67,7 +68,7 @@ impl Storm {
             end,
             lost,
             back: sum(|step| step.back).min(lost),
-            attempts: sum(|step| step.attempts),
+            attempts: sum(|step| step.attempts) + sum(|step| step.vain),
             peak: peak.map(|step| (step.attempts, step.index)),
             capacity: Capacity::before(steps, u64::from(first) * STEP_NS),
         })
@@ -150,6 +151,7 @@ mod tests {
                 back: *back,
                 failed: *failed,
                 lost: *lost,
+                vain: 0,
             };
         Steps::from(table.iter().map(step).collect::<Vec<_>>())
     }

@@ -101,6 +101,33 @@ fn nothing_is_missed_in_a_storm_that_is_resumed() {
     }
 }
 
+/// Most are away for a second beside a slow consumer, and get it all: their absence is not its doing.
+#[test]
+fn what_is_recovered_is_no_latency_beside_a_slow_consumer() {
+    let scenario = "
+name: beside
+seed: 3
+target: { embedded: { history: { messages: 1000, for: 1m } } }
+clients:
+  subs: { count: 40, subscribe: [a], reconnect: { backoff: no_jitter, base: 1s, resume: true } }
+  pubs: { count: 2, publish: { topic: a, rate: 50/s } }
+phases:
+  - { name: before, for: 2s }
+  - name: slow
+    for: 3s
+    faults:
+      - slow: { clients: subs, count: 2, pong: 1s }
+      - drop: { clients: subs, share: 90%, how: reset, after: 500ms }
+generator: { max_lag: 50s, max_cpu: 100% }
+";
+    let summary = Lab::new(scenario).run(&[]).expect(0).summary();
+    assert!(summary.count("recovered") > 1000);
+    let number = |at: &str| summary.at(at).as_f64().unwrap_or_else(|| panic!("{at}"));
+    let during = number("/pressure/0/neighbour/during");
+    let away = number("/timers/recovery/p50");
+    assert!(during < away, "p99 {during} ms, away {away} ms");
+}
+
 #[test]
 fn too_short_a_history_is_found() {
     let scenario = storm(

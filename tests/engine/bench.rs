@@ -76,7 +76,15 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
     // Nor may the steps of 100 ms tell another story than the counters.
     let steps = totals.steps().between(0, u64::MAX);
     let sum = |of: fn(&Step) -> u32| steps.iter().map(|step| u64::from(of(step))).sum::<u64>();
-    assert_eq!(sum(|step| step.attempts), count(Counter::Attempts));
+    // What a fault of ours kept from the target is told apart.
+    assert_eq!(
+        sum(|step| step.attempts) + sum(|step| step.vain),
+        count(Counter::Attempts)
+    );
+    assert!(
+        sum(|step| step.opened) + sum(|step| step.failed) <= sum(|step| step.attempts),
+        "of those that the target heard of"
+    );
     assert_eq!(sum(|step| step.opened), count(Counter::Opened));
     assert_eq!(sum(|step| step.back), count(Counter::Reconnected));
     assert_eq!(

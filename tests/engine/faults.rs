@@ -249,7 +249,7 @@ fn a_target_that_notices_who_vanished_is_timed() {
         accept(&mut stream);
         let number = accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         if number >= 4 {
-            let _ = end_of(&mut stream);
+            end_of(&mut stream);
             return;
         }
         // News that nobody reads is no end.

@@ -1,7 +1,7 @@
 //! Partitions: silence, and then everything that was held back.
 
 use crate::bench::{accept, failures, frame, raw, read_frame, run, server};
-use squall::metrics::{Counter, Timer, Totals};
+use squall::metrics::{Counter, Failure, Step, Timer, Totals};
 use squall::protocol::Stamp;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -191,4 +191,29 @@ fn only_the_addresses_that_are_named_are_out_of_reach() {
         told.iter().take(6).collect::<Vec<u16>>(),
         [0, 0, 0, 1, 1, 1]
     );
+}
+
+/// No SYN leaves for them: the target, whose load and capacity the steps are about, never hears of these attempts.
+#[test]
+fn attempts_that_a_partition_holds_are_not_waiting_for_the_target() {
+    let serve = |mut stream: TcpStream| {
+        accept(&mut stream);
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            match opcode {
+                8 => return drop(stream.write_all(&frame(8, &payload))),
+                9 => drop(stream.write_all(&frame(10, &payload))),
+                _ => {}
+            }
+        }
+    };
+    let more = "    heartbeat: { every: 100ms, timeout: 150ms }\n    reconnect: { backoff: no_jitter, base: 50ms, cap: 50ms }\n";
+    let target = ", connect_timeout: 200ms";
+    let totals = cut_off(server(serve), 2, "1500ms", "", (target, more));
+    let steps = totals.steps().between(0, u64::MAX);
+    let sum = |of: fn(&Step) -> u32| steps.iter().map(|step| u64::from(of(step))).sum::<u64>();
+    let given_up = totals.failures(Some(Failure::Timeout), None, None);
+    assert!(given_up >= 4, "{:?}", failures(&totals));
+    assert_eq!(sum(|step| step.vain), given_up);
+    assert_eq!(sum(|step| step.failed), 0);
+    assert_eq!(sum(|step| step.attempts), count(&totals, Counter::Opened));
 }

@@ -1,12 +1,13 @@
 //! Stalls: exactly half a message, and requests that trickle; and what a target does about it.
 
 use crate::bench::{accept, failures, frame, raw, read_frame, run, server};
-use squall::metrics::{Counter, FaultEndKey, Timer, Totals};
+use squall::metrics::{Counter, Failure, FaultEndKey, Timer, Totals};
 use squall::protocol::Stamp;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 const BACK: &str = "    reconnect: { backoff: no_jitter, base: 50ms }\n";
@@ -231,4 +232,28 @@ fn a_patient_target_gets_the_whole_request_in_the_end() {
     let upgrade = totals.histogram(Timer::Upgrade, Some(2), None);
     assert_eq!(upgrade.len(), 2);
     assert!(upgrade.min() >= 700_000, "{} µs", upgrade.min());
+}
+
+/// Its request is soon there, in spite of the stall; that the target then says nothing is the target's affair.
+#[test]
+fn whose_request_is_through_gives_up_as_ever() {
+    let accepted = Arc::new(AtomicU32::new(0));
+    let serve = move |mut stream: TcpStream| {
+        accept(&mut stream);
+        if accepted.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = stream.write_all(&frame(1, b"hello"));
+        }
+        in_order(stream);
+    };
+    let hello = "    on_open: [{ expect: { contains: hello, within: 10s } }]\n";
+    let totals = stalled(
+        serve,
+        1,
+        "what: handshake, rate: 1MB/s",
+        (", connect_timeout: 200ms", &format!("{BACK}{hello}")),
+    );
+    assert_eq!(did(&totals), (1, 1, 1));
+    // In the fault's second, and not only after it.
+    let gave_up = totals.failures(Some(Failure::Step), Some(1), None);
+    assert!(gave_up >= 1, "{:?}", failures(&totals));
 }

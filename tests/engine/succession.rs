@@ -7,8 +7,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Connections: more than twice what a turn works off (64).
-const MANY: u32 = 150;
+/// Connections: more than a turn works off (64), and fewer than a listening socket of the tests has room for (128).
+const MANY: u32 = 120;
 const CALM: usize = 0;
 const SECOND: usize = 2;
 
@@ -27,7 +27,7 @@ fn both(
     let phases = phase("first", first_for, first)
         + &phase("second", second_for, second)
         + "  - { name: after, for: 300ms }\n";
-    let text = raw(server(serve), MANY, "500ms", ", close_timeout: 1s", more)
+    let text = raw(server(serve), MANY, "500ms", ", close_timeout: 10s", more)
         .replace("generator:", &format!("{phases}generator:"));
     let totals = run(&text);
     for fault in 0..2 {
@@ -62,17 +62,17 @@ fn streams(mut stream: TcpStream) {
 
 #[test]
 fn the_second_of_two_faults_acts_on_everybody() {
-    for (first, second) in [
-        ("slow , pong: 50ms", "slow , read: none"),
-        ("network , latency: 20ms", "network , latency: 5s"),
-        ("partition", "partition"),
+    // What comes in the second one's second, against the half a second before both: nothing but what is read in between.
+    // In a partition that is all that waited, 200 ms' messages; without the second turn it is a second's messages more.
+    for (first, second, quarters) in [
+        ("slow , pong: 50ms", "slow , read: none", 1),
+        ("network , latency: 20ms", "network , latency: 5s", 1),
+        ("partition", "partition", 3),
     ] {
         let totals = both(streams, [(first, "200ms"), (second, "1s")], "");
         let received = |phase| totals.count(Counter::BytesReceived, Some(phase), None);
         let (calm, under) = (received(CALM), received(SECOND));
-        // Half a second's messages, against at most 200 ms' that those get who are released before their second turn.
-        // Without it they get that, and a second's messages.
-        assert!(under < calm * 3 / 4, "{second}: {calm}, {under}");
+        assert!(under < calm * quarters / 4, "{second}: {calm}, {under}");
         assert_eq!(totals.count(Counter::Opened, None, None), u64::from(MANY));
     }
 }

@@ -92,7 +92,7 @@ fn curve(storm: &Storm, steps: &Steps) -> Vec<StormStep> {
     let wide = length.div_ceil(CURVE).max(1);
     let mut curve: Vec<StormStep> = (0..length.div_ceil(wide))
         .map(|i| StormStep {
-            at: seconds_of(u64::from(storm.first + (i + 1) * wide) * STEP_NS),
+            at: seconds_of((u64::from(storm.first) + u64::from(i + 1) * u64::from(wide)) * STEP_NS),
             ..StormStep::default()
         })
         .collect();
