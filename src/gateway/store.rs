@@ -148,6 +148,12 @@ impl Store {
         Ok(Store { stream, limits })
     }
 
+    /// One at the other end of a stream, which has said hello.
+    #[cfg(test)]
+    pub(super) fn over(stream: TcpStream, limits: History) -> Self {
+        Store { stream, limits }
+    }
+
     /// Carries messages between a gateway and the store until one of them ends. What the gateway said before its end is
     /// carried to its own: until the store, told that there is no more, hangs up.
     pub(super) async fn carry<R, W>(self, from: R, to: W) -> io::Result<()>

@@ -1,84 +1,73 @@
 //! A gateway whose history is in a store, with a store of the test's own: what a Redis server would do is for
 //! `tests/interop`.
 
+use super::super::bus::node::serve_with;
+use super::super::store::Store;
 use super::*;
 use crate::gateway::History;
 use tokio::net::TcpSocket;
 
-/// Payload in bytes, and far more of them than all sockets and queues on the way to the store hold between them.
+/// Together they are more than the sockets on the way to the store hold, and less than those and what comes before them.
 const BIG: usize = 16 * 1024;
-const MANY: u64 = 10_000;
+const MANY: u64 = 12;
 
-/// A store that says hello, then takes nothing until it may, and then little by little to the end. Gives how many messages
-/// were published.
-async fn store(may: oneshot::Receiver<()>) -> (SocketAddr, JoinHandle<u64>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(64 * 1024).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut bytes = Vec::new();
-        while !bytes.ends_with(b"\r\n3\r\n") {
-            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+/// A store that takes nothing until it may, and then little by little to the end. Gives how many messages were published.
+async fn stored(listener: tokio::net::TcpListener, may: oneshot::Receiver<()>) -> u64 {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    may.await.unwrap();
+    let mut bytes = Vec::new();
+    let mut some = [0; 4 * 1024];
+    loop {
+        match stream.read(&mut some).await.unwrap() {
+            0 => break,
+            n => bytes.extend_from_slice(&some[..n]),
         }
-        stream.write_all(b"+OK\r\n").await.unwrap();
-        may.await.unwrap();
-        let (mut count, mut bytes) = (0, Vec::new());
-        let publish = b"$4\r\nEVAL\r\n";
-        loop {
-            let mut some = [0; 16 * 1024];
-            match stream.read(&mut some).await.unwrap() {
-                0 => return count,
-                n => bytes.extend_from_slice(&some[..n]),
-            }
-            count += bytes
-                .windows(publish.len())
-                .filter(|part| part == publish)
-                .count() as u64;
-            // The beginning of one may be there.
-            let rest = bytes.len().saturating_sub(publish.len() - 1);
-            bytes.drain(..rest);
-            tokio::time::sleep(Duration::from_micros(100)).await;
-        }
-    });
-    (address, served)
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let publish = b"$4\r\nEVAL\r\n";
+    let all = bytes.windows(publish.len());
+    all.filter(|part| part == publish).count() as u64
 }
 
 #[tokio::test]
 async fn what_was_taken_before_the_end_reaches_the_store() {
+    let small = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4 * 1024).unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        socket
+    };
+    let server = small();
+    server.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = server.listen(1).unwrap();
+    let stream = small().connect(server.local_addr().unwrap()).await.unwrap();
     let (go, may) = oneshot::channel();
-    let (address, stored) = store(may).await;
-    let mut gateway = Gateway::start(Config {
-        history: Some(History {
-            store: Some(format!("redis://{address}")),
-            ..History::default()
-        }),
+    let stored = tokio::spawn(stored(server, may));
+
+    let config = Config {
+        history: Some(History::default()),
         ..brief()
-    })
-    .await;
+    };
+    let (listener, address, tls) = begin(&config).unwrap();
+    let store = Store::over(stream, History::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move { drop(stopped.await) };
+    let mut gateway = Gateway {
+        address,
+        stop: Some(stop),
+        served: tokio::spawn(serve_with(store, config, listener, tls, shutdown)),
+    };
     let mut publisher = gateway.connect().await;
-    let publishing = tokio::spawn(async move {
-        let payload = "x".repeat(BIG);
-        for _ in 0..MANY {
-            let message = json!({"type": "publish", "topic": "t", "payload": payload});
-            if publisher
-                .send(Message::text(message.to_string()))
-                .await
-                .is_err()
-            {
-                break;
-            }
-        }
-        publisher
-    });
-    let published = within(slow::settled(&gateway, |stats| stats.published)).await;
-    assert!(!publishing.is_finished() && published > 0);
-    // All that is on the way is full when it is to end; the store goes on.
+    let payload = "x".repeat(BIG);
+    for _ in 0..MANY {
+        let message = json!({"type": "publish", "topic": "t", "payload": payload});
+        send(&mut publisher, message).await;
+    }
+    within(async { while gateway.stats().await.published < MANY {} }).await;
+    // When the last client has gone there is nothing but the store that the gateway could wait for.
     gateway.begin_to_stop();
+    assert_eq!(closed(&mut publisher).await, Some(1001));
     go.send(()).unwrap();
-    let stats = gateway.stopped().await;
-    publishing.abort();
-    assert_eq!(within(stored).await.unwrap(), stats.published);
+    assert_eq!(gateway.stopped().await.published, MANY);
+    assert_eq!(within(stored).await.unwrap(), MANY);
 }
