@@ -86,9 +86,16 @@ fn ends_with_it(signal: Signal) {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let all = descendants(pid);
-    // The gateway and its three nodes, the master and its workers.
-    assert!(all.len() >= 7, "{all:?}");
+    // The gateway and its three nodes, the master and its workers. A master that reloads runs itself anew, and has no
+    // arguments to be seen for that moment: it is looked for until it is there.
+    let all = loop {
+        let all = descendants(pid);
+        if all.len() >= 7 {
+            break all;
+        }
+        assert!(Instant::now() < deadline, "{all:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
     send(pid, signal);
     rehearsal.script.wait().expect("ended");
     assert_gone(&all);
