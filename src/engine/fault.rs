@@ -133,11 +133,6 @@ impl Faults {
         (self.vanished.len() + buried.sum::<usize>()) as u32
     }
 
-    /// Whether there are any in the plan.
-    pub fn any(&self) -> bool {
-        !self.running.is_empty()
-    }
-
     /// Whether one that lasts has begun and is not over.
     pub fn lasting(&self) -> bool {
         let begun = |f: &Running| !f.over && (f.due > 0 || !f.known.is_empty());
@@ -198,7 +193,6 @@ impl Shard {
             let touched = self.cut(c, how, number, now);
             self.recorder.fault(number, touched, now);
             if touched {
-                self.resumes.cut(c, number);
                 // Of the phase it was planned for, however late it was.
                 let phase = self.plan.phase_at(victim.at_ns);
                 self.recorder.count(Counter::Cut, phase, group, 1);
@@ -286,13 +280,12 @@ impl Shard {
     /// if it may come back.
     fn turn_of_lasting(&mut self, fault: usize, c: usize, now: u64) {
         let running = &self.faults.running[fault];
-        let (number, group) = (running.number, running.group);
+        let group = running.group;
         if matches!(running.effect, Effect::Stall(Stall::Handshake { .. }))
             && running.acts_at(now)
             && self.plan.groups()[group].reconnect.is_some()
             && self.cut(c, How::Fin, running.number, now)
         {
-            self.resumes.cut(c, number);
             self.recorder.count(Counter::Cut, self.phase, group, 1);
         }
         self.begin(fault, c, now);

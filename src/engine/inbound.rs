@@ -19,7 +19,7 @@ impl Shard {
     /// The kernel says something of a connection's socket.
     pub(super) fn socket_event(&mut self, c: usize, readable: bool, ended: bool, writable: bool) {
         let now = self.now();
-        if self.conns[c].troubled && self.faults.is_silent(c) {
+        if self.is_silent(c) {
             return self.faults.hear_nothing(c, ended);
         }
         if self.conns[c].opening.is_some() && self.dial_event(c, now, writable && !ended) {

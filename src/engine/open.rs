@@ -52,7 +52,7 @@ impl Shard {
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
         self.afflict(c, now);
-        if !(self.conns[c].troubled && self.faults.is_silent(c)) {
+        if !self.is_silent(c) {
             self.reaches_out(c, now);
         }
         let endpoint = usize::from(self.conns[c].endpoint);
@@ -113,7 +113,7 @@ impl Shard {
     }
 
     pub(super) fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
-        if self.conns[c].troubled && self.faults.is_silent(c) {
+        if self.is_silent(c) {
             if let Some(opening) = &mut self.conns[c].opening {
                 opening.address = Some(address.ip());
                 opening.stage = Stage::Tcp;
@@ -316,7 +316,6 @@ impl Shard {
             return;
         };
         opening.stage = Stage::Upgrade;
-        let key = opening.key.clone();
         let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
         let made = handshake::request(
@@ -327,7 +326,7 @@ impl Shard {
                 path: &path,
                 headers: &headers,
                 subprotocols: &self.plan.target().subprotocols,
-                key: &key,
+                key: &opening.key,
             },
             &mut request,
         );

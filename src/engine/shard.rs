@@ -101,7 +101,6 @@ pub struct Shard {
     pub(super) wheel: Wheel,
     /// Timers that are due, with the moment they became so: a storm's worth of them is worked off a few a turn.
     fired: VecDeque<(Timer, u64)>,
-    firing: Vec<Timer>,
     pub(super) recorder: Recorder,
     pub(super) delivery: Delivery,
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
@@ -214,7 +213,7 @@ impl Shard {
         }
         conns.shrink_to_fit();
         let watches = Watches::new(&plan, (shard, shards), conns.len(), |g, index| {
-            groups.get(g).map_or(0, |group| local(group, index, shards))
+            groups.get(g).map_or(0, |group| group.local(index, shards))
         });
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
@@ -232,7 +231,6 @@ impl Shard {
             alarm,
             wheel: Wheel::new(),
             fired: VecDeque::new(),
-            firing: Vec::new(),
             tls,
             wire: Wire::new(),
             scratch: vec![0; SCRATCH],
@@ -288,7 +286,7 @@ impl Shard {
         self.plan.groups()[usize::from(conn.group)].first + conn.index
     }
 
-    /// Local index of a group's connection of this shard. Own ones are `shards` apart.
+    /// Local index of a group's connection of this shard.
     pub(super) fn local(&self, g: usize, index: u32) -> usize {
         self.groups[g].local(index, self.shards)
     }
@@ -401,15 +399,13 @@ impl Shard {
 
     /// Does what timers are due for, oldest first. True when there are more.
     fn fire_timers(&mut self, now: u64) -> bool {
-        self.wheel.fire(now, &mut self.firing);
-        self.fired
-            .extend(self.firing.drain(..).map(|timer| (timer, now)));
+        self.wheel
+            .fire(now, |timer| self.fired.push_back((timer, now)));
         let mut left = TIMERS_PER_TURN;
         while left > 0 {
             let Some((timer, since)) = self.fired.pop_front() else {
                 // After a storm's worth of timers at one moment only a usual one's room is kept.
                 self.fired.shrink_to(FIRED_KEPT);
-                self.firing.shrink_to(FIRED_KEPT);
                 return false;
             };
             let c = timer.conn as usize;
@@ -673,10 +669,6 @@ impl Shard {
     pub(super) fn fill(&self, c: usize, template: &plan::Template) -> String {
         plan::render(template, |part| self.value(c, part).into())
     }
-}
-
-fn local(group: &Group, index: u32, shards: u32) -> usize {
-    group.base + ((index - group.first) / shards) as usize
 }
 
 /// Resident memory of this process in bytes, 0 where it cannot be read.

@@ -164,17 +164,14 @@ impl Shard {
         for loss in delivery.losses() {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
-            let group = &groups[g];
-            let c = group.local(loss.conn - plan.groups()[g].first, *shards);
+            let c = groups[g].local(loss.conn - plan.groups()[g].first, *shards);
             if let Some(fault) = resumes.cut_by(c) {
                 recorder.absence(fault, Absence::of(&loss));
             }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
-            if loss.fate == Fate::Lost && faults.any() {
-                let index = loss.conn - plan.groups()[g].first;
-                let c = groups[g].base + ((index - groups[g].first) / *shards) as usize;
+            if loss.fate == Fate::Lost {
                 faults.skipped(c, loss.count, recorder);
             }
         }

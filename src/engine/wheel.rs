@@ -208,8 +208,8 @@ impl Wheel {
         None
     }
 
-    /// Moves every timer due at `now_ns` into `fired`, oldest tick first unless that is a whole round later.
-    pub fn fire(&mut self, now_ns: u64, fired: &mut Vec<Timer>) {
+    /// Takes out every timer due at `now_ns` and hands it to `fired`, oldest tick first unless that is a whole round later.
+    pub fn fire(&mut self, now_ns: u64, mut fired: impl FnMut(Timer)) {
         let now = (now_ns / TICK_NS) as u32;
         if now <= self.done {
             return;
@@ -235,7 +235,7 @@ impl Wheel {
                     self.table.at(entry).next = NONE;
                     self.table.append(&mut kept, entry);
                 } else {
-                    fired.push(found.timer());
+                    fired(found.timer());
                     self.table.give_back(entry);
                     self.len -= 1;
                 }
@@ -282,7 +282,7 @@ mod tests {
             let mut fired = Vec::new();
             while let Some(next) = wheel.next_ns() {
                 now = next.max(now + step.min(TICK_NS));
-                wheel.fire(now, &mut fired);
+                wheel.fire(now, |timer| fired.push(timer));
                 for t in fired.drain(..) {
                     prop_assert!(fired_at[t.conn as usize].replace(now).is_none());
                 }
@@ -310,7 +310,7 @@ mod tests {
             .collect();
         told.iter().for_each(|timer| wheel.set(1, *timer));
         let mut fired = Vec::new();
-        wheel.fire(TICK_NS, &mut fired);
+        wheel.fire(TICK_NS, |timer| fired.push(timer));
         assert_eq!(fired, told, "in the order in which they were set");
     }
 
@@ -326,9 +326,9 @@ mod tests {
             // The last one stays through this round's firing.
             wheel.set((start + 70) * TICK_NS, timer(0));
             assert_eq!(wheel.table.blocks.len(), blocks);
-            wheel.fire((start + 60) * TICK_NS, &mut fired);
+            wheel.fire((start + 60) * TICK_NS, |timer| fired.push(timer));
             assert_eq!(wheel.table.blocks.len(), blocks);
-            wheel.fire((start + 80) * TICK_NS, &mut fired);
+            wheel.fire((start + 80) * TICK_NS, |timer| fired.push(timer));
             assert_eq!(fired.len(), blocks * BLOCK);
             fired.clear();
             let left = if blocks > KEPT { 0 } else { blocks };
@@ -344,7 +344,7 @@ mod tests {
         }
         let mut fired = Vec::new();
         // The last one is due in the middle of a tick, and fires at its end.
-        wheel.fire(49_950_000_000 + TICK_NS, &mut fired);
+        wheel.fire(49_950_000_000 + TICK_NS, |timer| fired.push(timer));
         assert_eq!(fired.len(), 1000);
         assert_eq!(wheel.next_ns(), None);
     }

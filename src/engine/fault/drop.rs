@@ -27,17 +27,19 @@ impl Shard {
         self.goes_away(c, now);
         if let How::Close(code) = how {
             self.close(c, code, Intent::Cut, now);
-            return true;
-        }
-        if let Some(stream) = self.conns[c].stream.take() {
-            // A socket that is broken already is gone all the same: nothing here can fail in a way that matters.
-            match how {
-                How::Reset => drop(socket::set_linger_zero(&stream.socket)),
-                How::Vanish => self.vanish(c, stream, number, now),
-                How::Fin | How::Close(_) => drop(stream.socket.shutdown(Shutdown::Write)),
+        } else {
+            if let Some(stream) = self.conns[c].stream.take() {
+                // A socket that is broken already is gone all the same: nothing here can fail in a way that matters.
+                match how {
+                    How::Reset => drop(socket::set_linger_zero(&stream.socket)),
+                    How::Vanish => self.vanish(c, stream, number, now),
+                    How::Fin | How::Close(_) => drop(stream.socket.shutdown(Shutdown::Write)),
+                }
             }
+            self.lost(c, Cause::Cut, now);
         }
-        self.lost(c, Cause::Cut, now);
+        // Only now: what is found missing up to here is of before.
+        self.resumes.cut(c, number);
         true
     }
 }

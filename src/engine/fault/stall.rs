@@ -162,7 +162,6 @@ impl Shard {
             });
         }
         if stall.is_left() && self.cut(c, How::Fin, number, now) {
-            self.resumes.cut(c, number);
             let g = usize::from(self.conns[c].group);
             self.recorder.count(Counter::Cut, self.phase, g, 1);
             return Left::Gone;

@@ -227,9 +227,8 @@ impl Shard {
         self.deliver(c);
         self.read_some(c);
         if self.conns[c].troubled {
-            self.flush(c);
+            self.flush_in_trouble(c);
         }
-        self.look_again(c);
     }
 
     /// Looks at those whose time has come. True while there are more.
