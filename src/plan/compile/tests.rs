@@ -1,6 +1,7 @@
 mod bursts;
 mod lasting;
 mod reconnect;
+mod watch;
 
 use super::*;
 use crate::plan::types::*;
