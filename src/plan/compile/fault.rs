@@ -13,7 +13,7 @@ use super::timeline::Timeline;
 use super::{Problems, names};
 use crate::plan::types::Phase;
 use crate::scenario::model::{self, Fault};
-use crate::scenario::units::{Count, Share};
+use crate::scenario::units::{Count, Duration, Share};
 use crate::scenario::{Problem, Scenario};
 
 /// Adds a fault to its phase, and a burst to what its group does.
@@ -74,7 +74,25 @@ fn group<'a>(
     found.map(|(index, _, group)| (index, group))
 }
 
-const SOONER: &str = "begin it sooner, or make the phase longer";
+/// When it begins, counted from the run's start: `after` its phase began, and within it.
+fn start(
+    what: &str,
+    after: Option<Duration>,
+    path: &str,
+    phase: &Phase,
+    problems: &mut Problems,
+) -> Option<std::time::Duration> {
+    let start = phase.start + after.unwrap_or_default().0;
+    let within = start < phase.end;
+    if !within {
+        let what = format!("{what} begins");
+        problems.add(
+            beyond(&what, format!("{path}.after"), phase)
+                .help("begin it sooner, or make the phase longer"),
+        );
+    }
+    within.then_some(start)
+}
 
 /// What begins or ends when its phase is over.
 fn beyond(what: &str, path: String, phase: &Phase) -> Problem {
@@ -82,6 +100,12 @@ fn beyond(what: &str, path: String, phase: &Phase) -> Problem {
     let name = &phase.name;
     let message = format!("the {what} after phase `{name}` is over ({length:.1} s)");
     Problem::error(path, message)
+}
+
+/// What would fit, for what is longer than that.
+fn left(start: std::time::Duration, phase: &Phase) -> String {
+    let rest = Duration(phase.end - start);
+    format!("there are {rest} left in the phase")
 }
 
 /// How many of a group's connections a fault acts on: `share` or `count`, exactly one of them.

@@ -84,12 +84,7 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
                 host: "127.0.0.1".into(),
                 port: 0,
             };
-            let ports = if embedded.one_port {
-                1
-            } else {
-                nodes(embedded)
-            };
-            endpoints.resize(usize::from(ports), endpoint);
+            endpoints.resize(usize::from(ports(embedded)), endpoint);
             // One path stands for all.
             paths.push((EMBEDDED_PATH.into(), "target.embedded".into()));
         }
@@ -369,6 +364,14 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
 /// Nodes of the embedded gateway.
 pub(super) fn nodes(embedded: &Embedded) -> u16 {
     embedded.nodes.unwrap_or(1).clamp(1, MAX_NODES)
+}
+
+/// Addresses of the embedded gateway: one for each node, unless they share it.
+pub(super) fn ports(embedded: &Embedded) -> u16 {
+    match embedded.one_port {
+        true => 1,
+        false => nodes(embedded),
+    }
 }
 
 /// Settings of the embedded gateway that could not mean anything.

@@ -3,7 +3,7 @@
 
 use super::super::Problems;
 use super::super::timeline::{Boosted, Timeline};
-use super::{SOONER, beyond, group};
+use super::{beyond, group};
 use crate::plan::fault::{Action, PlannedFault};
 use crate::plan::types::{Opening, Phase};
 use crate::scenario::model::{self, Burst};
@@ -122,7 +122,7 @@ fn span(
     phase: &Phase,
     problems: &mut Problems,
 ) -> Option<(Duration, Duration)> {
-    let start = phase.start + burst.after.map_or(Duration::ZERO, |d| d.0);
+    let start = super::start("burst", burst.after, path, phase, problems)?;
     let over = burst.over.map_or(Duration::ZERO, |d| d.0);
     let (end, key) = match more {
         More::Rate(_) => (burst.r#for.map_or(phase.end, |d| start + d.0), "for"),
@@ -136,10 +136,6 @@ fn span(
         }
         More::Connections(_) => (start + over, "over"),
     };
-    if start >= phase.end {
-        problems.add(beyond("burst begins", format!("{path}.after"), phase).help(SOONER));
-        return None;
-    }
     if end > phase.end {
         let help = format!("leave `{key}` out, make it shorter, or begin sooner");
         problems.add(beyond("burst ends", format!("{path}.{key}"), phase).help(help));

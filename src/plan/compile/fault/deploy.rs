@@ -1,14 +1,13 @@
 //! `deploy`: something is done to the target, at most once in a phase, and measured to the phase's end.
 
-use super::super::target;
+use super::super::target::{is_token, nodes};
 use super::super::{Problems, names};
-use super::{SOONER, beyond};
+use super::{beyond, left};
 use crate::plan::fault::{
     Action, Deploy, PlannedFault, Receiver, Rollout, SIGNALS, Webhook, quoted,
 };
 use crate::plan::types::Phase;
 use crate::scenario::model;
-use crate::scenario::units;
 use crate::scenario::{Problem, Scenario};
 use std::time::Duration;
 
@@ -229,19 +228,13 @@ fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option
             "user and password do not belong into an address: give a header".into(),
         );
     }
-    let token = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-    };
     let method = hook.method.as_deref().unwrap_or("POST");
-    if !token(method) {
+    if !is_token(method) {
         bad("method", format!("`{method}` is not a method of HTTP"));
     }
     for (name, value) in &hook.headers {
         let own = ["host", "connection", "content-length", "transfer-encoding"];
-        if !token(name) {
+        if !is_token(name) {
             bad(
                 &format!("headers.{name}"),
                 format!("`{name}` is not the name of a header"),
@@ -285,7 +278,7 @@ fn roll(
     scenario: &Scenario,
     problems: &mut Problems,
 ) -> Option<Rollout> {
-    let nodes = scenario.target.embedded.as_ref().map(target::nodes);
+    let nodes = scenario.target.embedded.as_ref().map(nodes);
     let Some(nodes) = nodes.filter(|nodes| *nodes > 1) else {
         let message = "only the embedded gateway with several nodes can be rolled";
         problems.add(
@@ -308,11 +301,7 @@ fn span(
     phase: &Phase,
     problems: &mut Problems,
 ) -> Option<(Duration, Duration)> {
-    let start = phase.start + deploy.after.map_or(Duration::ZERO, |d| d.0);
-    if start >= phase.end {
-        problems.add(beyond("deploy begins", format!("{path}.after"), phase).help(SOONER));
-        return None;
-    }
+    let start = super::start("deploy", deploy.after, path, phase, problems)?;
     let rest = phase.end - start;
     let Some(timeout) = deploy.timeout else {
         return Some((start, start + TIMEOUT.min(rest)));
@@ -322,10 +311,8 @@ fn span(
         return None;
     }
     if timeout.0 > rest {
-        let rest = units::Duration(rest);
         problems.add(
-            beyond("deploy may end", format!("{path}.timeout"), phase)
-                .help(format!("there are {rest} left in the phase")),
+            beyond("deploy may end", format!("{path}.timeout"), phase).help(left(start, phase)),
         );
         return None;
     }

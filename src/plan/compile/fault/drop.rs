@@ -1,7 +1,7 @@
 //! `drop`: a part of a group's connections is cut from our side.
 
 use super::super::Problems;
-use super::{Many, SOONER, beyond, group};
+use super::{Many, beyond, group, left};
 use crate::plan::fault::{Action, Effect, Hit, How, PlannedFault, sendable};
 use crate::plan::types::Phase;
 use crate::scenario::model;
@@ -100,18 +100,10 @@ fn span(
     phase: &Phase,
     problems: &mut Problems,
 ) -> Option<(Duration, Duration)> {
-    let start = phase.start + cut.after.map_or(Duration::ZERO, |d| d.0);
+    let start = super::start("drop", cut.after, path, phase, problems)?;
     let end = start + cut.over.map_or(Duration::ZERO, |d| d.0);
-    if start >= phase.end {
-        problems.add(beyond("drop begins", format!("{path}.after"), phase).help(SOONER));
-        return None;
-    }
     if end > phase.end {
-        let rest = crate::scenario::units::Duration(phase.end - start);
-        problems.add(
-            beyond("drop ends", format!("{path}.over"), phase)
-                .help(format!("there are {rest} left in the phase")),
-        );
+        problems.add(beyond("drop ends", format!("{path}.over"), phase).help(left(start, phase)));
         return None;
     }
     Some((start, end))

@@ -1,7 +1,7 @@
 //! What all faults that last share: whom they act on, from when to when, and that two of a kind do not meet.
 
 use super::super::Problems;
-use super::{Many, SOONER, beyond, group};
+use super::{Many, beyond, group};
 use crate::plan::fault::{Action, Effect, Hit, PlannedFault};
 use crate::plan::types::Phase;
 use crate::scenario::units::{Count, Duration, Share};
@@ -77,14 +77,9 @@ impl Lasting<'_> {
         std::time::Duration,
     )> {
         let name = self.name;
-        let start = phase.start + self.after.unwrap_or_default().0;
+        let start = super::start(name, self.after, path, phase, problems)?;
         let end = self.length.map_or(phase.end, |d| start + d.0);
         let over = self.over.unwrap_or_default().0;
-        if start >= phase.end {
-            let what = format!("{name} begins");
-            problems.add(beyond(&what, format!("{path}.after"), phase).help(SOONER));
-            return None;
-        }
         if end > phase.end {
             let what = format!("{name} ends");
             problems.add(

@@ -1,5 +1,6 @@
 //! `partition`: a part of a group's connections cannot reach the target, or some of its addresses.
 
+use super::super::target::ports;
 use super::super::{Problems, names};
 use super::lasting::{Lasting, or_all};
 use crate::plan::fault::{Effect, Partition, PlannedFault};
@@ -70,10 +71,7 @@ fn from(
         .flat_map(|url| url.to_vec())
         .collect();
     let addresses = match &scenario.target.embedded {
-        Some(embedded) if urls.is_empty() => match (embedded.one_port, embedded.nodes) {
-            (false, Some(nodes)) => u64::from(nodes),
-            _ => 1,
-        },
+        Some(embedded) if urls.is_empty() => ports(embedded).into(),
         _ => urls.len() as u64,
     };
     let path = format!("{path}.from");
