@@ -131,14 +131,14 @@ fn tell(sweep: &Sweep, out: &Path, exit: Exit) -> Exit {
     let written = report::write_sweep(out, sweep);
     let mut text = Vec::new();
     let _ = report::sweep_terminal(sweep, &mut text);
-    if let Ok(page) = &written {
+    if let Some(page) = written.iter().flatten().next() {
         let _ = writeln!(text, "{}   exit {}", page.display(), exit.code());
     }
     print(&text);
     match written {
         Ok(_) => exit,
         Err(error) => {
-            say(&format!("squall: the page could not be written: {error}\n"));
+            say(&format!("squall: {error}\n"));
             Exit::NotWritten
         }
     }
