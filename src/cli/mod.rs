@@ -61,7 +61,7 @@ enum Verb {
     },
 }
 
-/// What of a scenario is taken from the command line; shared by `run` and `check`.
+/// What of a scenario is taken from the command line; shared by `run`, `storm` and `check`.
 #[derive(Debug, Args)]
 struct Source {
     /// The scenario

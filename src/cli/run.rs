@@ -12,13 +12,27 @@ use std::path::PathBuf;
 pub(super) struct Run {
     #[command(flatten)]
     source: Source,
-    /// Folder under which the report gets a folder of its own
+    #[command(flatten)]
+    how: How,
+}
+
+impl Run {
+    /// Runs.
+    pub(super) fn execute(self) -> Exit {
+        run::run(&self.how.order(self.source))
+    }
+}
+
+/// How a scenario is run and shown; shared by `run` and `storm`.
+#[derive(Debug, Args)]
+pub(super) struct How {
+    /// Folder under which each report gets a folder of its own
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
     /// Worker processes, instead of the scenario's or what the machine suggests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
-    /// No progress, only the summary
+    /// No progress, only the result
     #[arg(long, short)]
     quiet: bool,
     /// When to use colours
@@ -26,15 +40,15 @@ pub(super) struct Run {
     color: Color,
 }
 
-impl Run {
-    /// Runs.
-    pub(super) fn execute(self) -> Exit {
-        let mut options = self.source.options();
+impl How {
+    /// The order to run this scenario so.
+    pub(super) fn order(self, source: Source) -> Order {
+        let mut options = source.options();
         if let Some(shards) = self.shards {
             options.sets.push(format!("generator.shards={shards}"));
         }
-        run::run(&Order {
-            file: self.source.file,
+        Order {
+            file: source.file,
             options,
             out: self.out,
             quiet: self.quiet,
@@ -43,6 +57,6 @@ impl Run {
                 colour: self.color.on_stdout(),
                 ..Look::of_stdout()
             },
-        })
+        }
     }
 }

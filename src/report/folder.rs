@@ -70,10 +70,14 @@ struct Ready<'a> {
     scenario_yaml: String,
 }
 
-type Render = fn(&Ready<'_>, &mut dyn Write) -> io::Result<()>;
+/// Writes one form of a run's report.
+type OfRun = fn(&Ready<'_>, &mut dyn Write) -> io::Result<()>;
+
+/// Writes one form of a value.
+pub(super) type Render<T> = fn(&T, &mut dyn Write) -> io::Result<()>;
 
 /// Rendered from the others; these are what [`refresh`] makes again.
-const RENDERED: [(&str, Render); 4] = [
+const RENDERED: [(&str, OfRun); 4] = [
     ("report.html", |ready, mut out| {
         html::html(&ready.outcome, ready.histograms, &mut out)
     }),
@@ -89,7 +93,7 @@ const RENDERED: [(&str, Render); 4] = [
 ];
 
 /// What a report can be rendered from again.
-const KEPT: [(&str, Render); 3] = [
+const KEPT: [(&str, OfRun); 3] = [
     (SUMMARY, |ready, mut out| {
         json::json(&ready.outcome, &mut out)
     }),
@@ -111,8 +115,10 @@ const SCENARIO: &str = "scenario.yaml";
 /// # Errors
 /// The first file that could not be written; nothing is left behind then.
 pub fn write(root: &Path, bundle: &Bundle, redact: &Redactor) -> Result<Vec<PathBuf>, WriteError> {
-    let formats: Vec<(&str, Render)> = RENDERED.into_iter().chain(KEPT).collect();
-    place(root, &ready(root, bundle, redact)?, &formats)
+    let formats: Vec<(&str, OfRun)> = RENDERED.into_iter().chain(KEPT).collect();
+    let ready = ready(root, bundle, redact)?;
+    let name = folder_name(&ready.outcome.name, None, &ready.outcome.started);
+    place(root, &name, &ready, &formats)
 }
 
 fn ready<'a>(at: &Path, bundle: &'a Bundle, redact: &Redactor) -> Result<Ready<'a>, WriteError> {
@@ -127,10 +133,13 @@ fn ready<'a>(at: &Path, bundle: &'a Bundle, redact: &Redactor) -> Result<Ready<'
     })
 }
 
-fn place(
+/// Writes these forms of a value into a new folder under `root`, all or none; a name that is taken gets a number.
+/// Returns the files in the order of `formats`.
+pub(super) fn place<T>(
     root: &Path,
-    ready: &Ready<'_>,
-    formats: &[(&str, Render)],
+    name: &str,
+    value: &T,
+    formats: &[(&str, Render<T>)],
 ) -> Result<Vec<PathBuf>, WriteError> {
     let root_was_there = root.exists();
     let at = |path: &Path| {
@@ -138,7 +147,6 @@ fn place(
         move |cause| WriteError { path, cause }
     };
     fs::create_dir_all(root).map_err(at(root))?;
-    let name = folder_name(&ready.outcome);
     let partial = root.join(format!(".{name}.{}.partial", std::process::id()));
     // Removed on every way out; after the rename there is nothing left to remove.
     let _debris = Debris {
@@ -148,10 +156,10 @@ fn place(
     fs::create_dir(&partial).map_err(at(&partial))?;
     for (file, render) in formats {
         // The error names the file as it would have been called.
-        create(&partial.join(file), ready, *render).map_err(at(&root.join(&name).join(file)))?;
+        create(&partial.join(file), value, *render).map_err(at(&root.join(name).join(file)))?;
     }
     sync(&partial).map_err(at(root))?;
-    let folder = settle(root, &name, &partial).map_err(at(&root.join(&name)))?;
+    let folder = settle(root, name, &partial).map_err(at(&root.join(name)))?;
     sync(root).map_err(at(root))?;
     Ok(formats.iter().map(|(file, _)| folder.join(file)).collect())
 }
@@ -199,9 +207,9 @@ impl Drop for Debris<'_> {
     }
 }
 
-fn create(path: &Path, ready: &Ready<'_>, render: Render) -> io::Result<()> {
+fn create<T>(path: &Path, value: &T, render: Render<T>) -> io::Result<()> {
     let mut out = BufWriter::new(File::create_new(path)?);
-    render(ready, &mut out)?;
+    render(value, &mut out)?;
     out.into_inner()
         .map_err(io::IntoInnerError::into_error)?
         .sync_all()
@@ -211,10 +219,10 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// `<name>-<yyyymmdd-hhmmss>`, of characters that every file system takes.
-fn folder_name(outcome: &Outcome) -> String {
+/// `<name>[-<what>]-<yyyymmdd-hhmmss>`, of characters that every file system takes.
+pub(super) fn folder_name(title: &str, what: Option<&str>, started: &str) -> String {
     let mut name = String::new();
-    for c in outcome.name.chars() {
+    for c in title.chars() {
         match c {
             c if c.is_ascii_alphanumeric() || c == '_' || c == '.' => name.push(c),
             _ if name.ends_with('-') => {}
@@ -225,8 +233,7 @@ fn folder_name(outcome: &Outcome) -> String {
         }
     }
     let name = name.trim_matches(['-', '.']);
-    let digits: String = outcome
-        .started
+    let digits: String = started
         .chars()
         .filter(char::is_ascii_digit)
         .take(14)
@@ -236,7 +243,9 @@ fn folder_name(outcome: &Outcome) -> String {
     } else {
         "undated".into()
     };
-    format!("{}-{stamp}", if name.is_empty() { "run" } else { name })
+    let name = if name.is_empty() { "run" } else { name };
+    let parts = [Some(name), what, Some(&stamp)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("-")
 }
 
 /// Renders `report.html`, `summary.md`, `junit.xml` and `timeline.csv` again in the folder that a bundle was
@@ -308,8 +317,10 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
+    const NAME: &str = "deploy-rehearsal-20261122-101500";
+
     /// A format that fills the disk after some bytes.
-    const FULL: (&str, Render) = ("timeline.csv", |_, out| {
+    const FULL: (&str, OfRun) = ("timeline.csv", |_, out| {
         out.write_all(&[b'x'; 20_000])?;
         Err(io::Error::from(ErrorKind::StorageFull))
     });
@@ -386,7 +397,7 @@ mod tests {
         let bundle = fixture::bundle();
         let older = write(root.path(), &bundle, &Redactor::default()).unwrap();
         let text = fs::read(&older[0]).unwrap();
-        let error = place(root.path(), &plain(&bundle), &[RENDERED[1], FULL]).unwrap_err();
+        let error = place(root.path(), NAME, &plain(&bundle), &[RENDERED[1], FULL]).unwrap_err();
         assert!(
             error
                 .path
@@ -399,7 +410,7 @@ mod tests {
 
         // The root itself goes too where it was not there before.
         let fresh = root.path().join("reports");
-        assert!(place(&fresh, &plain(&bundle), &[FULL]).is_err());
+        assert!(place(&fresh, NAME, &plain(&bundle), &[FULL]).is_err());
         assert!(!fresh.exists());
     }
 
@@ -407,7 +418,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_s_own_words_are_passed_on() {
-        let full: Render = |ready, _| {
+        let full: OfRun = |ready, _| {
             html::html(
                 &ready.outcome,
                 ready.histograms,
@@ -417,6 +428,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = place(
             root.path(),
+            NAME,
             &plain(&fixture::bundle()),
             &[("report.html", full)],
         )
@@ -480,9 +492,15 @@ mod tests {
             (&"x".repeat(300), &"x".repeat(64)),
         ] {
             outcome.name = name.into();
-            assert_eq!(folder_name(&outcome), format!("{folder}-20261122-101500"));
+            assert_eq!(
+                folder_name(&outcome.name, None, &outcome.started),
+                format!("{folder}-20261122-101500")
+            );
         }
         (outcome.name, outcome.started) = ("x".into(), "whenever".into());
-        assert_eq!(folder_name(&outcome), "x-undated");
+        assert_eq!(
+            folder_name(&outcome.name, None, &outcome.started),
+            "x-undated"
+        );
     }
 }

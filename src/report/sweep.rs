@@ -1,10 +1,10 @@
 //! A sweep: one storm under several ways of coming back, so that one can be chosen. Its value, and its forms.
 
+use super::folder::{Render, WriteError, folder_name, place};
 use super::number::{self, NONE, count, percent};
-use super::text::clean;
+use super::text::{clean, width};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -201,17 +201,12 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
         rows.push(row);
     }
     let widths: Vec<usize> = (0..rows[0].len())
-        .map(|i| {
-            rows.iter()
-                .map(|row| row[i].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
+        .map(|i| rows.iter().map(|row| width(&row[i])).max().unwrap_or(0))
         .collect();
     for row in &rows {
         let mut line = String::new();
-        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let pad = " ".repeat(width - cell.chars().count());
+        for (i, (cell, wide)) in row.iter().zip(&widths).enumerate() {
+            let pad = " ".repeat(wide - width(cell));
             // Words stand left, numbers right.
             let words = i == 0 || i + 1 == row.len();
             line += &if words {
@@ -233,47 +228,28 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes `storm.html` and `storm.json` into a new folder under `root`; returns the page's path.
+/// Writes `storm.html` and `storm.json` into a new folder under `root`, as a run's report is written, named
+/// `<name>-storms-<UTC yyyymmdd-hhmmss>`. Returns them in this order.
 ///
 /// # Errors
-/// Those of the file system.
-pub fn write_sweep(root: &Path, sweep: &Sweep) -> io::Result<PathBuf> {
-    let stamp: String = sweep
-        .started
-        .chars()
-        .filter(char::is_ascii_digit)
-        .take(14)
-        .collect();
-    let name: String = sweep
-        .name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "._-".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(64)
-        .collect();
-    let folder = root.join(format!("{name}-storms-{stamp}"));
-    fs::create_dir_all(&folder)?;
-    let put = |file: &str, bytes: &[u8]| {
-        let partial = folder.join(format!(".{file}.partial"));
-        fs::write(&partial, bytes)?;
-        fs::rename(&partial, folder.join(file))
-    };
-    put(
-        "storm.json",
-        &serde_json::to_vec_pretty(sweep).map_err(io::Error::from)?,
-    )?;
-    put("storm.html", super::html::sweep(sweep)?.as_bytes())?;
-    Ok(folder.join("storm.html"))
+/// The first file that could not be written; nothing is left behind then.
+pub fn write_sweep(root: &Path, sweep: &Sweep) -> Result<Vec<PathBuf>, WriteError> {
+    let name = folder_name(&sweep.name, Some("storms"), &sweep.started);
+    let formats: [(&str, Render<Sweep>); 2] = [
+        ("storm.html", |sweep, mut out| {
+            super::html::sweep(sweep, &mut out)
+        }),
+        ("storm.json", |sweep, out| {
+            serde_json::to_writer_pretty(out, sweep).map_err(io::Error::from)
+        }),
+    ];
+    place(root, &name, sweep, &formats)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn tried(policy: &str, window: f64, peak: u64, failed: u64, back: u64) -> Try {
         Try {
@@ -369,11 +345,11 @@ mod tests {
     fn what_is_written_is_read_again_and_shown() {
         let folder = tempfile::tempdir().unwrap();
         let sweep = sweep(Some(200));
-        let page = write_sweep(folder.path(), &sweep).unwrap();
-        let html = fs::read_to_string(&page).unwrap();
+        let files = write_sweep(folder.path(), &sweep).unwrap();
+        let html = fs::read_to_string(&files[0]).unwrap();
         assert!(!html.contains("<b>") && html.contains("storm &lt;b&gt;"));
         assert!(html.contains("full_jitter over 10 s"));
-        let json = fs::read(page.with_file_name("storm.json")).unwrap();
+        let json = fs::read(&files[1]).unwrap();
         assert_eq!(serde_json::from_slice::<Sweep>(&json).unwrap(), sweep);
         let mut text = Vec::new();
         sweep_terminal(&sweep, &mut text).unwrap();

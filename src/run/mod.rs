@@ -61,33 +61,33 @@ struct Measured {
 /// Runs a scenario to its verdict. Prints progress and problems to standard error, the summary to
 /// standard output.
 pub fn run(order: &Order) -> Exit {
+    summarized(order).unwrap_or_else(|exit| exit)
+}
+
+fn summarized(order: &Order) -> Result<Exit, Exit> {
     // 1. What was written, and what will run.
-    let (document, compiled) = match prepare(&order.file, &order.options) {
-        Ok(prepared) => prepared,
-        Err(problems) => {
-            say(&problems.render(order.styled));
-            return Exit::ScenarioInvalid;
-        }
-    };
-    let mut interrupts = match signals::listen() {
-        Ok(interrupts) => interrupts,
-        Err(error) => {
-            say(&format!("squall: cannot listen to signals: {error}\n"));
-            return Exit::NothingRan;
-        }
-    };
-    match one(&document, &compiled, order, &mut interrupts) {
-        Ok(ran) => {
-            let mut summary = Vec::new();
-            let _ = report::terminal(&ran.outcome, &ran.files, &order.look, &mut summary);
-            // A reader that left early still gets the exit code.
-            let _ = io::stdout()
-                .write_all(&summary)
-                .and_then(|()| io::stdout().flush());
-            ran.exit
-        }
-        Err(exit) => exit,
-    }
+    let (document, compiled) = ready(order, &order.options)?;
+    let ran = one(&document, &compiled, order, &mut interrupts()?)?;
+    let mut summary = Vec::new();
+    let _ = report::terminal(&ran.outcome, &ran.files, &order.look, &mut summary);
+    print(&summary);
+    Ok(ran.exit)
+}
+
+/// [`prepare`]s the order's scenario with these options, and says what is wrong with it.
+fn ready(order: &Order, options: &scenario::Options) -> Result<(Document, Compiled), Exit> {
+    prepare(&order.file, options).map_err(|problems| {
+        say(&problems.render(order.styled));
+        Exit::ScenarioInvalid
+    })
+}
+
+/// Begins to listen to signals.
+fn interrupts() -> Result<UnboundedReceiver<()>, Exit> {
+    signals::listen().map_err(|error| {
+        say(&format!("squall: cannot listen to signals: {error}\n"));
+        Exit::NothingRan
+    })
 }
 
 /// A run that came to a verdict.
@@ -344,6 +344,12 @@ fn writable(out: &Path) -> io::Result<()> {
     let probe = out.join(format!(".squall-{}", std::process::id()));
     std::fs::File::create(&probe)?;
     std::fs::remove_file(&probe)
+}
+
+/// Prints a result. A reader that left early still gets the exit code.
+fn print(text: &[u8]) {
+    let mut out = io::stdout();
+    let _ = out.write_all(text).and_then(|()| out.flush());
 }
 
 fn say(text: &str) {

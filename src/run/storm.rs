@@ -3,7 +3,7 @@
 //!
 //! Each try is a whole run with a report of its own; what is compared is read off its storm.
 
-use super::{Order, one, prepare, say, signals};
+use super::{Order, interrupts, one, print, ready, say};
 use crate::exit::Exit;
 use crate::plan::{Action, Plan};
 use crate::report::{
@@ -12,7 +12,7 @@ use crate::report::{
 use crate::scenario::model::{Reconnect, Resume};
 use crate::scenario::{Document, Options};
 use serde_json::{Map, Value};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,39 +56,22 @@ struct Storm {
 
 /// Tries everything; prints the table to standard output. What was found is told also when it is interrupted.
 pub fn storm(order: &StormOrder) -> Exit {
-    let (document, compiled) = match prepare(&order.order.file, &order.order.options) {
-        Ok(prepared) => prepared,
-        Err(problems) => {
-            say(&problems.render(order.order.styled));
-            return Exit::ScenarioInvalid;
-        }
-    };
-    let storm = match find(&compiled.plan, order.group.as_deref()) {
-        Ok(storm) => storm,
-        Err(why) => {
-            say(&format!("squall: {why}\n"));
-            return Exit::ScenarioInvalid;
-        }
-    };
+    swept(order).unwrap_or_else(|exit| exit)
+}
+
+fn swept(order: &StormOrder) -> Result<Exit, Exit> {
+    let (document, compiled) = ready(&order.order, &order.order.options)?;
+    let storm = find(&compiled.plan, order.group.as_deref()).map_err(|why| {
+        say(&format!("squall: {why}\n"));
+        Exit::ScenarioInvalid
+    })?;
     // Whatever cannot be tried is better known before the first try has taken its time.
     let mut tries = Vec::new();
     for (policy, window) in wanted(order, storm.victims) {
         let options = options(order, &document, &storm, &policy, window);
-        match prepare(&order.order.file, &options) {
-            Ok(prepared) => tries.push((policy, window, prepared)),
-            Err(problems) => {
-                say(&problems.render(order.order.styled));
-                return Exit::ScenarioInvalid;
-            }
-        }
+        tries.push((policy, window, ready(&order.order, &options)?));
     }
-    let mut interrupts = match signals::listen() {
-        Ok(interrupts) => interrupts,
-        Err(error) => {
-            say(&format!("squall: cannot listen to signals: {error}\n"));
-            return Exit::NothingRan;
-        }
-    };
+    let mut interrupts = interrupts()?;
     let redact = Redactor::new(document.secrets());
     let mut sweep = Sweep {
         version: SWEEP_VERSION,
@@ -136,11 +119,11 @@ pub fn storm(order: &StormOrder) -> Exit {
         sweep.tries.push(tried);
     }
     if sweep.tries.is_empty() {
-        return cut_short.unwrap_or(Exit::NothingRan);
+        return Err(cut_short.unwrap_or(Exit::NothingRan));
     }
     sweep.recommend();
     let exit = cut_short.unwrap_or_else(|| conclude(&sweep));
-    tell(&sweep, &order.order.out, exit)
+    Ok(tell(&sweep, &order.order.out, exit))
 }
 
 /// The table, and where the page is.
@@ -148,17 +131,14 @@ fn tell(sweep: &Sweep, out: &Path, exit: Exit) -> Exit {
     let written = report::write_sweep(out, sweep);
     let mut text = Vec::new();
     let _ = report::sweep_terminal(sweep, &mut text);
-    if let Ok(page) = &written {
+    if let Some(page) = written.iter().flatten().next() {
         let _ = writeln!(text, "{}   exit {}", page.display(), exit.code());
     }
-    // A reader that left early still gets the exit code.
-    let _ = io::stdout()
-        .write_all(&text)
-        .and_then(|()| io::stdout().flush());
+    print(&text);
     match written {
         Ok(_) => exit,
         Err(error) => {
-            say(&format!("squall: the page could not be written: {error}\n"));
+            say(&format!("squall: {error}\n"));
             Exit::NotWritten
         }
     }

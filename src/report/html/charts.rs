@@ -2,7 +2,7 @@
 
 use super::axis;
 use super::palette::{KINDS, Role};
-use super::plot::{Plot, Series, Shape};
+use super::plot::{Plot, Series, Shape, most, values};
 use super::reduce::reduce;
 use crate::metrics::Timer;
 use crate::report::{
@@ -438,18 +438,6 @@ fn by_percentile(histograms: &Histograms) -> Option<Plot> {
 /// log10 of milliseconds; what is below a microsecond stands at a microsecond.
 fn log(ms: f64) -> f64 {
     ms.max(1e-3).log10()
-}
-
-fn values(series: &[Series]) -> impl Iterator<Item = f64> {
-    series
-        .iter()
-        .flat_map(|series| &series.points)
-        .filter_map(|(_, y)| *y)
-        .filter(|y| y.is_finite())
-}
-
-fn most(series: &[Series]) -> f64 {
-    values(series).fold(0.0, f64::max)
 }
 
 fn range(series: &[Series]) -> Option<(f64, f64)> {

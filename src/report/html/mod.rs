@@ -12,16 +12,8 @@ mod storm;
 mod sweep;
 mod tables;
 
-use super::{Histograms, Outcome};
+use super::{Histograms, Outcome, Sweep};
 use std::io::{self, Write};
-
-/// The page of a sweep.
-///
-/// # Errors
-/// When plotters cannot draw, which in memory it always can.
-pub(super) fn sweep(sweep: &super::Sweep) -> io::Result<String> {
-    sweep::page(sweep)
-}
 
 /// Writes the page.
 ///
@@ -29,4 +21,12 @@ pub(super) fn sweep(sweep: &super::Sweep) -> io::Result<String> {
 /// Those of the writer.
 pub fn html(outcome: &Outcome, histograms: &Histograms, out: &mut impl Write) -> io::Result<()> {
     out.write_all(page::page(outcome, histograms)?.into_string().as_bytes())
+}
+
+/// Writes the page of a sweep.
+///
+/// # Errors
+/// Those of the writer.
+pub(super) fn sweep(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(sweep::page(sweep)?.into_string().as_bytes())
 }

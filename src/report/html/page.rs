@@ -1,6 +1,6 @@
 //! The page: verdict, validity and gates first, then the story in lines, the plots, and the tables.
 
-use super::charts::{Chart, charts};
+use super::charts::charts;
 use super::plot::{Plot, Shape};
 use super::{deploys, palette, tables};
 use crate::exit::Exit;
@@ -18,9 +18,32 @@ pub(super) fn page(outcome: &Outcome, histograms: &Histograms) -> io::Result<Mar
     let title = format!("{} · {}", clean(&outcome.name), clean(&outcome.verdict));
     let mut figures = Vec::new();
     for chart in charts(outcome, histograms) {
-        figures.push(figure(&chart)?);
+        let desk = if chart.wide { WIDE } else { HALF };
+        figures.push(figure(&chart.plot, chart.wide, desk)?);
     }
-    Ok(html! {
+    let body = html! {
+        (head(outcome))
+        (reasons(outcome))
+        (gates(outcome))
+        (story_lines(outcome))
+        (deploys::deploys(outcome))
+        @if !figures.is_empty() {
+            h2 { "How it went" }
+            div.charts { @for figure in &figures { (figure) } }
+        }
+        (tables::tables(outcome))
+        footer {
+            (clean(&outcome.tool)) " · " (clean(&outcome.started)) " · seed " (outcome.seed) " · exit "
+            (outcome.exit_code) " · beside this page: summary.json, latency.hlog, timeline.csv, junit.xml, "
+            "summary.md, scenario.yaml"
+        }
+    };
+    Ok(document(&title, &body))
+}
+
+/// A page that needs nothing else.
+pub(super) fn document(title: &str, body: &Markup) -> Markup {
+    html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -32,25 +55,9 @@ pub(super) fn page(outcome: &Outcome, histograms: &Histograms) -> io::Result<Mar
                 title { (title) }
                 style { (PreEscaped(palette::css())) (PreEscaped(include_str!("style.css"))) }
             }
-            body { main {
-                (head(outcome))
-                (reasons(outcome))
-                (gates(outcome))
-                (story_lines(outcome))
-                (deploys::deploys(outcome))
-                @if !figures.is_empty() {
-                    h2 { "How it went" }
-                    div.charts { @for figure in &figures { (figure) } }
-                }
-                (tables::tables(outcome))
-                footer {
-                    (clean(&outcome.tool)) " · " (clean(&outcome.started)) " · seed " (outcome.seed) " · exit "
-                    (outcome.exit_code) " · beside this page: summary.json, latency.hlog, timeline.csv, junit.xml, "
-                    "summary.md, scenario.yaml"
-                }
-            } }
+            body { main { (body) } }
         }
-    })
+    }
 }
 
 fn tone(outcome: &Outcome) -> &'static str {
@@ -86,7 +93,7 @@ fn head(outcome: &Outcome) -> Markup {
 }
 
 /// `2026-11-22T10:15:00Z` → `2026-11-22 10:15 UTC`; anything else as it is.
-fn when(started: &str) -> String {
+pub(super) fn when(started: &str) -> String {
     match (
         started.get(..10),
         started.get(11..16),
@@ -155,16 +162,16 @@ fn story_lines(outcome: &Outcome) -> Markup {
     }
 }
 
-fn figure(chart: &Chart) -> io::Result<Markup> {
-    let plot = &chart.plot;
-    let desk = plot.svg(if chart.wide { WIDE } else { HALF }, "desk")?;
+/// A plot in two sizes, of which the reader's screen takes one: this, and a phone's.
+pub(super) fn figure(plot: &Plot, wide: bool, desk: (u32, u32)) -> io::Result<Markup> {
+    let desk = plot.svg(desk, "desk")?;
     let phone = plot.svg(PHONE, "phone")?;
     Ok(html! {
-        figure.card.wide[chart.wide] {
+        figure.card.wide[wide] {
             figcaption {
                 h3 { (plot.title) }
                 span.unit { (plot.unit) }
-                (legend(plot, chart.wide))
+                (legend(plot, wide))
             }
             (PreEscaped(desk))
             (PreEscaped(phone))
@@ -173,7 +180,7 @@ fn figure(chart: &Chart) -> io::Result<Markup> {
 }
 
 /// One line even where there is nothing to tell apart, so that plots side by side stand at one height.
-pub(super) fn legend(plot: &Plot, faults: bool) -> Markup {
+fn legend(plot: &Plot, faults: bool) -> Markup {
     html! {
         ul.legend {
             @for series in &plot.series {

@@ -68,6 +68,20 @@ pub(super) enum Shape {
 type Failed = DrawingAreaErrorKind<io::Error>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
+/// What the series have to show.
+pub(super) fn values(series: &[Series]) -> impl Iterator<Item = f64> {
+    series
+        .iter()
+        .flat_map(|series| &series.points)
+        .filter_map(|(_, y)| *y)
+        .filter(|y| y.is_finite())
+}
+
+/// The largest of it, or zero.
+pub(super) fn most(series: &[Series]) -> f64 {
+    values(series).fold(0.0, f64::max)
+}
+
 impl Plot {
     /// The SVG in this size; `variant` makes its ids unique where one plot stands in several sizes.
     ///

@@ -2,7 +2,7 @@
 
 use super::axis;
 use super::palette::Role;
-use super::plot::{Plot, Series, Shape};
+use super::plot::{Plot, Series, Shape, most};
 use crate::report::text::clean;
 use crate::report::{Outcome, StormReport, StormStep, number, story};
 use maud::{Markup, html};
@@ -110,14 +110,12 @@ fn attempts(at: usize, storm: &StormReport, outcome: &Outcome) -> Plot {
             level.1 = Some(capacity as f64);
         }
     }
-    let values = all.iter().flat_map(|s| &s.points).filter_map(|(_, y)| *y);
-    let most = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
     Plot {
         id: format!("storm-{at}"),
         title: format!("Storm: {}", clean(&storm.cause)),
         unit: "per second, in steps of 100 ms".into(),
         describe: format!("Attempts and returns per second. {}.", words(storm)),
-        y: axis::linear(most, axis::compact),
+        y: axis::linear(most(&all), axis::compact),
         ..plot(storm, outcome, all)
     }
 }

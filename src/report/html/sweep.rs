@@ -1,60 +1,47 @@
 //! The page of a sweep: what is recommended, the curves, and every try.
 
 use super::axis;
-use super::palette::{self, KINDS, Role};
-use super::plot::{Axis, Plot, Series, Shape};
+use super::page::{document, figure, when};
+use super::palette::{KINDS, Role};
+use super::plot::{Axis, Plot, Series, Shape, most};
 use crate::report::number;
 use crate::report::sweep::{COLUMNS, Sweep, Try, cells, window};
 use crate::report::text::clean;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use std::io;
 
-/// Across half of the page, and on a phone.
+/// Across half of the page.
 const HALF: (u32, u32) = (520, 260);
-const PHONE: (u32, u32) = (350, 230);
 
 /// The page.
 ///
 /// # Errors
 /// When plotters cannot draw.
-pub(super) fn page(sweep: &Sweep) -> io::Result<String> {
+pub(super) fn page(sweep: &Sweep) -> io::Result<Markup> {
     let mut figures = Vec::new();
     for plot in [peaks(sweep), returns(sweep)] {
-        figures.push(figure(&plot)?);
+        figures.push(figure(&plot, false, HALF)?);
     }
     let found = sweep.recommended.is_some();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { (clean(&sweep.name)) " · storms" }
-                style { (PreEscaped(palette::css())) (PreEscaped(include_str!("style.css"))) }
+    let body = html! {
+        header.head {
+            div {
+                h1 { (clean(&sweep.name)) ": ways of coming back" }
+                p.about { (number::count(sweep.victims)) " of " (clean(&sweep.group)) " cut off at once, each time with another policy or window." }
+                p.facts { code { (clean(&sweep.target)) } " · " (when(&sweep.started)) }
             }
-            body { main {
-                header.head {
-                    div {
-                        h1 { (clean(&sweep.name)) ": ways of coming back" }
-                        p.about { (number::count(sweep.victims)) " of " (clean(&sweep.group)) " cut off at once, each time with another policy or window." }
-                        p.facts { code { (clean(&sweep.target)) } " · " (clean(&sweep.started)) }
-                    }
-                    div.verdict {
-                        @if found { span.badge.good { "FITS" } } @else { span.badge.bad { "NONE FITS" } }
-                    }
-                }
-                dl.story.card { dt { "recommended" } dd { span { (clean(&sweep.advice())) } } }
-                h2 { "How it went" }
-                div.charts { @for figure in &figures { (figure) } }
-                h2 { "All that was tried" }
-                (table(sweep))
-                footer { (clean(&sweep.tool)) " · beside this page: storm.json; each run has a report of its own" }
-            } }
+            div.verdict {
+                @if found { span.badge.good { "FITS" } } @else { span.badge.bad { "NONE FITS" } }
+            }
         }
+        dl.story.card { dt { "recommended" } dd { span { (clean(&sweep.advice())) } } }
+        h2 { "How it went" }
+        div.charts { @for figure in &figures { (figure) } }
+        h2 { "All that was tried" }
+        (table(sweep))
+        footer { (clean(&sweep.tool)) " · beside this page: storm.json; each run has a report of its own" }
     };
-    Ok(markup.into_string())
+    Ok(document(&format!("{} · storms", clean(&sweep.name)), &body))
 }
 
 fn table(sweep: &Sweep) -> Markup {
@@ -119,31 +106,26 @@ fn plot(
     series: Vec<Series>,
     label: fn(f64) -> String,
 ) -> Plot {
-    let values = series
-        .iter()
-        .flat_map(|s| &s.points)
-        .filter_map(|(_, y)| *y);
-    let most = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
     Plot {
         id: id.into(),
         title: title.into(),
         unit: unit.into(),
         describe: sweep.advice(),
         x: windows(sweep),
-        y: axis::linear(most, label),
+        y: axis::linear(most(&series), label),
         bands: Vec::new(),
         faults: Vec::new(),
         series,
     }
 }
 
+fn longest(sweep: &Sweep) -> f64 {
+    let windows = sweep.tries.iter().filter_map(|tried| tried.window);
+    windows.fold(0.0, f64::max)
+}
+
 fn windows(sweep: &Sweep) -> Axis {
-    let longest = sweep
-        .tries
-        .iter()
-        .filter_map(|tried| tried.window)
-        .fold(0.0, f64::max);
-    let mut x = axis::linear(longest / 1.05, window);
+    let mut x = axis::linear(longest(sweep) / 1.05, window);
     x.ticks.retain(|(at, _)| *at <= x.to);
     x
 }
@@ -151,18 +133,13 @@ fn windows(sweep: &Sweep) -> Axis {
 fn peaks(sweep: &Sweep) -> Plot {
     let mut series = lines(sweep, |tried| Some(tried.peak as f64));
     if let Some(capacity) = sweep.capacity {
-        let longest = sweep
-            .tries
-            .iter()
-            .filter_map(|tried| tried.window)
-            .fold(0.0, f64::max);
         series.push(Series {
             name: "capacity".into(),
             role: Role::Max,
             shape: Shape::Dashed,
             points: vec![
                 (0.0, Some(capacity as f64)),
-                (longest, Some(capacity as f64)),
+                (longest(sweep), Some(capacity as f64)),
             ],
         });
     }
@@ -186,19 +163,4 @@ fn returns(sweep: &Sweep) -> Plot {
         series,
         window,
     )
-}
-
-fn figure(plot: &Plot) -> io::Result<Markup> {
-    let (desk, phone) = (plot.svg(HALF, "desk")?, plot.svg(PHONE, "phone")?);
-    Ok(html! {
-        figure.card {
-            figcaption {
-                h3 { (plot.title) }
-                span.unit { (plot.unit) }
-                (super::page::legend(plot, false))
-            }
-            (PreEscaped(desk))
-            (PreEscaped(phone))
-        }
-    })
 }
