@@ -153,16 +153,16 @@ impl Shard {
             let Some(side) = watch.side(c, stamp.intended_ns) else {
                 continue;
             };
+            let recording = recorder.beside(watch.number);
             if let Some(now) = now {
-                let took = now as i64 - stamp.intended_ns as i64;
-                recorder.neighbour(watch.number, side, took);
+                recording.time(side, now as i64 - stamp.intended_ns as i64);
             }
             if side == Side::During {
                 let tally = NeighbourTally {
                     bytes: bytes as u64,
                     ..NeighbourTally::default()
                 };
-                recorder.neighbour_did(watch.number, tally);
+                recording.add(tally);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Shard {
                 dropped: dropped.into(),
                 ..NeighbourTally::default()
             };
-            self.recorder.neighbour_did(watch.number, tally);
+            self.recorder.beside(watch.number).add(tally);
         }
     }
 
@@ -220,7 +220,7 @@ impl Shard {
                     held_up_ns,
                     ..NeighbourTally::default()
                 };
-                recorder.neighbour_did(watch.number, tally);
+                recorder.beside(watch.number).add(tally);
             }
         }
         watches.next_ns = watches.after(now);

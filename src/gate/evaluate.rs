@@ -149,6 +149,16 @@ fn none(note: String) -> Judgement {
     }
 }
 
+/// The value lies among what never came.
+fn not_reached(note: String) -> Judgement {
+    Judgement {
+        status: Status::Failed,
+        actual: "not reached".to_owned(),
+        value: None,
+        note,
+    }
+}
+
 fn judged(gate: &Gate, value: f64, actual: String, note: String) -> Judgement {
     if !value.is_finite() {
         return none("the value is not a number".to_owned());
@@ -209,12 +219,7 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
         );
     }
     let Some(us) = value else {
-        return Judgement {
-            status: Status::Failed,
-            actual: "not reached".to_owned(),
-            value: None,
-            note,
-        };
+        return not_reached(note);
     };
     // A recorded value is known to three digits only: take the end of its bucket that makes passing harder.
     let us = match stat {
@@ -231,22 +236,17 @@ fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judge
     let faults = phases.iter().flat_map(|phase| &phase.neighbours);
     let faults = faults.filter(|(of, _)| group.is_none_or(|group| group == *of));
     let mut worst: Option<&Ratio> = None;
-    let mut beyond = None;
+    let mut beyond = false;
     for (_, ratio) in faults {
         match ratio {
-            Err(NoRatio::NotReached) if gate.op.is_upper() => beyond = Some(NoRatio::NotReached),
+            Err(NoRatio::NotReached) if gate.op.is_upper() => beyond = true,
             Ok(ratio) if worst.is_none_or(|worst| worst.value < ratio.value) => worst = Some(ratio),
             Ok(_) => {}
             Err(why) => return none(why.to_string()),
         }
     }
-    if let Some(beyond) = beyond {
-        return Judgement {
-            status: Status::Failed,
-            actual: "not reached".to_owned(),
-            value: None,
-            note: beyond.to_string(),
-        };
+    if beyond {
+        return not_reached(NoRatio::NotReached.to_string());
     }
     let Some(worst) = worst else {
         return none("not exercised: there was no `slow` fault".to_owned());

@@ -89,14 +89,11 @@ impl Measure {
     pub fn unit(self) -> Unit {
         match self {
             Measure::Timer(..) | Measure::Restored(_) => Unit::Time,
-            Measure::Peak(_) => Unit::Rate,
-            Measure::Amplification => Unit::Number,
             Measure::Count(count) if count.bytes() => Unit::Bytes,
-            Measure::Count(_) => Unit::Number,
+            Measure::Count(_) | Measure::Amplification | Measure::NoisyNeighbour => Unit::Number,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
-            Measure::Rate(_) => Unit::Rate,
+            Measure::Rate(_) | Measure::Peak(_) => Unit::Rate,
             Measure::Share(_) => Unit::Share,
-            Measure::NoisyNeighbour => Unit::Number,
         }
     }
 }
@@ -278,12 +275,9 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
     if let Some(timer) = Timer::parse(word.text) {
         return Ok(Measure::Timer(timer, stat(words, timer)?));
     }
-    match word.text {
+    let count = match word.text {
         "amplification" => return Ok(Measure::Amplification),
         "restored" => return restored(words),
-        _ => {}
-    }
-    let count = match word.text {
         NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
@@ -450,17 +444,7 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
             suggestion.map(str::to_owned),
         ));
     };
-    if op == Op::Equal
-        && matches!(
-            measure,
-            Measure::Timer(..)
-                | Measure::Rate(_)
-                | Measure::Peak(_)
-                | Measure::Restored(_)
-                | Measure::Amplification
-                | Measure::NoisyNeighbour
-        )
-    {
+    if op == Op::Equal && !matches!(measure, Measure::Count(_) | Measure::Share(_)) {
         return Err(word.error(
             "a time, a rate or a ratio is never exactly equal to a limit".to_owned(),
             Some("<=".to_owned()),

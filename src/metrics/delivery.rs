@@ -54,6 +54,20 @@ struct Entry {
     closed: bool,
 }
 
+impl Entry {
+    /// Of a stream whose numbers begin here: nothing of it has come.
+    fn from(high: u64, epoch: u32) -> Self {
+        Entry {
+            high,
+            window: 0,
+            epoch,
+            tag: None,
+            gapped: false,
+            closed: false,
+        }
+    }
+}
+
 impl Delivery {
     /// Empty accounts.
     pub fn new() -> Self {
@@ -120,14 +134,7 @@ impl Delivery {
                 if seq - high > FURTHEST || seq == u64::MAX {
                     return Some(Arrival::Indeterminate);
                 }
-                slot.insert(Entry {
-                    high,
-                    window: 0,
-                    epoch,
-                    tag: None,
-                    gapped: false,
-                    closed: false,
-                })
+                slot.insert(Entry::from(high, epoch))
             }
         };
         if let Some(back) = entry
@@ -209,13 +216,9 @@ impl Delivery {
     /// is to come, where nothing has come yet and it is known.
     pub fn mark(&mut self, conn: u32, stream: u32, tag: NonZeroU16, last: Option<u64>) {
         let epoch = self.epochs.of(conn);
-        let entry = self.streams.entry(key(conn, stream)).or_insert(Entry {
-            high: last.map_or(0, |last| last.saturating_add(1)),
-            window: 0,
-            epoch,
-            tag: None,
-            gapped: false,
-            closed: false,
+        let entry = self.streams.entry(key(conn, stream)).or_insert_with(|| {
+            let high = last.map_or(0, |last| last.saturating_add(1));
+            Entry::from(high, epoch)
         });
         entry.tag = Some(tag);
     }
@@ -282,12 +285,9 @@ impl Delivery {
                 None => (total, 0),
             };
             let closed = Entry {
-                high,
                 window,
-                epoch,
-                tag: None,
-                gapped: false,
                 closed: true,
+                ..Entry::from(high, epoch)
             };
             self.streams.insert(key, closed);
         }

@@ -29,7 +29,7 @@ pub use fate::{Arrival, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
-pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Side};
+pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Recording, Side};
 pub use nodes::{Node, NodeName};
 pub use pressure::{
     Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,

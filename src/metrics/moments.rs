@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Length of a step, nanoseconds.
 pub const STEP_NS: u64 = 100_000_000;
+/// Steps of a second.
+pub(super) const SECOND: u64 = 1_000_000_000 / STEP_NS;
 /// Steps of a run that are kept: 29 hours in which something happened all the time.
 const KEPT: usize = 1 << 20;
 
@@ -109,15 +111,12 @@ impl Steps {
         self.0.get(from..to.max(from)).unwrap_or(&[])
     }
 
-    /// Most attempts per second in any step between two moments: ten times those of the busiest. `None`: there were none.
-    pub fn peak(&self, from_ns: u64, to_ns: u64) -> Option<u64> {
-        let most = self
-            .between(from_ns, to_ns)
-            .iter()
-            .map(|s| s.attempts)
-            .max();
+    /// Most per second of what is counted, in any step between two moments: ten times that of the busiest. `None`:
+    /// there was none.
+    pub fn peak(&self, from_ns: u64, to_ns: u64, of: fn(&Step) -> u32) -> Option<u64> {
+        let most = self.between(from_ns, to_ns).iter().map(of).max();
         most.filter(|most| *most > 0)
-            .map(|most| u64::from(most) * (1_000_000_000 / STEP_NS))
+            .map(|most| u64::from(most) * SECOND)
     }
 }
 
@@ -194,8 +193,9 @@ mod tests {
                 ..Step::default()
             },
         ]);
-        assert_eq!(steps.peak(0, 2_000_000_000), Some(310));
-        assert_eq!(steps.peak(0, 900_000_000), Some(70));
-        assert_eq!(steps.peak(1_000_000_000, 2_000_000_000), None);
+        let peak = |from_ns, to_ns| steps.peak(from_ns, to_ns, |step| step.attempts);
+        assert_eq!(peak(0, 2_000_000_000), Some(310));
+        assert_eq!(peak(0, 900_000_000), Some(70));
+        assert_eq!(peak(1_000_000_000, 2_000_000_000), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What slow consumers and those beside them got, by the fault that made them slow: recorded apart from the
 //! metrics of the group, which hold both.
 
-use super::histogram;
+use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use serde::{Deserialize, Serialize};
@@ -65,22 +65,33 @@ pub struct NeighbourDelta {
 
 /// What a shard records of a fault.
 #[derive(Default)]
-pub(super) struct Recording {
-    pub tally: NeighbourTally,
+pub struct Recording {
+    tally: NeighbourTally,
     latencies: [Option<Histogram<u32>>; Side::ALL.len()],
 }
 
 impl Recording {
-    /// Records a latency in microseconds.
-    pub fn time(&mut self, side: Side, us: u64) {
+    /// Records a latency in nanoseconds, as [`super::Recorder::time`] does but that what is out of range is cut to it:
+    /// the group's own timer counts it.
+    pub fn time(&mut self, side: Side, ns: i64) {
+        let us = (u64::try_from(ns).unwrap_or(0) + 500) / 1000;
         if let Some(slot) = self.latencies.get_mut(side as usize) {
             slot.get_or_insert_with(histogram::empty)
-                .saturating_record(us);
+                .saturating_record(us.clamp(LOWEST_US, HIGHEST_US));
         }
     }
 
+    /// Adds to what happened.
+    pub fn add(&mut self, more: NeighbourTally) {
+        self.tally = self.tally.and(more);
+    }
+
     /// Everything since the last time; `None` when there is nothing.
-    pub fn take(&mut self, fault: u16, serializer: &mut V2Serializer) -> Option<NeighbourDelta> {
+    pub(super) fn take(
+        &mut self,
+        fault: u16,
+        serializer: &mut V2Serializer,
+    ) -> Option<NeighbourDelta> {
         let tally = std::mem::take(&mut self.tally);
         let mut latencies = Vec::new();
         for (side, slot) in Side::ALL.into_iter().zip(&mut self.latencies) {
@@ -145,16 +156,18 @@ mod tests {
         let mut totals = Totals::new(1, 1, 2);
         for shard in 0..2u32 {
             let mut recorder = Recorder::new(shard, 1, 1);
-            recorder.neighbour(3, Side::Before, 1_000_000);
-            recorder.neighbour(3, Side::During, 2_000_000 + i64::from(shard) * 1_000_000);
-            recorder.neighbour(3, Side::Victims, 9_000_000);
+            recorder.beside(3).time(Side::Before, 1_000_000);
+            recorder
+                .beside(3)
+                .time(Side::During, 2_000_000 + i64::from(shard) * 1_000_000);
+            recorder.beside(3).time(Side::Victims, 9_000_000);
             let tally = NeighbourTally {
                 bytes: 10,
                 offered: 2,
                 dropped: 1,
                 held_up_ns: 100 + u64::from(shard),
             };
-            recorder.neighbour_did(3, tally);
+            recorder.beside(3).add(tally);
             let first = recorder.snapshot(1_000_000_000, Gauges::default(), false);
             assert_eq!(first.neighbours.len(), 1);
             let mut broken = first.clone();
@@ -192,7 +205,7 @@ mod tests {
     fn what_does_not_fit_is_cut_to_what_does() {
         let mut recorder = Recorder::new(0, 1, 1);
         for ns in [i64::MIN, -1, 0, i64::MAX] {
-            recorder.neighbour(0, Side::After, ns);
+            recorder.beside(0).time(Side::After, ns);
         }
         let mut totals = Totals::new(1, 1, 1);
         totals

@@ -8,7 +8,7 @@ use super::clean::clean;
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
-use super::neighbours::{NeighbourTally, Recording, Side};
+use super::neighbours::Recording;
 use super::nodes::{Names, Node};
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
@@ -182,7 +182,8 @@ impl Recorder {
 
     /// Counts a connection that is ready again after the deploy with this number cut it.
     pub fn moved(&mut self, number: usize, now_ns: u64) {
-        tally(&mut self.moved, number, true, now_ns);
+        let did = self.moved.entry(tag16(number)).or_default();
+        *did = did.and(FaultTally::one(true, now_ns));
     }
 
     /// Counts a connection that was open when a deploy began and ended during it.
@@ -190,18 +191,9 @@ impl Recorder {
         *self.drains.entry(key).or_default() += 1;
     }
 
-    /// Records a latency in nanoseconds under the run's fault with this number, as [`Recorder::time`] does but that what
-    /// is out of range is cut to it: the group's own timer counts it.
-    pub fn neighbour(&mut self, number: usize, side: Side, ns: i64) {
-        let us = (u64::try_from(ns).unwrap_or(0) + 500) / 1000;
-        let of = self.neighbours.entry(tag16(number)).or_default();
-        of.time(side, us.clamp(LOWEST_US, HIGHEST_US));
-    }
-
-    /// Adds to what happened beside the run's fault with this number.
-    pub fn neighbour_did(&mut self, number: usize, more: NeighbourTally) {
-        let of = self.neighbours.entry(tag16(number)).or_default();
-        of.tally = of.tally.and(more);
+    /// What is recorded beside the run's fault with this number, to add to.
+    pub fn beside(&mut self, number: usize) -> &mut Recording {
+        self.neighbours.entry(tag16(number)).or_default()
     }
 
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
@@ -292,7 +284,14 @@ impl Recorder {
                 .into_iter()
                 .map(|(key, count)| DrainDelta { key, count })
                 .collect(),
-            moved: tallies(&mut self.moved),
+            moved: std::mem::take(&mut self.moved)
+                .into_iter()
+                .map(|(fault, did)| FaultDelta {
+                    fault,
+                    did,
+                    ends: Vec::new(),
+                })
+                .collect(),
             timers,
             neighbours: self
                 .neighbours
@@ -311,23 +310,6 @@ impl Recorder {
                 .collect(),
         }
     }
-}
-
-fn tally(of: &mut BTreeMap<u16, FaultTally>, number: usize, touched: bool, now_ns: u64) {
-    let one = FaultTally::one(touched, now_ns);
-    of.entry(tag16(number))
-        .and_modify(|tally| *tally = tally.and(one))
-        .or_insert(one);
-}
-
-fn tallies(of: &mut BTreeMap<u16, FaultTally>) -> Vec<FaultDelta> {
-    let all = std::mem::take(of).into_iter();
-    all.map(|(fault, did)| FaultDelta {
-        fault,
-        did,
-        ends: Vec::new(),
-    })
-    .collect()
 }
 
 fn tag8(phase: usize) -> u8 {

@@ -2,10 +2,8 @@
 //!
 //! All of it is arithmetic on counts of 100 ms; the definitions stand at the fields and in `docs/metrics.md`.
 
-use super::moments::{STEP_NS, Step, Steps};
+use super::moments::{SECOND, STEP_NS, Step, Steps};
 
-/// Steps of a second.
-const SECOND: usize = (1_000_000_000 / STEP_NS) as usize;
 /// Of a second's completed openings so many, as a divisor, must have been waiting all through it for the target, not the
 /// demand, to have been the limit.
 const WAITING: u64 = 20;
@@ -115,7 +113,7 @@ fn capacity(steps: &[Step]) -> Option<Capacity> {
     let mut opened = 0u64;
     for (to, step) in steps.iter().enumerate() {
         opened += u64::from(step.opened);
-        while step.index - steps[from].index >= SECOND as u32 {
+        while u64::from(step.index - steps[from].index) >= SECOND {
             opened -= u64::from(steps[from].opened);
             from += 1;
         }
@@ -125,7 +123,8 @@ fn capacity(steps: &[Step]) -> Option<Capacity> {
             .min()
             .unwrap_or(0);
         // A second has ten steps; one in which something is missing was not full.
-        let full = step.index - steps[from].index + 1 == SECOND as u32 && to - from + 1 == SECOND;
+        let full = u64::from(step.index - steps[from].index) + 1 == SECOND
+            && (to - from + 1) as u64 == SECOND;
         let found = Capacity {
             per_second: opened,
             reached: full && least > 0 && least >= opened / WAITING,

@@ -461,9 +461,8 @@ fn tallies(snapshot: &Snapshot) -> impl Iterator<Item = &FaultDelta> {
 
 fn tally(into: &mut BTreeMap<u16, FaultTally>, deltas: &[FaultDelta]) {
     for delta in deltas {
-        into.entry(delta.fault)
-            .and_modify(|tally| *tally = tally.and(delta.did))
-            .or_insert(delta.did);
+        let did = into.entry(delta.fault).or_default();
+        *did = did.and(delta.did);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Each exit code, by the shortest way to it.
 
-use crate::harness::{Lab, squall};
+use crate::harness::{Lab, refusing, squall};
 
 /// A run of a second with gates.
 fn scenario(gates: &str) -> String {
@@ -104,19 +104,9 @@ fn a_scenario_that_is_not_there_is_104() {
 
 #[test]
 fn an_unreachable_target_is_109() {
-    // Bound and not listening: refused, and nobody else can take the port.
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    socket.bind(&any.into()).expect("bound");
-    let port = socket
-        .local_addr()
-        .ok()
-        .and_then(|a| a.as_socket())
-        .expect("an address")
-        .port();
+    let (_refusing, address) = refusing();
     let fault = "phases[0].faults=[{ burst: { clients: publishers, rate: 2x } }]";
-    let target = format!("ws://127.0.0.1:{port}/");
+    let target = format!("ws://{address}/");
     let done = Lab::new(&scenario("'lost == 0'")).run(&["--target", &target, "--set", fault]);
     let summary = done.expect(109).summary();
     // The reason is that nobody was there, not that a fault found nobody.

@@ -4,17 +4,15 @@
 //! A scenario makes known trouble and carries many gates at once, each with what must become of it. Where the
 //! trouble is counted (`drop_every`, a connection refused, a forged stamp) the value is exact.
 
-use crate::harness::{Done, Lab, Summary, send, squall};
+use crate::harness::{Done, Gateway, Lab, Summary, refusing, send};
 use nix::sys::signal::Signal::{SIGCONT, SIGINT, SIGSTOP};
 use serde_json::Value;
 use squall::gate::{Metric, metrics};
 use squall::metrics::Failure;
 use squall::protocol::{STAMP_LEN, Stamp};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
-use std::process::{Child, Stdio};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
@@ -831,13 +829,7 @@ fn endpoints_that_lead_nowhere_fail() {
     let gateway = Gateway::start();
     // Connections are accepted by the kernel, and nobody ever reads what they say.
     let silent = TcpListener::bind("127.0.0.1:0").expect("bound");
-    // Bound and not listening: refused, and nobody else can take the port.
-    let refusing =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    refusing.bind(&any.into()).expect("bound");
-    let refusing_at = refusing.local_addr().ok().and_then(|a| a.as_socket());
-    let refusing_at = refusing_at.expect("an address");
+    let (_refusing, refusing_at) = refusing();
     let silent_at = silent.local_addr().expect("an address");
     let lab = table.lab();
     let mut command = lab.command(&["--quiet"]);
@@ -1010,39 +1002,6 @@ phases:
     for gate in &notes[1..] {
         let note = gate["note"].as_str().expect("a text");
         assert!(note.ends_with("was not completed"), "{gate}");
-    }
-}
-
-/// `squall gateway` by hand, for targets that `embedded` cannot be. Killed in the end.
-struct Gateway {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Gateway {
-    fn start() -> Gateway {
-        let mut child = squall()
-            .args(["gateway", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        stdout.read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on ws://");
-        let address = address.and_then(|a| a.parse().ok());
-        Gateway {
-            child,
-            address: address.unwrap_or_else(|| panic!("where? {line}")),
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

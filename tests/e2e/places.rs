@@ -1,47 +1,9 @@
 //! Where connections are served, and where they come back: failover over addresses, and nodes that must be kept.
 
-use crate::harness::{Lab, Summary, send, squall};
+use crate::harness::{Gateway, Lab, Summary};
 use nix::sys::signal::Signal::SIGKILL;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
-
-/// A gateway of its own process; killed when the test is done with it.
-struct Gateway {
-    child: Child,
-    address: String,
-}
-
-impl Gateway {
-    fn start() -> Gateway {
-        let mut child = squall()
-            .args(["gateway", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("a line");
-        let address = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect("an address");
-        Gateway {
-            address: address.to_owned(),
-            child,
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Openings by place: name, over the whole run.
 fn opened(summary: &Summary, pointer: &str) -> Vec<(String, u64)> {
@@ -62,7 +24,7 @@ fn when_the_first_address_refuses_all_are_at_the_second() {
     let scenario = format!(
         "
 name: refused
-target: {{ url: ['{first}', '{}'], pick: failover }}
+target: {{ url: ['{first}', 'ws://{}'], pick: failover }}
 clients:
   subs: {{ count: 50, subscribe: [t], reconnect: {{ backoff: constant, base: 20ms }} }}
 phases: [ {{ name: only, for: 1s }} ]
@@ -73,7 +35,7 @@ gates: ['opened == 50', 'failed refused == 50']
     for shards in ["1", "2"] {
         let done = Lab::new(&scenario).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
-        let expected = [(first.clone(), 0), (second.address.clone(), 50)];
+        let expected = [(first.clone(), 0), (format!("ws://{}", second.address), 50)];
         assert_eq!(opened(&summary, "/endpoints"), expected);
         assert_eq!(summary.at("/endpoints/1/opened_by_phase/only"), 50);
         assert!(done.stdout.contains("2 addresses: "), "{}", done.stdout);
@@ -86,7 +48,7 @@ fn when_a_server_dies_its_clients_move_on() {
     let scenario = format!(
         "
 name: dies
-target: {{ url: ['{}', '{}'], pick: failover }}
+target: {{ url: ['ws://{}', 'ws://{}'], pick: failover }}
 clients:
   subs:
     count: 40
@@ -99,10 +61,10 @@ gates: ['reconnected == 40 in after', 'gave_up == 0']
     );
     let run = Lab::new(&scenario).start(&[]);
     run.wait_for_phase("after");
-    send(first.child.id().cast_signed(), SIGKILL);
+    first.signal(SIGKILL);
     let done = run.wait();
     let summary = done.expect(0).summary();
-    let expected = [(first.address.clone(), 40), (second.address.clone(), 40)];
+    let expected = [first.address, second.address].map(|address| (format!("ws://{address}"), 40));
     assert_eq!(opened(&summary, "/endpoints"), expected);
     assert_eq!(summary.at("/endpoints/0/opened_by_phase/before"), 40);
     assert_eq!(summary.at("/endpoints/1/opened_by_phase/after"), 40);

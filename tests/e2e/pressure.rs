@@ -1,10 +1,8 @@
 //! Slow consumers against a gateway with a known answer to them: the answer is named, and what it does to the others
 //! is measured.
 
-use crate::harness::{Lab, Summary, squall};
+use crate::harness::{Gateway, Lab, Summary};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
 
 /// Twenty subscribers, four of which read nothing for four seconds; so much is sent that no kernel's buffers hold it.
 fn scenario(gateway: &str) -> String {
@@ -165,47 +163,19 @@ fn one_line_for_all_is_a_noisy_neighbour() {
     answer.is("buffer");
 }
 
-/// A gateway that somebody else started.
-struct Elsewhere(Child);
-
-impl Elsewhere {
-    fn start() -> (Elsewhere, String) {
-        let mut child = squall()
-            .args(["gateway", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let url = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect("an address");
-        (Elsewhere(child), url.to_owned())
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Of a target that is not ours, the scenario may say which process it is; how much its kernel holds, nobody does.
 #[test]
 fn short_evidence_is_unknown() {
-    let (gateway, url) = Elsewhere::start();
+    let gateway = Gateway::start();
+    let address = gateway.address;
     // One message a second fits into the kernels' buffers.
     let scenario = scenario("queue: 50");
     let start = scenario.find("target:").expect("a target");
     let end = start + scenario[start..].find('\n').expect("a line");
-    let target = format!("target: {{ url: '{url}', pid_file: target.pid }}");
+    let target = format!("target: {{ url: 'ws://{address}', pid_file: target.pid }}");
     let scenario = scenario.replacen(&scenario[start..end], &target, 1);
     let lab = Lab::new(&scenario.replace("300/s", "1/s"));
-    std::fs::write(lab.path().join("target.pid"), gateway.0.id().to_string()).expect("written");
+    std::fs::write(lab.path().join("target.pid"), gateway.pid().to_string()).expect("written");
     let summary = lab.run(&[]).expect(107).summary();
     assert_eq!(summary.at("/pressure/0/policy"), "unknown");
     let why = summary.text("/pressure/0/why");

@@ -1,6 +1,7 @@
 //! The verbs that run nothing, and printing to readers that leave.
 
-use crate::harness::{Lab, squall, turn};
+use crate::harness::{Gateway, Lab, squall, turn};
+use nix::sys::signal::Signal;
 use std::process::Stdio;
 
 #[test]
@@ -115,24 +116,10 @@ phases: [ { name: only, for: 1s } ]
 
 #[test]
 fn the_gateway_says_where_it_listens_and_ends_on_sigterm() {
-    use std::io::{BufRead, BufReader};
-    let mut child = squall()
-        .args(["gateway", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped"))
-        .read_line(&mut line)
-        .expect("a line");
-    let address = line
-        .trim()
-        .strip_prefix("listening on ws://")
-        .expect("an address");
-    std::net::TcpStream::connect(address).expect("listens");
-    crate::harness::send(child.id().cast_signed(), nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    let mut gateway = Gateway::start();
+    std::net::TcpStream::connect(gateway.address).expect("listens");
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.wait().code(), Some(0));
 }
 
 /// What the language, the plan and the gates' grammar each find comes in one go.

@@ -6,10 +6,9 @@
 use crate::harness::Lab;
 use crate::servers::{self, Ends};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 /// As one finds it in many places, but for the timeout: no `proxy_read_timeout` means 60 s.
 const CONFIG: &str = "
@@ -40,52 +39,18 @@ http {
 
 /// nginx before this gateway, and its port.
 fn nginx(folder: &Path, gateway: SocketAddr) -> (Ends, u16) {
-    for _ in 0..10 {
-        // Free a moment ago; whoever took it since makes this one end at once, and another is tried.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+    let configured = |command: &mut Command, port: u16| {
         let config = CONFIG
             .replace("FOLDER", folder.to_str().unwrap())
             .replace("PORT", &port.to_string())
             .replace("GATEWAY", &gateway.to_string());
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).unwrap();
-        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
-        let path = std::env::var("PATH").unwrap_or_default();
-        let server = Command::new("timeout")
-            .args(["600", "nginx", "-p"])
-            .arg(folder)
-            .arg("-e")
-            .arg(folder.join("error.log"))
-            .arg("-c")
-            .arg(&file)
-            // Where Debian has it, and not everybody's path leads.
-            .env("PATH", format!("{path}:/usr/sbin"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`timeout` is there");
-        let mut server = Ends(server);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            let status = server.0.try_wait().unwrap();
-            let missing = status.is_some_and(|status| status.code() == Some(127));
-            assert!(
-                !missing,
-                "nginx is missing: run `ci/test` once, it installs it"
-            );
-            if status.is_some() {
-                break;
-            }
-            if leads_on(port) {
-                return (server, port);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    panic!("nginx does not start");
+        command.arg("-p").arg(folder);
+        command.arg("-e").arg(folder.join("error.log"));
+        command.arg("-c").arg(file);
+    };
+    servers::on_free_port("nginx", configured, leads_on)
 }
 
 /// Whether a request gets through to the gateway.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Software that nobody here wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +160,55 @@ impl Drop for Ends {
         self.end(Signal::SIGTERM);
         let _ = self.0.wait();
     }
+}
+
+/// A server on a port of its own, started once that is known, and the port. `answers` says whether it takes work there.
+pub fn on_free_port(
+    program: &str,
+    arguments: impl Fn(&mut Command, u16),
+    answers: impl Fn(u16) -> bool,
+) -> (Ends, u16) {
+    for _ in 0..10 {
+        // Free a moment ago; whoever took it since makes this one end at once, and another is tried.
+        let port = free_port();
+        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
+        let mut command = Command::new("timeout");
+        command.args(["600", program]);
+        arguments(&mut command, port);
+        let path = std::env::var("PATH").unwrap_or_default();
+        let server = command
+            // Where Debian has servers, and not everybody's path leads.
+            .env("PATH", format!("{path}:/usr/sbin"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`timeout` is there");
+        let mut server = Ends(server);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            let status = server.0.try_wait().expect("ours");
+            let missing = status.is_some_and(|status| status.code() == Some(127));
+            assert!(
+                !missing,
+                "{program} is missing: run `ci/test` once, it installs it"
+            );
+            if status.is_some() {
+                break;
+            }
+            if answers(port) {
+                return (server, port);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("{program} does not start");
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound");
+    free.local_addr().expect("an address").port()
 }
 
 /// A gateway by hand, and where it listens.

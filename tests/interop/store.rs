@@ -6,54 +6,18 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// A Redis server with nothing in it, on a port of its own.
 fn redis(folder: &std::path::Path) -> (Ends, u16) {
-    for _ in 0..10 {
-        // Free a moment ago; whoever took it since makes this one end at once, and another is tried.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        // It knows no parent: ten minutes are its end, whatever becomes of this process (waiting for a turn takes some).
-        let server = Command::new("timeout")
-            .args([
-                "600",
-                "redis-server",
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-            ])
-            .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("`timeout` is there");
-        let mut server = Ends(server);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            let status = server.0.try_wait().unwrap();
-            let missing = status.is_some_and(|status| status.code() == Some(127));
-            assert!(
-                !missing,
-                "redis-server is missing: run `ci/test` once, it installs it"
-            );
-            if status.is_some() {
-                break;
-            }
-            if answers(port) {
-                return (server, port);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    panic!("redis-server does not start");
+    let arguments = |command: &mut Command, port: u16| {
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--save", "", "--appendonly", "no", "--dir"]);
+        command.arg(folder);
+    };
+    servers::on_free_port("redis-server", arguments, answers)
 }
 
 /// Whether a Redis server takes commands there.
@@ -149,11 +113,7 @@ generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
 
 #[test]
 fn a_store_that_is_not_there_is_told() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = servers::free_port();
     let output = squall()
         .args(["gateway", "--history", "10", "--history-store"])
         .arg(format!("redis://127.0.0.1:{port}/0"))

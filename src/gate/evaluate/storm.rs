@@ -2,7 +2,7 @@
 
 use super::super::grammar::{Gate, Peak};
 use super::super::value::{Unit, thousands};
-use super::{Judgement, Phase, Scope, Status, judged, none};
+use super::{Judgement, Phase, Scope, judged, none, not_reached};
 use crate::metrics::{Counter, STEP_NS, Step, Storm, Totals};
 
 /// From the beginning of the first phase to the end of the last, nanoseconds from the run's start. Phases are contiguous.
@@ -21,17 +21,15 @@ pub(super) fn peak(gate: &Gate, totals: &Totals, phases: &[Phase], of: Peak) -> 
     if totals.steps().full() {
         return none("the run had more steps of 100 ms than are kept".to_owned());
     }
-    let steps = totals.steps().between(from, to);
-    let count = |step: &Step| match of {
-        Peak::Attempts => step.attempts,
-        Peak::Opened => step.opened,
-        Peak::Reconnected => step.back,
+    let count: fn(&Step) -> u32 = match of {
+        Peak::Attempts => |step| step.attempts,
+        Peak::Opened => |step| step.opened,
+        Peak::Reconnected => |step| step.back,
     };
-    let most = steps.iter().map(count).max().unwrap_or(0);
-    if most == 0 {
+    let Some(most) = totals.steps().peak(from, to, count) else {
         return none(format!("not exercised: {} was 0", of.name()));
-    }
-    let value = (u64::from(most) * (1_000_000_000 / STEP_NS)) as f64;
+    };
+    let value = most as f64;
     judged(gate, value, Unit::Rate.write(value), String::new())
 }
 
@@ -54,12 +52,7 @@ pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32
         ),
     };
     let Some(steps) = storm.restored(totals.steps(), part) else {
-        return Judgement {
-            status: Status::Failed,
-            actual: "not reached".to_owned(),
-            value: None,
-            note,
-        };
+        return not_reached(note);
     };
     let ms = u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64;
     judged(gate, ms, Unit::Time.write(ms), note)

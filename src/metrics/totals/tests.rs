@@ -665,7 +665,7 @@ fn sums_stop_at_the_largest_number() {
             dropped: u64::MAX,
             held_up_ns: u64::MAX,
         };
-        recorder.neighbour_did(0, beside);
+        recorder.beside(0).add(beside);
         recorder.step(u64::MAX).attempts = u32::MAX;
         recorder.step(u64::MAX).lost = u32::MAX;
         let gauges = Gauges {

@@ -135,7 +135,9 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
             .quantiles(Timer::CutOff, phase, None)
             .map(|quantiles| super::millis(&quantiles)),
         refused: totals.statuses(phase, None).get(&503).copied().unwrap_or(0),
-        peak_attempts: steps.peak(window.start_ns, window.end_ns).unwrap_or(0),
+        peak_attempts: steps
+            .peak(window.start_ns, window.end_ns, |step| step.attempts)
+            .unwrap_or(0),
         capacity: capacity.map(|capacity| capacity.per_second),
         capacity_reached: capacity.is_some_and(|capacity| capacity.reached),
         ended_by_fin: totals.failures(Some(Failure::Eof), phase, None),
