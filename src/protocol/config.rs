@@ -1,5 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
+use super::stomp;
 use serde::{Deserialize, Serialize};
 
 /// A protocol with its settings.
@@ -9,6 +10,8 @@ pub enum ProtocolConfig {
     Raw,
     /// JSON messages in a mapping.
     Json(Box<Mapping>),
+    /// STOMP frames.
+    Stomp(Box<stomp::Config>),
 }
 
 /// How messages of a JSON service are written and read. `Default` is the embedded gateway's dialect.

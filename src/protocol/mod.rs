@@ -8,10 +8,15 @@ mod codec;
 mod condition;
 mod config;
 pub mod pointer;
+mod session;
 mod stamp;
+pub mod stomp;
 mod template;
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
+pub use session::{
+    Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
+};
 pub use stamp::{MIN_PAYLOAD, STAMP_LEN, Stamp, fill};
 pub use template::{MessageTemplate, Values, escape};
