@@ -64,7 +64,14 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
     ),
     (
         "protocol",
-        &["Condition", "MIN_PAYLOAD", "Mapping", "ProtocolConfig"],
+        &[
+            "Condition",
+            "Field",
+            "MIN_PAYLOAD",
+            "Mapping",
+            "ProtocolConfig",
+            "settings",
+        ],
     ),
 ];
 

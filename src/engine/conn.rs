@@ -158,6 +158,8 @@ pub enum Mark {
     Moving = 8,
     /// Its close code sent it on to another address: attempts there go on counting.
     SentOn = 16,
+    /// Its protocol's goodbye was said: the peer may end TCP any time.
+    SaidGoodbye = 32,
 }
 
 /// Why we close a connection.
@@ -186,6 +188,8 @@ pub enum Stage {
     Upgrade,
     /// The answer to a session's being taken up again.
     Resuming,
+    /// The answer to the protocol's own greeting.
+    Greeting,
     /// Its `on_open` steps; the index of the current one.
     Steps(u16),
     /// Acknowledgements of subscriptions that are still to come.
@@ -236,6 +240,8 @@ pub struct Work {
     pub requests: Vec<Vec<Piece>>,
     /// Requests without an answer yet, oldest first.
     pub pending: VecDeque<Pending>,
+    /// Publishes that wait for their acknowledgement, oldest first.
+    pub awaiting: VecDeque<Awaiting>,
     /// Next request's `{id}`; ids start at 1 and are never used twice.
     pub next_id: u64,
     /// Captured variables by slot.
@@ -264,6 +270,28 @@ pub struct Publishing {
     pub envelope: Envelope,
     /// Payload before the stamp.
     pub head: Vec<u8>,
+}
+
+impl Publishing {
+    /// A message was queued that was due at `intended`, in this phase.
+    pub fn one_more(&mut self, phase: usize, intended: u64) {
+        if self.seq == 0 {
+            self.first_ns = intended;
+        }
+        self.seq += 1;
+        self.by_phase[phase] += 1;
+    }
+}
+
+/// A publish without an acknowledgement yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Awaiting {
+    /// What its session calls it.
+    pub id: u64,
+    /// When it was due.
+    pub intended_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
 }
 
 /// A piece of a request.
@@ -302,6 +330,7 @@ mod tests {
             Mark::Unread,
             Mark::Moving,
             Mark::SentOn,
+            Mark::SaidGoodbye,
         ];
         for mark in all {
             assert!(!conn.is(mark) && !conn.mark(mark, true) && conn.is(mark));
@@ -309,7 +338,7 @@ mod tests {
         assert!(conn.mark(Mark::Watched, false));
         assert_eq!(
             all.map(|mark| conn.is(mark)),
-            [true, false, true, true, true]
+            [true, false, true, true, true, true]
         );
     }
 

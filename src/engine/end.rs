@@ -106,6 +106,8 @@ impl Shard {
             // Told to go before it was ready: an opening that failed, whatever the code.
             _ if shaken && !conn.is(Mark::WasReady) => Some(Failure::Step),
             _ if shaken => None,
+            // Whoever was told goodbye in the protocol's own words may go.
+            Cause::Eof if conn.is(Mark::SaidGoodbye) => None,
             Cause::Eof => Some(Failure::Eof),
             Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => Some(Failure::Tls),
             Cause::Socket(e) => Some(failure_of(e)),
@@ -166,6 +168,7 @@ impl Shard {
         conn.generation = conn.generation.wrapping_add(1);
         conn.inbound = Default::default();
         conn.mark(Mark::Unread, false);
+        conn.mark(Mark::SaidGoodbye, false);
         conn.ping_ns = 0;
         if conn.blocked {
             conn.blocked = false;
@@ -300,10 +303,12 @@ impl Shard {
         } = self;
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
+        let mut unsent = 0;
         if let Some(mut outbox) = conn.outbox.take() {
             let work = &mut conn.work;
             outbox.abandon(|what| match what {
                 Written::Publish { ordinal, phase } => {
+                    unsent += 1;
                     recorder.count(Counter::Dropped, usize::from(phase), g, 1);
                     if let Some(publishing) = work
                         .as_mut()
@@ -336,6 +341,7 @@ impl Shard {
                 );
             }
         }
+        self.conversation_lost(c, unsent);
     }
 
     /// Begins to close from our side.
@@ -345,7 +351,11 @@ impl Shard {
         conn.state = State::Closing;
         conn.intent = intent;
         self.closing += 1;
-        self.queue_control(c, Opcode::Close, &code.to_be_bytes());
+        let says = matches!(intent, Intent::Churn | Intent::Finish) && self.converses(c);
+        // The Close frame follows the answer to the goodbye, where there is one.
+        if !says || !self.say_goodbye(c) {
+            self.queue_control(c, Opcode::Close, &code.to_be_bytes());
+        }
         let timeout = self.plan.target().close_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::CloseTimeout);
     }

@@ -8,7 +8,7 @@ use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
 use crate::metrics::{Absence, CloseKey, Counter, Failure, Timer};
 use crate::plan::Reply;
-use crate::protocol::{Incoming, Stamp, pointer};
+use crate::protocol::{Form, Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
 use std::io;
 
@@ -128,8 +128,8 @@ impl Shard {
             match inbound.next(&mut bytes, max) {
                 Ok(Some(event)) => {
                     match event {
-                        Event::Text(text) => self.message(c, text.as_bytes(), now),
-                        Event::Binary(bytes) => self.message(c, bytes, now),
+                        Event::Text(text) => self.message(c, Form::Text, text.as_bytes(), now),
+                        Event::Binary(bytes) => self.message(c, Form::Binary, bytes, now),
                         Event::Ping(payload) => {
                             // A peer that asks without reading the answers gets no more of them than of
                             // anything else: its queue is bounded.
@@ -211,7 +211,10 @@ impl Shard {
     }
 
     /// A whole message.
-    fn message(&mut self, c: usize, message: &[u8], now: u64) {
+    fn message(&mut self, c: usize, form: Form, message: &[u8], now: u64) {
+        if self.converses(c) {
+            return self.converse(c, form, message, now);
+        }
         self.note_last(c, message);
         match self.conns[c].state {
             State::Opening => {
@@ -263,7 +266,7 @@ impl Shard {
     }
 
     /// A stamped delivery.
-    fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, bytes: usize, now: u64) {
+    pub(super) fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, bytes: usize, now: u64) {
         let number = self.number(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);

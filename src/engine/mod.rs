@@ -8,6 +8,7 @@
 mod answer;
 mod clock;
 mod conn;
+mod converse;
 mod dns;
 mod end;
 mod fault;

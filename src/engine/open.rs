@@ -209,7 +209,11 @@ impl Shard {
                     Some(Stage::Upgrade)
                 )
             }
-            Stage::Upgrade | Stage::Resuming | Stage::Steps(_) | Stage::Subscribing(_) => false,
+            Stage::Upgrade
+            | Stage::Resuming
+            | Stage::Greeting
+            | Stage::Steps(_)
+            | Stage::Subscribing(_) => false,
         }
     }
 
@@ -322,7 +326,7 @@ impl Shard {
                 tls: endpoint.tls,
                 path: &path,
                 headers: &headers,
-                subprotocols: &self.plan.target().subprotocols,
+                subprotocols: &self.groups[g].subprotocols,
                 key: &opening.key,
             },
             &mut request,
@@ -345,7 +349,7 @@ impl Shard {
         let target = self.plan.target();
         let expected = handshake::Expected {
             key: &opening.key,
-            subprotocols: &target.subprotocols,
+            subprotocols: &self.groups[usize::from(self.conns[c].group)].subprotocols,
             max_header: target.max_header,
         };
         let group = &self.plan.groups()[usize::from(self.conns[c].group)];
@@ -419,7 +423,9 @@ impl Shard {
             return self.set_timer(now + timeout, c, Due::OpenTimeout);
         }
         let failure = match opening.stage {
-            Stage::Resuming | Stage::Steps(_) | Stage::Subscribing(_) => Failure::Step,
+            Stage::Resuming | Stage::Greeting | Stage::Steps(_) | Stage::Subscribing(_) => {
+                Failure::Step
+            }
             _ => Failure::Timeout,
         };
         let stage = match opening.stage {
@@ -428,6 +434,7 @@ impl Shard {
             Stage::Tls => "in the TLS handshake",
             Stage::Upgrade => "waiting for the answer to the upgrade",
             Stage::Resuming => "waiting for the answer to a resume",
+            Stage::Greeting => "waiting for the protocol's answer to its greeting",
             Stage::Steps(_) => "in an on_open step",
             Stage::Subscribing(_) => "waiting for a subscription to be acknowledged",
         };

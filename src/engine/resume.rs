@@ -170,7 +170,7 @@ impl Shard {
     }
 
     /// The answer to a resume says that the state is gone: counted at once, whatever becomes of this opening.
-    fn state_lost(&mut self, c: usize) {
+    pub(super) fn state_lost(&mut self, c: usize) {
         if let Some(opening) = &mut self.conns[c].opening
             && opening.asked != Asked::Lost
         {
@@ -282,6 +282,9 @@ impl Shard {
 
     /// The upgrade is done: a session that is taken up again waits for the answer to that, anything else begins.
     pub(super) fn after_upgrade(&mut self, c: usize, now: u64) {
+        if self.converses(c) {
+            return self.greet(c);
+        }
         let Some(session) = self.session(c) else {
             return self.run_steps(c, 0, now);
         };

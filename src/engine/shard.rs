@@ -17,7 +17,7 @@ use super::{EngineError, Spec};
 use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
 use crate::plan::{Openings, Plan, Schedule};
-use crate::protocol::Codec;
+use crate::protocol::{Codec, Outgoing, Session};
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -64,6 +64,10 @@ pub(super) struct Group {
     pub cookies: Vec<Option<Box<Kept>>>,
     /// When each of its connections was ready again, 0 for never; empty where none resumes.
     pub back_ns: Vec<u64>,
+    /// The session of each of its connections, once it opened; empty where the protocol has none.
+    pub sessions: Vec<Option<Box<Session>>>,
+    /// WebSocket subprotocols that are offered.
+    pub subprotocols: Vec<String>,
 }
 
 impl Group {
@@ -112,6 +116,8 @@ pub struct Shard {
     pub(super) wire: Wire,
     pub(super) scratch: Vec<u8>,
     pub(super) compose: Vec<u8>,
+    /// What sessions say, on its way to the queue.
+    pub(super) said: Outgoing,
     pub(super) masks: Masks,
     #[expect(
         clippy::vec_box,
@@ -181,6 +187,12 @@ impl Shard {
             let mut cookies = Vec::new();
             cookies.resize_with(each(group.keep_cookies), || None);
             let back_ns = vec![0; each(group.resume.is_some())];
+            let mut sessions = Vec::new();
+            sessions.resize_with(each(group.protocol.has_session()), || None);
+            let mut subprotocols = group.protocol.subprotocols();
+            if subprotocols.is_empty() {
+                subprotocols.clone_from(&plan.target().subprotocols);
+            }
             let first = conns.get(base).map_or(0, |c: &Conn| c.index);
             let schedule = |profile, which: usize| {
                 Schedule::new(profile, group, which as u32, plan.seed(), shard, shards)
@@ -209,6 +221,8 @@ impl Shard {
                 nodes,
                 cookies,
                 back_ns,
+                sessions,
+                subprotocols,
             });
         }
         conns.shrink_to_fit();
@@ -235,6 +249,7 @@ impl Shard {
             wire: Wire::new(),
             scratch: vec![0; SCRATCH],
             compose: Vec::new(),
+            said: Outgoing::default(),
             masks: Masks::new(),
             pool: Vec::new(),
             dirty: Vec::new(),
@@ -430,6 +445,8 @@ impl Shard {
             Due::Reconnect => self.backoff_over(c, since, self.now()),
             Due::Lifetime => self.lifetime_over(c, now),
             Due::CloseTimeout => self.close_timeout(c, now),
+            Due::Beat => self.beat(c, now),
+            Due::Silence => self.silence(c, now),
         }
     }
 

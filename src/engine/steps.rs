@@ -140,20 +140,25 @@ impl Shard {
         let names: Vec<String> = (0..topics)
             .map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t]))
             .collect();
-        let is_json = self.groups[g].codec.is_json();
-        let subscribed = match is_json {
+        let converses = self.converses(c);
+        let named = converses || self.groups[g].codec.is_json();
+        let subscribed = match named {
             true => Topics::of(&names),
             false => Topics::Any,
         };
         self.set_topics(c, subscribed);
         for (t, topic) in names.iter().enumerate() {
+            if converses {
+                sent += u16::from(self.say_subscribe(c, t as u32, topic));
+                continue;
+            }
             let mut message = Vec::new();
             if self.put_subscribe(c, t as u32, topic, &mut message) {
                 self.queue_control(c, Opcode::Text, &message);
                 sent += 1;
             }
         }
-        if sent == 0 || !self.groups[g].codec.acknowledges() {
+        if sent == 0 || !(converses || self.groups[g].codec.acknowledges()) {
             return self.ready(c, now);
         }
         if let Some(opening) = &mut self.conns[c].opening {

@@ -24,6 +24,17 @@ fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
 impl Shard {
     /// Queues a control frame or message: never dropped, whatever the queue holds.
     pub(super) fn queue_control(&mut self, c: usize, opcode: ws::Opcode, payload: &[u8]) {
+        self.queue_message(c, opcode, payload, Written::Control);
+    }
+
+    /// Queues a frame of this kind.
+    pub(super) fn queue_message(
+        &mut self,
+        c: usize,
+        opcode: ws::Opcode,
+        payload: &[u8],
+        what: Written,
+    ) {
         let Shard {
             conns,
             masks,
@@ -33,7 +44,7 @@ impl Shard {
         } = self;
         let outbox = outbox(&mut conns[c], pool, dirty, c);
         ws::push_frame(opcode, &[payload], masks.draw(), outbox.buffer());
-        outbox.seal(Written::Control);
+        outbox.seal(what);
     }
 
     /// Queues bytes as they are: the upgrade request.
@@ -183,6 +194,10 @@ impl Shard {
             sent_ns: now,
         };
         compose.clear();
+        if !groups[g].sessions.is_empty() {
+            put_payload(compose, &publishing.head, &stamp, size);
+            return self.publish_by_session(c, ordinal, phase, (intended, now));
+        }
         if groups[g].codec.publish_has_id() {
             let Publishing {
                 topic, envelope, ..
@@ -193,17 +208,25 @@ impl Shard {
         compose.extend_from_slice(&publishing.envelope.prefix);
         put_payload(compose, &publishing.head, &stamp, size);
         compose.extend_from_slice(&publishing.envelope.suffix);
-        if publishing.seq == 0 {
-            publishing.first_ns = intended;
-        }
-        publishing.seq += 1;
-        publishing.by_phase[phase] += 1;
+        publishing.one_more(phase, intended);
         let outbox = outbox(conn, pool, dirty, c);
         ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
         outbox.seal(Written::Publish {
             ordinal: ordinal as u8,
             phase: phase as u8,
         });
+    }
+
+    /// The same where the protocol has a session; the payload is composed.
+    fn publish_by_session(&mut self, c: usize, ordinal: usize, phase: usize, times: (u64, u64)) {
+        if !self.say_publish(c, ordinal, phase, times) {
+            let g = usize::from(self.conns[c].group);
+            return self.recorder.count(Counter::Dropped, phase, g, 1);
+        }
+        let work = self.conns[c].work.as_mut();
+        if let Some(publishing) = work.and_then(|work| work.publishes.get_mut(ordinal)) {
+            publishing.one_more(phase, times.0);
+        }
     }
 
     /// A request is due.

@@ -35,10 +35,14 @@ pub enum Due {
     Lifetime,
     /// The close handshake took too long.
     CloseTimeout,
+    /// Time for the protocol's sign of life.
+    Beat,
+    /// Time to have heard the peer's.
+    Silence,
 }
 
 impl Due {
-    const ALL: [Due; 7] = [
+    const ALL: [Due; 9] = [
         Due::OpenTimeout,
         Due::Step,
         Due::Ping,
@@ -46,6 +50,8 @@ impl Due {
         Due::Reconnect,
         Due::Lifetime,
         Due::CloseTimeout,
+        Due::Beat,
+        Due::Silence,
     ];
 }
 

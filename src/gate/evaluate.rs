@@ -266,6 +266,9 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         // What was published while away, and is still away.
         Timer::Recovery => scope.count(totals, Counter::Missed),
         Timer::Rtt | Timer::RttService => scope.count(totals, Counter::RequestTimeouts),
+        Timer::Ack | Timer::AckService => {
+            scope.count(totals, Counter::Unacked) + scope.count(totals, Counter::Rejected)
+        }
         // Who was lost in a phase gives up in it or later. Who was told to stop is away all the same.
         Timer::Reconnect => {
             scope.count_from_here(totals, Counter::GaveUp)

@@ -163,7 +163,8 @@ impl Count {
                 C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
-                C::Duplicated | C::Reordered | C::Indeterminate => &[C::Received],
+                C::Duplicated | C::Redelivered | C::Reordered | C::Indeterminate => &[C::Received],
+                C::Acked | C::Rejected | C::Unacked => &[C::Acked, C::Rejected, C::Unacked],
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
@@ -232,6 +233,10 @@ impl Count {
                 | C::Missed
                 | C::Recovered
                 | C::Duplicated
+                | C::Redelivered
+                | C::Acked
+                | C::Rejected
+                | C::Unacked
                 | C::Reordered
                 | C::Indeterminate
                 | C::Requests
@@ -279,7 +284,8 @@ pub(super) fn opening(kind: Failure) -> bool {
         | Failure::AcceptKey
         | Failure::Subprotocol
         | Failure::HeaderTooLarge
-        | Failure::Step => true,
+        | Failure::Step
+        | Failure::Denied => true,
         Failure::Reset
         | Failure::Eof
         | Failure::Protocol
@@ -297,6 +303,8 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Lag => "Actual send minus scheduled time: the generator's own lateness",
         Timer::Rtt => "A request's intended time to its reply",
         Timer::RttService => "A request's actual send to its reply",
+        Timer::Ack => "A publish's intended time to its acknowledgement by the target",
+        Timer::AckService => "A publish's actual send to its acknowledgement",
         Timer::Ping => "Own ping to its pong",
         Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
         Timer::Reconnect => "Loss of a connection to ready again",
@@ -349,6 +357,11 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Sent => "Publishes written",
         Counter::Dropped => "Publishes due while the connection could not take them",
         Counter::Cancelled => "Publishes due that the end of the run or an interruption cut off",
+        Counter::Acked => "Publishes that the target acknowledged",
+        Counter::Rejected => "Publishes that the target refused, in answer to them",
+        Counter::Unacked => {
+            "Publishes that were to be acknowledged and never were: the connection was lost, or the run over"
+        }
         Counter::Received => {
             "Stamped messages received by subscribers, duplicates included; the share is of distinct ones"
         }
@@ -362,6 +375,7 @@ fn counter_doc(counter: Counter) -> &'static str {
             "Distinct messages sent before the subscriber was ready again and received after, by resuming"
         }
         Counter::Duplicated => "Received again",
+        Counter::Redelivered => "Deliveries of which the target says that it sends them again",
         Counter::Reordered => "Received after a later one of the same stream",
         Counter::Indeterminate => "Received too late or too early to tell whether new or again",
         Counter::Unaccounted => {

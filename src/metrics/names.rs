@@ -36,6 +36,10 @@ names! {
         Rtt = "rtt",
         /// Request to reply, from the actual send.
         RttService = "rtt_service",
+        /// Publish to its acknowledgement, from the intended time.
+        Ack = "ack",
+        /// Publish to its acknowledgement, from the actual send.
+        AckService = "ack_service",
         /// Own ping to its pong.
         Ping = "ping",
         /// Last sign of life to the peer being declared dead by the heartbeat.
@@ -108,6 +112,12 @@ names! {
         Dropped = "dropped",
         /// Publishes due that the end of the run or an interruption cut off.
         Cancelled = "cancelled",
+        /// Publishes that the target acknowledged.
+        Acked = "acked",
+        /// Publishes that the target refused, in answer to them.
+        Rejected = "rejected",
+        /// Publishes that were to be acknowledged and never were: the connection was lost, or the run over.
+        Unacked = "unacked",
         /// Stamped messages received by subscribers, duplicates included.
         Received = "received",
         /// Distinct stamped messages received: received − duplicated − indeterminate.
@@ -122,6 +132,8 @@ names! {
         Recovered = "recovered",
         /// Received again.
         Duplicated = "duplicated",
+        /// Deliveries of which the target says that it sends them again.
+        Redelivered = "redelivered",
         /// Received after a later one of the same stream.
         Reordered = "reordered",
         /// Received too late or too early to tell whether new or again.
@@ -193,6 +205,8 @@ names! {
         /// An `on_open` step's expectation or a subscription was not met in time, a header to be captured was not in the
         /// answer, or the target closed before.
         Step = "step",
+        /// The protocol's greeting, or a subscription, was refused by the target.
+        Denied = "denied",
         /// Connection reset (RST).
         Reset = "reset",
         /// The peer ended the TCP connection (FIN) without a Close frame.

@@ -5,7 +5,7 @@
 //! are counted from the run's start.
 
 use super::fault::{Action, PlannedFault, Window};
-use crate::protocol::ProtocolConfig;
+use crate::protocol::{Field, ProtocolConfig};
 use crate::transport::{Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -201,6 +201,8 @@ pub struct Group {
     pub upgrade: Upgrade,
     /// What is spoken.
     pub protocol: ProtocolConfig,
+    /// What a connection introduces itself with, in protocols that have a session.
+    pub introduction: Vec<(Field, Template)>,
     /// (header of the upgrade's answer in lower case, slot of the variable that gets its value).
     pub capture_headers: Vec<(String, u32)>,
     /// Whether the cookies that answers to upgrades set are sent when a connection comes back.
@@ -538,6 +540,8 @@ pub enum Resume {
     Topics,
     /// As a session.
     Session(Box<Session>),
+    /// As the protocol does it, if the target has kept what there was.
+    Protocol,
 }
 
 /// How a session is taken up again.

@@ -104,6 +104,7 @@ impl Codec {
     /// Compiles a protocol's settings.
     pub fn new(config: &ProtocolConfig) -> Self {
         let json = match config {
+            // Those with a session say it all themselves.
             ProtocolConfig::Raw | ProtocolConfig::Stomp(_) => None,
             ProtocolConfig::Json(mapping) => Some(Box::new(Json {
                 subscribe: MessageTemplate::compile(&mapping.subscribe),

@@ -2,16 +2,51 @@
 
 use super::stomp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-/// A protocol with its settings.
+/// A protocol with its settings. Those of protocols with a session are shared by all their sessions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ProtocolConfig {
     /// Payloads as they are.
     Raw,
     /// JSON messages in a mapping.
     Json(Box<Mapping>),
-    /// STOMP frames.
-    Stomp(Box<stomp::Config>),
+    /// STOMP.
+    Stomp(Arc<stomp::Config>),
+}
+
+impl ProtocolConfig {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ProtocolConfig::Raw => "raw",
+            ProtocolConfig::Json(_) => "JSON",
+            ProtocolConfig::Stomp(_) => "STOMP",
+        }
+    }
+
+    /// Whether connections have a session: see [`Session`](super::Session).
+    pub fn has_session(&self) -> bool {
+        match self {
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) => false,
+            ProtocolConfig::Stomp(_) => true,
+        }
+    }
+
+    /// Whether the protocol itself has a way to take up again what a connection had.
+    pub fn resumes(&self) -> bool {
+        match self {
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => false,
+        }
+    }
+
+    /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
+    pub fn subprotocols(&self) -> Vec<String> {
+        match self {
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) => Vec::new(),
+            ProtocolConfig::Stomp(config) => config.subprotocols(),
+        }
+    }
 }
 
 /// How messages of a JSON service are written and read. `Default` is the embedded gateway's dialect.

@@ -1,4 +1,4 @@
-//! Messages ↔ frames' payloads, without I/O: the stamp, raw and json.
+//! Messages ↔ frames' payloads, without I/O: the stamp, raw and json, and protocols that have a session.
 //!
 //! Knows nothing of sockets, schedules or metrics. The embedded gateway shares this module and
 //! nothing else of the generator's side. Nothing here allocates per message, and whatever comes in
@@ -12,6 +12,14 @@ mod session;
 mod stamp;
 pub mod stomp;
 mod template;
+
+/// What is settled of a protocol before a conversation begins: all that a plan may know of it.
+pub mod settings {
+    /// STOMP's.
+    pub mod stomp {
+        pub use crate::protocol::stomp::{Ack, Config, Version};
+    }
+}
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};

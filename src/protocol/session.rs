@@ -67,7 +67,7 @@ pub struct Introduction {
 /// What a connection says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Field {
-    /// STOMP's `host`; the host of the address where it is not given.
+    /// STOMP's `host`.
     Host,
     /// User name.
     Login,

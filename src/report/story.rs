@@ -74,6 +74,8 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(spread(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
+    lines.extend(latency(outcome, "ack", "ack_service"));
+    lines.extend(acknowledged(outcome));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
     // Before the other phases: where there is no room for all, what was rehearsed is what is shown.
@@ -297,6 +299,7 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
         "missed",
         "indeterminate",
         "misrouted",
+        "redelivered",
         "unstamped",
         "errors",
         "service_gaps",
@@ -321,6 +324,21 @@ fn requests(outcome: &Outcome) -> Option<Line> {
             "requests",
             [sent, format!("timed out {}", count(n("request_timeouts")))],
         )
+    })
+}
+
+/// What became of publishes that the target was to acknowledge.
+fn acknowledged(outcome: &Outcome) -> Option<Line> {
+    let n = |name| total(outcome, name);
+    let (acked, rejected, unacked) = (n("acked"), n("rejected"), n("unacked"));
+    (acked + rejected + unacked > 0).then(|| {
+        let mut parts = vec![format!("acknowledged {}", count(acked))];
+        for (name, n) in [("rejected", rejected), ("never acknowledged", unacked)] {
+            if n > 0 {
+                parts.push(format!("{name} {}", count(n)));
+            }
+        }
+        line("publishes", parts)
     })
 }
 

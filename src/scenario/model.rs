@@ -6,13 +6,16 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod fault;
+mod protocol;
 mod recovery;
 
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
-
+pub use protocol::{
+    Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
+};
 pub use recovery::{History, Resume, Session};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
@@ -440,20 +443,6 @@ pub struct CsvVar {
     pub file: String,
     /// The column's name in the header line.
     pub column: String,
-}
-
-/// What is spoken over a connection.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Protocol {
-    /// Payloads as they are: no topics, no acknowledgements.
-    Raw,
-    /// JSON messages in the default mapping, which the embedded gateway speaks.
-    #[default]
-    Json,
-    /// JSON messages in a mapping of your own.
-    #[serde(rename = "json_mapping")]
-    Mapping(Box<Mapping>),
 }
 
 /// How messages of a JSON service are written and read. Keys left out have the default mapping's value.

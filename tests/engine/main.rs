@@ -7,6 +7,7 @@
 mod answers;
 mod bench;
 mod comeback;
+mod conversation;
 mod endings;
 mod faults;
 mod network;

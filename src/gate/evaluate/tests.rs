@@ -280,6 +280,10 @@ fn shares_are_of_the_whole() {
         ("unique", &[C::Expected]),
         ("received", &[C::Expected]),
         ("duplicated", &[C::Received]),
+        ("redelivered", &[C::Received]),
+        ("acked", &[C::Unacked]),
+        ("rejected", &[C::Acked]),
+        ("unacked", &[C::Rejected]),
         ("reordered", &[C::Received]),
         ("indeterminate", &[C::Received]),
         ("requests", &[C::RequestsOffered]),
@@ -449,6 +453,10 @@ fn what_never_came_back_is_censored_not_forgotten() {
         }),
         (Timer::RttService, |r, n| {
             r.count(C::RequestTimeouts, 1, 0, n as u64)
+        }),
+        (Timer::Ack, |r, n| r.count(C::Unacked, 1, 0, n as u64)),
+        (Timer::AckService, |r, n| {
+            r.count(C::Rejected, 1, 0, n as u64)
         }),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),

@@ -85,7 +85,10 @@ pub(super) fn compile(
             .and_then(|node| answer::node(node, &path, &vars, problems));
         answer::comes_back(written, scenario.target.pick, &path, problems);
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
-        let raw = matches!(written.protocol, model::Protocol::Raw);
+        let raw = matches!(
+            written.protocol,
+            model::Protocol::Named(model::ProtocolName::Raw)
+        );
         let context = Context {
             vars: &vars,
             captured: &captured,
@@ -129,7 +132,15 @@ pub(super) fn compile(
                 );
             }
         }
-        let protocol = protocol::compile(&written.protocol, &listed("protocol"), problems);
+        let at_opening = Scope {
+            vars: &vars,
+            captured: &set,
+            message: &[],
+        };
+        let protocol::Spoken {
+            config: protocol,
+            introduction,
+        } = protocol::compile(written, &path, at_opening, problems);
         let resume = written
             .reconnect
             .as_ref()
@@ -161,6 +172,7 @@ pub(super) fn compile(
                 }),
             upgrade,
             protocol,
+            introduction,
             capture_headers,
             keep_cookies: written.keep_cookies,
             node,

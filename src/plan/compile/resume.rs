@@ -38,12 +38,25 @@ pub(super) fn compile(
 
 /// By topic: what the service must tell, and how it is asked.
 fn topics(path: &str, of: Of<'_>, problems: &mut Problems) -> Option<Resume> {
-    let ProtocolConfig::Json(mapping) = of.protocol else {
-        problems.add(
-            Problem::error(path, "`raw` has no topics that could be resumed")
-                .help("use `json`, or say how a session is resumed: `resume: { … }`"),
-        );
-        return None;
+    let mapping = match of.protocol {
+        ProtocolConfig::Json(mapping) => mapping,
+        ProtocolConfig::Raw => {
+            problems.add(
+                Problem::error(path, "`raw` has no topics that could be resumed")
+                    .help("use `json`, or say how a session is resumed: `resume: { … }`"),
+            );
+            return None;
+        }
+        other => {
+            if other.resumes() {
+                return Some(Resume::Protocol);
+            }
+            problems.add(Problem::error(
+                path,
+                format!("{} keeps nothing for whoever comes back", other.name()),
+            ));
+            return None;
+        }
     };
     if of.group.subscribe.is_empty() {
         problems.add(Problem::error(

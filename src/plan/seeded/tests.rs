@@ -18,6 +18,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
             .collect(),
         upgrade: Upgrade::default(),
         protocol: ProtocolConfig::Raw,
+        introduction: Vec::new(),
         capture_headers: Vec::new(),
         keep_cookies: false,
         node: None,

@@ -9,6 +9,7 @@ use crate::protocol::session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Violation,
 };
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of an error that are told.
@@ -23,7 +24,7 @@ const BYE: &str = "bye";
 /// One connection's conversation, or the conversations of one that comes back.
 #[derive(Debug)]
 pub struct Session {
-    config: Config,
+    config: Arc<Config>,
     decoder: Decoder,
     state: State,
     /// Subscriptions asked for have places below this.
@@ -53,9 +54,9 @@ struct Owed {
 
 impl Session {
     /// One that has not begun.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Arc<Config>) -> Self {
         Session {
-            config: config.clone(),
+            config: Arc::clone(config),
             decoder: Decoder::default(),
             state: State::Greeting,
             places: 0,

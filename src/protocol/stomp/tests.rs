@@ -283,7 +283,7 @@ proptest! {
                 "[sm0-9,.a-z]{0,8}"), 0..5)), 0..6),
         ack in prop::sample::select(vec![Ack::Auto, Ack::Client, Ack::ClientIndividual]),
     ) {
-        let mut session = Session::new(&Config { ack, ack_every: 2, ..Config::default() });
+        let mut session = Session::new(&Config { ack, ack_every: 2, ..Config::default() }.into());
         let mut out = Outgoing::default();
         session.begin(&Introduction::default(), &mut out);
         session.subscribe(0, "t", &mut out);

@@ -15,6 +15,7 @@ fn group(first: u32, count: u32) -> Group {
         vars: Vec::new(),
         upgrade: Upgrade::default(),
         protocol: ProtocolConfig::Raw,
+        introduction: Vec::new(),
         capture_headers: Vec::new(),
         keep_cookies: false,
         node: None,

@@ -11,7 +11,7 @@ struct Talk {
 impl Talk {
     fn new(config: Config) -> Self {
         Talk {
-            session: Session::new(&config),
+            session: Session::new(&config.into()),
             out: Outgoing::default(),
         }
     }

@@ -1,23 +1,13 @@
-//! What a group speaks.
+//! JSON in a mapping of the user's own.
 
-use super::steps::pointed;
-use super::{Problems, message, text};
-use crate::protocol::{Condition, Mapping, ProtocolConfig};
+use super::super::steps::pointed;
+use super::super::{Problems, message, text};
+use crate::protocol::{Condition, Mapping};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, Scalar};
 
-/// Compiles a protocol.
-pub(super) fn compile(
-    written: &model::Protocol,
-    path: &str,
-    problems: &mut Problems,
-) -> ProtocolConfig {
-    let written = match written {
-        model::Protocol::Raw => return ProtocolConfig::Raw,
-        model::Protocol::Json => return ProtocolConfig::Json(Box::default()),
-        model::Protocol::Mapping(mapping) => mapping,
-    };
-    let path = format!("{path}.json_mapping");
+/// Compiles a mapping; `path` is its own.
+pub(super) fn compile(written: &model::Mapping, path: &str, problems: &mut Problems) -> Mapping {
     let mut mapping = Mapping::default();
     let mut message =
         |text: &Option<String>, key: &str, into: &mut String, known: &[&str], needed: &str| {
@@ -99,5 +89,5 @@ pub(super) fn compile(
             });
         }
     }
-    ProtocolConfig::Json(Box::new(mapping))
+    mapping
 }
