@@ -250,7 +250,9 @@ fn of_every_kind() {
         (
             "g",
             "protocol: [json]",
-            &["4:11 `protocol` takes `raw`, `json`, `stomp`, `json_mapping: ...` or `stomp: ...`, not a list"],
+            &[
+                "4:11 `protocol` takes `raw`, `json`, `stomp`, `json_mapping: ...` or `stomp: ...`, not a list",
+            ],
         ),
         (
             "g",
