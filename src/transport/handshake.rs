@@ -250,7 +250,7 @@ pub fn response_heard(
 }
 
 /// `example.org`, `example.org:8080`, `[::1]:8080`.
-fn authority(host: &str, port: u16, tls: bool) -> String {
+pub(super) fn authority(host: &str, port: u16, tls: bool) -> String {
     let (open, close) = if host.contains(':') {
         ("[", "]")
     } else {

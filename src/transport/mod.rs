@@ -6,7 +6,9 @@
 mod config;
 pub mod cookies;
 pub mod handshake;
+pub mod http;
 pub mod socket;
+pub mod sse;
 pub mod tls;
 pub mod ws;
 
