@@ -160,6 +160,8 @@ pub enum Mark {
     SentOn = 16,
     /// Its protocol's goodbye was said: the peer may end TCP any time.
     SaidGoodbye = 32,
+    /// The target's answer was such that it does not try again.
+    Refused = 64,
 }
 
 /// Why we close a connection.
@@ -331,6 +333,7 @@ mod tests {
             Mark::Moving,
             Mark::SentOn,
             Mark::SaidGoodbye,
+            Mark::Refused,
         ];
         for mark in all {
             assert!(!conn.is(mark) && !conn.mark(mark, true) && conn.is(mark));
@@ -338,7 +341,7 @@ mod tests {
         assert!(conn.mark(Mark::Watched, false));
         assert_eq!(
             all.map(|mark| conn.is(mark)),
-            [true, false, true, true, true, true]
+            [true, false, true, true, true, true, true]
         );
     }
 

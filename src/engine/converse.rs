@@ -282,6 +282,19 @@ impl Shard {
         let Some(awaiting) = work.awaiting.remove(at) else {
             return;
         };
+        self.publish_answered(g, &awaiting, counter, now);
+    }
+
+    /// The same of the oldest that waits, where answers come in the order of what they answer.
+    pub(super) fn acknowledged_next(&mut self, c: usize, counter: Counter, now: u64) {
+        let g = usize::from(self.conns[c].group);
+        let work = self.conns[c].work.as_mut();
+        if let Some(awaiting) = work.and_then(|work| work.awaiting.pop_front()) {
+            self.publish_answered(g, &awaiting, counter, now);
+        }
+    }
+
+    fn publish_answered(&mut self, g: usize, awaiting: &Awaiting, counter: Counter, now: u64) {
         let phase = self.plan.phase_at(awaiting.intended_ns);
         self.recorder.count(counter, phase, g, 1);
         if counter == Counter::Acked {
@@ -308,15 +321,12 @@ impl Shard {
     /// A connection is gone, and of its publishes so many have not left. What waits for its acknowledgement is kept only
     /// if the session sends it again.
     pub(super) fn conversation_lost(&mut self, c: usize, unsent: usize) {
-        if !self.converses(c) {
-            return;
-        }
         if let Some(work) = &mut self.conns[c].work {
             let left = work.awaiting.len().saturating_sub(unsent);
             work.awaiting.truncate(left);
         }
         let Some(mut session) = self.take_session(c) else {
-            return;
+            return self.forget_awaiting(c);
         };
         let kept = session.lost(unsent) && self.conns[c].intent != Intent::Churn;
         // Another client takes its place: it has a session of its own.

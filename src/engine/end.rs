@@ -218,11 +218,17 @@ impl Shard {
     fn come_back(&mut self, c: usize, told: Option<u16>, was_ready: bool, now: u64) {
         let number = self.number(c);
         let seed = self.plan.seed();
+        let told_to_wait = self.told_to_wait(c);
         let conn = &mut self.conns[c];
         let g = usize::from(conn.group);
+        let refused = conn.mark(Mark::Refused, false);
         let Some(reconnect) = &self.plan.groups()[g].reconnect else {
             return;
         };
+        if refused {
+            self.recorder.count(Counter::Stopped, self.phase, g, 1);
+            return;
+        }
         let rule = told.map(|code| plan::on_close(&reconnect.codes, code));
         // Whoever is sent on from one address to the next does not begin anew at each of them: once around, and
         // it waits.
@@ -255,6 +261,7 @@ impl Shard {
         if elsewhere || target.pick == Pick::Failover {
             conn.endpoint = self.plan.endpoint_after(conn.endpoint);
         }
+        let wait = wait.max(Duration::from_nanos(told_to_wait));
         conn.attempt = conn.attempt.saturating_add(1);
         conn.backoff_ms = wait.as_millis() as u32;
         conn.state = State::Waiting;
@@ -347,10 +354,16 @@ impl Shard {
     /// Begins to close from our side.
     pub(super) fn close(&mut self, c: usize, code: u16, intent: Intent, now: u64) {
         self.leave_ready(c);
+        let over_http = self.is_over_http(c);
         let conn = &mut self.conns[c];
         conn.state = State::Closing;
         conn.intent = intent;
         self.closing += 1;
+        if over_http {
+            // Nothing is said: whoever has heard enough ends the connection.
+            conn.peer_code = 1000;
+            return self.lost(c, Cause::Closed, now);
+        }
         let says = matches!(intent, Intent::Churn | Intent::Finish) && self.converses(c);
         // The Close frame follows the answer to the goodbye, where there is one.
         if !says || !self.say_goodbye(c) {

@@ -63,7 +63,9 @@ impl Shard {
             };
             match stream.read(&mut scratch) {
                 Ok(0) => {
-                    self.lost(c, Cause::Eof, now);
+                    if !self.ended_well(c, now) {
+                        self.lost(c, Cause::Eof, now);
+                    }
                     drained = true;
                     break;
                 }
@@ -108,11 +110,13 @@ impl Shard {
             usize::from(conn.group),
             bytes.len() as u64,
         );
-        if conn
+        let upgrading = conn
             .opening
             .as_ref()
-            .is_some_and(|o| o.stage == Stage::Upgrade)
-        {
+            .is_some_and(|o| o.stage == Stage::Upgrade);
+        if self.is_over_http(c) {
+            self.http_bytes(c, bytes, now);
+        } else if upgrading {
             self.upgrade_bytes(c, bytes, now);
         } else {
             self.frames(c, bytes, now);
@@ -211,7 +215,7 @@ impl Shard {
     }
 
     /// A whole message.
-    fn message(&mut self, c: usize, form: Form, message: &[u8], now: u64) {
+    pub(super) fn message(&mut self, c: usize, form: Form, message: &[u8], now: u64) {
         if self.converses(c) {
             return self.converse(c, form, message, now);
         }

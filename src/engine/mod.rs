@@ -17,6 +17,7 @@ mod inbound;
 mod mask;
 mod open;
 mod outbox;
+mod over_http;
 mod resume;
 mod service;
 mod session;

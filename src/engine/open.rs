@@ -238,7 +238,7 @@ impl Shard {
         self.step_done(c, Timer::Tcp, now);
         let endpoint = self.endpoint(c);
         if !endpoint.tls {
-            return self.send_upgrade(c);
+            return self.secured(c, now);
         }
         let host = endpoint.host.clone();
         let session = self
@@ -274,7 +274,7 @@ impl Shard {
             Ok(false) => {}
             Ok(true) => {
                 self.step_done(c, Timer::Tls, now);
-                self.send_upgrade(c);
+                self.secured(c, now);
             }
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 self.recorder.sample("tls", e.to_string().as_bytes());
@@ -296,6 +296,14 @@ impl Shard {
             );
             opening.since_ns = now;
         }
+    }
+
+    /// The way to the target is open: what is asked of it depends on the transport.
+    fn secured(&mut self, c: usize, now: u64) {
+        if self.is_over_http(c) {
+            return self.send_request(c, now);
+        }
+        self.send_upgrade(c);
     }
 
     fn send_upgrade(&mut self, c: usize) {

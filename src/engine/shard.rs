@@ -8,6 +8,7 @@ use super::dns::Resolver;
 use super::fault::{self, Faults};
 use super::mask::Masks;
 use super::outbox::Outbox;
+use super::over_http::Http;
 use super::resume::Resumes;
 use super::session::Wire;
 use super::tail::{Origin, Tail};
@@ -16,7 +17,7 @@ use super::wheel::{Due, Timer, Wheel};
 use super::{EngineError, Spec};
 use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
-use crate::plan::{Openings, Plan, Schedule};
+use crate::plan::{Openings, Plan, Schedule, Transport};
 use crate::protocol::{Codec, Outgoing, Session};
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
@@ -66,11 +67,18 @@ pub(super) struct Group {
     pub back_ns: Vec<u64>,
     /// The session of each of its connections, once it opened; empty where the protocol has none.
     pub sessions: Vec<Option<Box<Session>>>,
+    /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
+    pub http: Vec<Option<Box<Http>>>,
     /// WebSocket subprotocols that are offered.
     pub subprotocols: Vec<String>,
 }
 
 impl Group {
+    /// Whether publishes are more than a frame around the payload: a protocol's session makes them, or they are posted.
+    pub fn apart(&self) -> bool {
+        !self.sessions.is_empty() || !self.http.is_empty()
+    }
+
     /// Local index of one of its connections of this shard. Own ones are `shards` apart.
     pub fn local(&self, index: u32, shards: u32) -> usize {
         self.base + ((index - self.first) / shards) as usize
@@ -189,6 +197,8 @@ impl Shard {
             let back_ns = vec![0; each(group.resume.is_some())];
             let mut sessions = Vec::new();
             sessions.resize_with(each(group.protocol.has_session()), || None);
+            let mut http = Vec::new();
+            http.resize_with(each(group.transport != Transport::WebSocket), || None);
             let mut subprotocols = group.protocol.subprotocols();
             if subprotocols.is_empty() {
                 subprotocols.clone_from(&plan.target().subprotocols);
@@ -222,6 +232,7 @@ impl Shard {
                 cookies,
                 back_ns,
                 sessions,
+                http,
                 subprotocols,
             });
         }

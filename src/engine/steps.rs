@@ -141,12 +141,17 @@ impl Shard {
             .map(|t| self.fill(c, &self.plan.groups()[g].subscribe[t]))
             .collect();
         let converses = self.converses(c);
-        let named = converses || self.groups[g].codec.is_json();
+        // Over HTTP the address has said it.
+        let over_http = self.is_over_http(c);
+        let named = converses || over_http || self.groups[g].codec.is_json();
         let subscribed = match named {
             true => Topics::of(&names),
             false => Topics::Any,
         };
         self.set_topics(c, subscribed);
+        if over_http {
+            return self.ready(c, now);
+        }
         for (t, topic) in names.iter().enumerate() {
             if converses {
                 sent += u16::from(self.say_subscribe(c, t as u32, topic));

@@ -6,7 +6,7 @@ use super::outbox::{Allowance, Flushed, Outbox, Written, recycle};
 use super::shard::{Group, Shard};
 use crate::metrics::{Counter, Timer};
 use crate::plan::{self, Builtin, Part, Plan, Purpose};
-use crate::protocol::{MIN_PAYLOAD, STAMP_LEN, Stamp, escape};
+use crate::protocol::{Envelope, MIN_PAYLOAD, STAMP_LEN, Stamp, escape};
 use crate::transport::ws;
 use mio::Interest;
 
@@ -49,12 +49,17 @@ impl Shard {
 
     /// Queues bytes as they are: the upgrade request.
     pub(super) fn queue_bytes(&mut self, c: usize, bytes: &[u8]) {
+        self.queue_raw(c, bytes, Written::Control);
+    }
+
+    /// Queues bytes as they are, of this kind.
+    pub(super) fn queue_raw(&mut self, c: usize, bytes: &[u8], what: Written) {
         let Shard {
             conns, pool, dirty, ..
         } = self;
         let outbox = outbox(&mut conns[c], pool, dirty, c);
         outbox.buffer().extend_from_slice(bytes);
-        outbox.seal(Written::Control);
+        outbox.seal(what);
     }
 
     /// Makes what a connection needs to publish and ask; built when it first is ready.
@@ -66,13 +71,18 @@ impl Shard {
         }
         let number = self.number(c);
         let phases = self.plan.phases().len();
+        let over_http = self.is_over_http(c);
         let publishes: Vec<Publishing> = plan_group
             .publish
             .iter()
             .enumerate()
             .map(|(ordinal, publish)| {
                 let topic = self.fill(c, &publish.topic);
-                let envelope = self.groups[group].codec.publish(&topic, 1);
+                let mut envelope = self.groups[group].codec.publish(&topic, 1);
+                if over_http {
+                    envelope = Envelope::default();
+                    envelope.prefix = self.post_head(c, &topic);
+                }
                 let mut head = Vec::new();
                 envelope.put_payload(&self.fill(c, &publish.payload), &mut head);
                 Publishing {
@@ -194,9 +204,9 @@ impl Shard {
             sent_ns: now,
         };
         compose.clear();
-        if !groups[g].sessions.is_empty() {
+        if groups[g].apart() {
             put_payload(compose, &publishing.head, &stamp, size);
-            return self.publish_by_session(c, ordinal, phase, (intended, now));
+            return self.publish_apart(c, ordinal, phase, (intended, now));
         }
         if groups[g].codec.publish_has_id() {
             let Publishing {
@@ -217,9 +227,13 @@ impl Shard {
         });
     }
 
-    /// The same where the protocol has a session; the payload is composed.
-    fn publish_by_session(&mut self, c: usize, ordinal: usize, phase: usize, times: (u64, u64)) {
-        if !self.say_publish(c, ordinal, phase, times) {
+    /// The same where it is not a frame around the payload: by the protocol's session, or as a post. The payload is composed.
+    fn publish_apart(&mut self, c: usize, ordinal: usize, phase: usize, times: (u64, u64)) {
+        let taken = match self.is_over_http(c) {
+            true => self.post(c, ordinal, phase, times),
+            false => self.say_publish(c, ordinal, phase, times),
+        };
+        if !taken {
             let g = usize::from(self.conns[c].group);
             return self.recorder.count(Counter::Dropped, phase, g, 1);
         }

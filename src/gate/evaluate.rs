@@ -281,6 +281,7 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
             .sum(),
         Timer::Ping => failures(Failure::Dead),
         Timer::Lag
+        | Timer::Bunch
         | Timer::Detect
         | Timer::Dns
         | Timer::Tcp

@@ -305,6 +305,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::RttService => "A request's actual send to its reply",
         Timer::Ack => "A publish's intended time to its acknowledgement by the target",
         Timer::AckService => "A publish's actual send to its acknowledgement",
+        Timer::Bunch => {
+            "Between the sending of the first and the last of several deliveries that came in one read of an event stream: large where a proxy holds them back"
+        }
         Timer::Ping => "Own ping to its pong",
         Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
         Timer::Reconnect => "Loss of a connection to ready again",

@@ -40,6 +40,8 @@ names! {
         Ack = "ack",
         /// Publish to its acknowledgement, from the actual send.
         AckService = "ack_service",
+        /// Between the sending of the first and the last of the deliveries that one read of an event stream brought.
+        Bunch = "bunch",
         /// Own ping to its pong.
         Ping = "ping",
         /// Last sign of life to the peer being declared dead by the heartbeat.

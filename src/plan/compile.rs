@@ -19,6 +19,7 @@ mod target;
 mod text;
 mod timeline;
 mod topics;
+mod transport;
 mod upgrade;
 mod vars;
 

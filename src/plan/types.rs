@@ -199,6 +199,8 @@ pub struct Group {
     pub vars: Vec<Var>,
     /// The upgrade request, the target's part included.
     pub upgrade: Upgrade,
+    /// How bytes get to the target.
+    pub transport: Transport,
     /// What is spoken.
     pub protocol: ProtocolConfig,
     /// What a connection introduces itself with, in protocols that have a session.
@@ -225,6 +227,28 @@ pub struct Group {
     pub resume: Option<Resume>,
     /// How long a connection stays.
     pub lifetime: Lifetime,
+}
+
+/// How bytes get to the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// WebSocket.
+    WebSocket,
+    /// Server-sent events to subscribers, HTTP POST from publishers. A group is one or the other.
+    Sse(Box<Sse>),
+}
+
+/// Server-sent events, and what is posted. Paths' values are [percent-encoded](super::percent_encode).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sse {
+    /// Path and query of the stream; [`Builtin::Topic`] is all topics subscribed to, with commas between.
+    pub path: Template,
+    /// Path and query that a publish is posted to.
+    pub publish: Template,
+    /// Content-Type of what is posted.
+    pub content_type: String,
+    /// Whether an answer that is no stream leads to another attempt.
+    pub keep_trying: bool,
 }
 
 /// The upgrade request of a group's connections. Templates hold variables of that group, which is why

@@ -8,6 +8,7 @@
 mod fault;
 mod protocol;
 mod recovery;
+mod transport;
 
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
@@ -17,11 +18,23 @@ pub use protocol::{
     Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
 pub use recovery::{History, Resume, Session};
+pub use transport::{Sse, Transport, TransportName, TransportSettings};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+
+/// A choice between names and names with settings, as one list.
+fn name_or_settings(mut names: Schema, settings: &Schema, what: &str) -> Schema {
+    let more = settings.get("oneOf").and_then(|all| all.as_array());
+    let all = names.get_mut("oneOf").and_then(|all| all.as_array_mut());
+    if let (Some(all), Some(more)) = (all, more) {
+        all.extend(more.iter().cloned());
+    }
+    names.insert("description".into(), what.into());
+    names
+}
 
 /// A named table whose order is the order written.
 pub type Table<T> = IndexMap<String, T>;
@@ -323,6 +336,9 @@ pub struct ClientGroup {
     /// Headers added to the target's for this group. Values are templated.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub headers: Table<String>,
+    /// How bytes get to the target. Default websocket.
+    #[serde(default)]
+    pub transport: Transport,
     /// What is spoken over the connection. Default json.
     #[serde(default)]
     pub protocol: Protocol,

@@ -29,7 +29,7 @@ pub struct Request<'a> {
     pub headers: &'a [(String, String)],
 }
 
-/// Appends a request with this body.
+/// Appends a request with this body, if it has one.
 ///
 /// # Errors
 /// A part that would break out of its place; `out` is as it was.
@@ -38,6 +38,27 @@ pub fn request(
     body: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> Result<(), RequestError> {
+    head(request, out)?;
+    end(body, out);
+    Ok(())
+}
+
+/// Appends what follows a request's headers: the length of its body, if it has one, and that.
+pub fn end(body: Option<&[u8]>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    if let Some(body) = body {
+        // Writing into a Vec cannot fail.
+        let _ = write!(out, "Content-Length: {}\r\n", body.len());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body.unwrap_or_default());
+}
+
+/// Appends a request's line and headers; [`end`] ends it.
+///
+/// # Errors
+/// A part that would break out of its place; `out` is as it was.
+pub fn head(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
     let visible = |text: &str| !text.is_empty() && !text.bytes().any(|c| c <= b' ' || c == 0x7f);
     if !request.path.starts_with('/') || !visible(request.path) || !visible(request.host) {
         return Err(RequestError::Target);
@@ -66,11 +87,6 @@ pub fn request(
     for (name, value) in request.headers {
         put(&[name, ": ", value.trim(), "\r\n"]);
     }
-    if let Some(body) = body {
-        put(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
-    }
-    put(&["\r\n"]);
-    out.extend_from_slice(body.unwrap_or_default());
     Ok(())
 }
 

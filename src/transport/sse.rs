@@ -182,7 +182,8 @@ mod tests {
     /// Most of these are the standard's own examples.
     #[test]
     fn streams_are_read_as_the_standard_has_it() {
-        let table: &[(&str, &[(&str, &str)], &str, Option<u64>)] = &[
+        type Expected = &'static [(&'static str, &'static str)];
+        let table: &[(&str, Expected, &str, Option<u64>)] = &[
             (
                 "data: YHOO\ndata: +2\ndata: 10\n\n",
                 &[("", "YHOO\n+2\n10")],

@@ -9,6 +9,7 @@ mod bench;
 mod comeback;
 mod conversation;
 mod endings;
+mod events;
 mod faults;
 mod network;
 mod openings;

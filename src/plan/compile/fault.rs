@@ -4,6 +4,7 @@ mod burst;
 mod deploy;
 mod drop;
 mod lasting;
+mod meaning;
 mod network;
 mod partition;
 mod slow;
@@ -25,6 +26,7 @@ pub(super) fn compile(
     timeline: &mut Timeline,
     problems: &mut Problems,
 ) {
+    meaning::check(fault, path, scenario, problems);
     let planned = match fault {
         Fault::Burst(b) => {
             let path = format!("{path}.burst");

@@ -3,7 +3,9 @@
 use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Boosted, Timeline};
-use super::{Problems, answer, each, message, protocol, reconnect, resume, steps, upgrade, vars};
+use super::{
+    Problems, answer, each, message, protocol, reconnect, resume, steps, transport, upgrade, vars,
+};
 use crate::plan::needs::Machine;
 use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Template, Var};
 use crate::scenario::model;
@@ -17,6 +19,7 @@ const MOST_PER_CORE: f64 = 2e6;
 pub(super) struct Context<'a> {
     pub vars: &'a [Var],
     pub captured: &'a [u32],
+    /// Nothing is subscribed to: payloads as they are, over a WebSocket.
     pub raw: bool,
     pub count: u32,
     pub limit: f64,
@@ -86,8 +89,11 @@ pub(super) fn compile(
         answer::comes_back(written, scenario.target.pick, &path, problems);
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
         let raw = matches!(
-            written.protocol,
-            model::Protocol::Named(model::ProtocolName::Raw)
+            (&written.protocol, &written.transport),
+            (
+                model::Protocol::Named(model::ProtocolName::Raw),
+                model::Transport::Named(model::TransportName::Websocket)
+            )
         );
         let context = Context {
             vars: &vars,
@@ -141,6 +147,19 @@ pub(super) fn compile(
             config: protocol,
             introduction,
         } = protocol::compile(written, &path, at_opening, problems);
+        let of_vars = Scope {
+            captured: &[],
+            ..at_opening
+        };
+        // What is wrong with the query itself the upgrade has said.
+        let query = upgrade::query(
+            &scenario.target.query,
+            "target.query",
+            of_vars,
+            &mut Problems::default(),
+        );
+        let transport = transport::compile(written, &path, of_vars, &query, problems);
+        transport::speaks(&transport, &protocol, &path, problems);
         let resume = written
             .reconnect
             .as_ref()
@@ -149,6 +168,7 @@ pub(super) fn compile(
                 let of = resume::Of {
                     group: written,
                     protocol: &protocol,
+                    transport: &transport,
                     vars: &vars,
                     captured: &captured,
                     unkept: scenario
@@ -171,6 +191,7 @@ pub(super) fn compile(
                     knots: vec![(Duration::ZERO, count)],
                 }),
             upgrade,
+            transport,
             protocol,
             introduction,
             capture_headers,

@@ -3,7 +3,7 @@
 use super::steps::pointed;
 use super::text::{self, Scope};
 use super::{Problems, message, upgrade};
-use crate::plan::types::{Builtin, Matcher, Resume, Session, Template, Var};
+use crate::plan::types::{Builtin, Matcher, Resume, Session, Template, Transport, Var};
 use crate::protocol::{Mapping, ProtocolConfig};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, ClientGroup};
@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(super) struct Of<'a> {
     pub group: &'a ClientGroup,
     pub protocol: &'a ProtocolConfig,
+    pub transport: &'a Transport,
     pub vars: &'a [Var],
     pub captured: &'a [u32],
     /// The target is the embedded gateway, and was not told to keep anything.
@@ -28,6 +29,10 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<Resume> {
     match written {
+        // By `Last-Event-ID`, whatever is spoken.
+        model::Resume::Topics(true) if *of.transport != Transport::WebSocket => {
+            Some(Resume::Protocol)
+        }
         model::Resume::Topics(false) => None,
         model::Resume::Topics(true) => topics(path, of, problems),
         model::Resume::Session(written) => Some(Resume::Session(Box::new(session(

@@ -165,7 +165,7 @@ fn cookies(table: &Table<String>, scope: Scope<'_>, problems: &mut Problems) -> 
 }
 
 /// Text of a path or query as a request line takes it: what has no place there percent-encoded.
-fn written_as_url(text: &str) -> String {
+pub(super) fn written_as_url(text: &str) -> String {
     let kept = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
     text.chars()
         .map(|c| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::types::{Arrivals, Lifetime, Opening, Segment, Upgrade};
+use crate::plan::types::{Arrivals, Lifetime, Opening, Segment, Transport, Upgrade};
 use crate::protocol::ProtocolConfig;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -14,6 +14,7 @@ fn group(first: u32, count: u32) -> Group {
         },
         vars: Vec::new(),
         upgrade: Upgrade::default(),
+        transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),
         capture_headers: Vec::new(),

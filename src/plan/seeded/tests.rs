@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::types::{Opening, Upgrade, Var};
+use crate::plan::types::{Opening, Transport, Upgrade, Var};
 use crate::protocol::ProtocolConfig;
 use std::collections::HashSet;
 
@@ -17,6 +17,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
             })
             .collect(),
         upgrade: Upgrade::default(),
+        transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),
         capture_headers: Vec::new(),

@@ -52,17 +52,11 @@ impl JsonSchema for Protocol {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut whole = ProtocolName::json_schema(generator);
-        let settings = ProtocolSettings::json_schema(generator);
-        let more = settings.get("oneOf").and_then(|all| all.as_array());
-        let all = whole.get_mut("oneOf").and_then(|all| all.as_array_mut());
-        if let (Some(all), Some(more)) = (all, more) {
-            all.extend(more.iter().cloned());
-        }
-        let what =
-            "What is spoken over a connection: a protocol's name, or its name with settings.";
-        whole.insert("description".into(), what.into());
-        whole
+        super::name_or_settings(
+            ProtocolName::json_schema(generator),
+            &ProtocolSettings::json_schema(generator),
+            "What is spoken over a connection: a protocol's name, or its name with settings.",
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::fault::{Effect, How};
-use crate::plan::types::{Lifetime, Opening, Upgrade};
+use crate::plan::types::{Lifetime, Opening, Transport, Upgrade};
 use crate::protocol::ProtocolConfig;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ fn group(first: u32, count: u32) -> Group {
         opening: Opening { knots: Vec::new() },
         vars: Vec::new(),
         upgrade: Upgrade::default(),
+        transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),
         capture_headers: Vec::new(),

@@ -1,0 +1,117 @@
+//! Faults that have no meaning over a group's transport: said before anything runs, as they would touch nobody.
+
+use super::super::Problems;
+use crate::scenario::model::{Fault, How, Stalled, Transport, TransportName};
+use crate::scenario::{Problem, Scenario};
+
+/// Adds what a fault asks of a group that cannot do it; `path` is the fault's own.
+pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &mut Problems) {
+    let over_http = |name: &str| {
+        let group = scenario.clients.get(name)?;
+        let websocket = matches!(group.transport, Transport::Named(TransportName::Websocket));
+        (!websocket).then_some(group)
+    };
+    let mut refuse = |key: String, message: &str, help: &str| {
+        problems.add(Problem::error(key, message).help(help));
+    };
+    match fault {
+        Fault::Drop(cut) if cut.how == How::Close && over_http(&cut.clients).is_some() => {
+            let message = format!("`{}` is over `sse`, which has no Close frame", cut.clients);
+            refuse(
+                format!("{path}.drop.clients"),
+                &message,
+                "say `how: fin`, `reset` or `vanish`",
+            );
+        }
+        Fault::Slow(slow) if slow.pong.is_some() && over_http(&slow.clients).is_some() => {
+            let message = format!(
+                "`{}` is over `sse`: there are no pings to answer late",
+                slow.clients
+            );
+            refuse(
+                format!("{path}.slow.pong"),
+                &message,
+                "say how it reads: `read`",
+            );
+        }
+        Fault::Stall(stall) => {
+            let Some(group) = over_http(&stall.clients) else {
+                return;
+            };
+            let (what, help) = match (stall.what, group.subscribe.is_empty()) {
+                (Stalled::Message, false) => (
+                    "sends no messages: it subscribes over `sse`",
+                    "stall its `handshake`",
+                ),
+                (Stalled::Handshake, true) => (
+                    "asks for nothing before it posts",
+                    "stall a `message` of its own",
+                ),
+                _ => return,
+            };
+            refuse(
+                format!("{path}.stall.what"),
+                &format!("`{}` {what}", stall.clients),
+                help,
+            );
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Machine;
+    use crate::scenario::{self, Options};
+
+    #[test]
+    fn what_has_no_meaning_over_a_stream_is_said() {
+        let compile = |fault: &str| {
+            let text = format!(
+                "name: t\ntarget: {{ url: 'ws://127.0.0.1:1' }}\nclients:\n  subs: {{ count: 9, transport: sse, subscribe: [t], reconnect: {{ backoff: none }} }}\n  pubs: {{ count: 9, transport: sse, publish: {{ topic: t, rate: 9/s }} }}\nphases: [ {{ name: a, for: 9s, faults: [ {fault} ] }} ]\n"
+            );
+            let document = scenario::parse("t.yaml", &text, None, &Options::default())
+                .unwrap_or_else(|e| panic!("{e}"));
+            let machine = Machine {
+                cores: 2,
+                descriptors: 9999,
+                file_max: 9999,
+                ..Machine::default()
+            };
+            match crate::plan::compile(document.scenario(), document.files(), &machine) {
+                Ok(_) => String::new(),
+                Err(problems) => problems[0].message.clone(),
+            }
+        };
+        let table = [
+            (
+                "drop: { clients: subs, share: 50%, how: close }",
+                "has no Close frame",
+            ),
+            ("drop: { clients: subs, share: 50%, how: fin }", ""),
+            ("drop: { clients: subs, share: 50%, how: vanish }", ""),
+            (
+                "slow: { clients: subs, share: 50%, pong: 1s }",
+                "no pings to answer late",
+            ),
+            ("slow: { clients: subs, share: 50%, read: none }", ""),
+            (
+                "stall: { clients: subs, share: 50%, what: message }",
+                "sends no messages",
+            ),
+            ("stall: { clients: subs, share: 50%, what: handshake }", ""),
+            (
+                "stall: { clients: pubs, share: 50%, what: handshake }",
+                "asks for nothing",
+            ),
+            ("stall: { clients: pubs, share: 50%, what: message }", ""),
+        ];
+        for (fault, expected) in table {
+            let got = compile(&format!("{{ {fault} }}"));
+            assert!(
+                got.contains(expected) && got.is_empty() == expected.is_empty(),
+                "{fault}: {got}"
+            );
+        }
+    }
+}
