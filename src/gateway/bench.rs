@@ -5,6 +5,9 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::task::Waker;
 
+use super::frame::append;
+use crate::protocol::Outgoing;
+
 /// Bytes read from a socket at once.
 const READ: usize = 16 * 1024;
 /// Lists that grew beyond this many places or bytes give them back.
@@ -18,6 +21,8 @@ pub(super) struct Bench {
     pub unread: Range<usize>,
     /// Bytes for the socket, behind those that it did not take before.
     pub output: Vec<u8>,
+    /// Messages in a client's own words.
+    pub words: Outgoing,
     /// Tasks that have something to write now.
     pub wakers: Vec<Waker>,
     /// Deliveries made in this poll.
@@ -38,6 +43,7 @@ impl Bench {
             input: vec![0; READ].into_boxed_slice(),
             unread: 0..0,
             output: Vec::new(),
+            words: Outgoing::default(),
             wakers: Vec::new(),
             delivered: 0,
             messages_in: 0,
@@ -70,10 +76,20 @@ impl Bench {
         self.input.get(range).unwrap_or_default().into()
     }
 
+    /// Puts what a client is told in its own words behind the output.
+    pub(super) fn put_words(&mut self) {
+        for (form, message) in self.words.messages() {
+            append(form, message, &mut self.output);
+        }
+        self.words.clear();
+    }
+
     fn clear(&mut self) {
         self.unread = 0..0;
         self.output.clear();
         self.output.shrink_to(KEPT);
+        self.words.clear();
+        self.words.buffer().shrink_to(KEPT);
         self.wakers.clear();
         self.wakers.shrink_to(KEPT / size_of::<Waker>());
         self.delivered = 0;

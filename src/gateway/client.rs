@@ -50,7 +50,10 @@ impl Close {
 /// What the client's task does next.
 #[derive(Debug)]
 pub(super) enum Next {
+    /// What the hub has for the client, as JSON.
     Write(Frame),
+    /// What the client is told in its own words.
+    Say(Frame),
     /// The first message is held back until then.
     Wait(Instant),
     Close(Close),
@@ -113,6 +116,8 @@ enum Sort {
     Live,
     /// An acknowledgement or an error: no policy drops it.
     Reply,
+    /// The same in the client's own words.
+    Own,
     /// What the client missed and was told it would get: no policy drops it, and it takes nobody's room.
     Missed,
 }
@@ -266,6 +271,16 @@ impl Client {
     /// Queues an acknowledgement or an error.
     #[must_use]
     pub(super) fn reply(&self, frame: Frame, counters: &Counters) -> Option<Waker> {
+        self.answer(frame, Sort::Reply, counters)
+    }
+
+    /// Queues an answer in the client's own words.
+    #[must_use]
+    pub(super) fn say(&self, frame: Frame, counters: &Counters) -> Option<Waker> {
+        self.answer(frame, Sort::Own, counters)
+    }
+
+    fn answer(&self, frame: Frame, sort: Sort, counters: &Counters) -> Option<Waker> {
         let mut state = self.state();
         if state.stopped || state.close.is_some() {
             drop(state);
@@ -282,7 +297,7 @@ impl Client {
         }
         state.push(Queued {
             due: None,
-            sort: Sort::Reply,
+            sort,
             frame,
         })
     }
@@ -354,7 +369,10 @@ impl Client {
                 };
                 drop(state);
                 wake(waiting);
-                Next::Write(queued.frame)
+                match queued.sort {
+                    Sort::Own => Next::Say(queued.frame),
+                    Sort::Live | Sort::Reply | Sort::Missed => Next::Write(queued.frame),
+                }
             }
             None => Next::Nothing,
         }

@@ -28,7 +28,9 @@ use super::hub::Hub;
 use super::limits::Bucket;
 use super::socket::{Polled, Socket};
 use super::stats::add;
+use super::tongue::Tongue;
 use super::topic::Topic;
+use crate::protocol::Rhythm;
 use times::{Timer, Times};
 
 /// Messages read in one poll, at most.
@@ -100,11 +102,19 @@ struct Rare {
     bucket: Option<Bucket>,
     /// With `block`: full queues that this one published into. Nothing more is read until all have room.
     behind: Vec<Arc<Client>>,
+    /// What is spoken if it is not JSON, and where that conversation stands.
+    tongue: Option<Box<Tongue>>,
 }
 
 impl<S: Socket> Connection<S> {
-    /// A connection right after its 101. `part`: bytes that came after the request.
-    pub(super) fn new(socket: S, part: &[u8], hub: Arc<Hub>, client: Arc<Client>) -> Self {
+    /// A connection right after its 101. `part`: bytes that came after the request; `tongue`: what is spoken instead of JSON.
+    pub(super) fn new(
+        socket: S,
+        part: &[u8],
+        tongue: Option<Box<Tongue>>,
+        hub: Arc<Hub>,
+        client: Arc<Client>,
+    ) -> Self {
         let config = &hub.config;
         let limits = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -112,7 +122,8 @@ impl<S: Socket> Connection<S> {
             .max_message_size(Some(config.max_message))
             .max_frame_size(Some(config.max_message));
         let now = Instant::now();
-        let times = Times {
+        let rhythm = tongue.as_ref().map(|tongue| tongue.rhythm(config));
+        let mut times = Times {
             ping: config
                 .ping
                 .as_ref()
@@ -120,12 +131,14 @@ impl<S: Socket> Connection<S> {
             close: config.misbehave.close_after.map(|after| now + after),
             ..Times::default()
         };
-        let limited = |rate| {
+        times.heard(rhythm.unwrap_or_default(), now);
+        let rare = (config.rate_limit.is_some() || tongue.is_some()).then(|| {
             Box::new(Rare {
-                bucket: Some(Bucket::new(rate, now)),
+                bucket: config.rate_limit.map(|rate| Bucket::new(rate, now)),
+                tongue,
                 ..Rare::default()
             })
-        };
+        });
         Connection {
             websocket: WebSocketContext::new(Role::Server, Some(limits)),
             phase: Phase::Open,
@@ -133,7 +146,7 @@ impl<S: Socket> Connection<S> {
             blocked: false,
             heard: false,
             deaf: false,
-            rare: config.rate_limit.map(limited),
+            rare,
             subscriptions: Vec::new(),
             leftover: part.into(),
             unsent: Vec::new(),
@@ -147,6 +160,16 @@ impl<S: Socket> Connection<S> {
     /// The socket, for its beginning and its end.
     pub(super) fn socket(&mut self) -> &mut S {
         &mut self.socket
+    }
+
+    fn tongue(&mut self) -> Option<&mut Tongue> {
+        self.rare.as_mut()?.tongue.as_deref_mut()
+    }
+
+    /// What was agreed on about being silent, where what is spoken has such a thing.
+    fn rhythm(&self) -> Option<Rhythm> {
+        let tongue = self.rare.as_ref()?.tongue.as_ref()?;
+        Some(tongue.rhythm(&self.hub.config))
     }
 
     /// The client as others see it.
@@ -362,6 +385,13 @@ impl<S: Socket> Connection<S> {
     fn watch_the_clock(&mut self, context: &mut Context<'_>, bench: &mut Bench) -> Result<(), End> {
         // Of one that is not read nothing can be heard.
         let heard = std::mem::take(&mut self.heard) || self.waits();
+        if heard
+            && self.phase == Phase::Open
+            && !self.deaf
+            && let Some(rhythm) = self.rhythm()
+        {
+            self.timer.times().heard(rhythm, Instant::now());
+        }
         let Some(times) = self.timer.set() else {
             return Ok(());
         };
@@ -384,6 +414,21 @@ impl<S: Socket> Connection<S> {
         if due(times.dead) {
             return self.close(Close::now(1011, "ping timeout"), context, bench);
         }
+        if due(times.silent) {
+            self.in_own_words(bench, Tongue::silent);
+            return self.close(Close::now(1011, "heart-beat missed"), context, bench);
+        }
+        if due(times.beat) {
+            // Not `+= every`: after a stall one is enough.
+            let every = self.rhythm().and_then(|rhythm| rhythm.send);
+            self.timer.times().beat = every.map(|every| now + every);
+            if self.hub.config.misbehave.pong != Some(PongLie::None) {
+                self.in_own_words(bench, Tongue::beat);
+            }
+        }
+        let Some(times) = self.timer.set() else {
+            return Ok(());
+        };
         if due(times.ping)
             && let Some(ping) = &self.hub.config.ping
         {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::history::{self, Since, Standing};
 
 /// Topics longer than this, in bytes, are refused.
-const MAX_TOPIC: usize = 256;
+pub(super) const MAX_TOPIC: usize = 256;
 
 /// What a client asks, borrowed from its message. Ids and payloads are JSON text as the client wrote it.
 #[derive(Debug, PartialEq, Eq)]

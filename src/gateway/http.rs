@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::hub::Hub;
 use super::socket::Socket;
+use super::tongue::Tongue;
 
 /// Largest request head read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -17,17 +18,26 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// What the request leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+#[derive(Debug)]
+enum Answer {
     /// 101 with this head; the connection is a WebSocket after it.
-    Upgrade(String),
+    Upgrade(Upgrade),
     /// A response, after which the connection ends.
     Page(Page),
 }
 
+/// An upgrade that may succeed.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// Of the 101.
+    pub head: String,
+    /// What will be spoken; `None`: JSON.
+    pub tongue: Option<Box<Tongue>>,
+}
+
 /// A response that ends the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+struct Page {
     status: u16,
     /// Whole lines, each with its line end.
     headers: &'static str,
@@ -57,15 +67,15 @@ impl Page {
     }
 }
 
-/// Reads the request and answers it, unless it is an upgrade that may succeed: then the head of
-/// the 101 and the bytes that came after the request are returned, and nothing has been sent.
+/// Reads the request and answers it, unless it is an upgrade that may succeed: then what it leads to
+/// and the bytes that came after the request are returned, and nothing has been sent.
 ///
 /// # Errors
 /// When the connection fails or ends before a whole request.
 pub(super) async fn negotiate(
     socket: &mut impl Socket,
     hub: &Hub,
-) -> io::Result<Option<(String, Vec<u8>)>> {
+) -> io::Result<Option<(Upgrade, Vec<u8>)>> {
     let mut bytes = Vec::with_capacity(1024);
     let answer = loop {
         if socket.read_buf(&mut bytes).await? == 0 {
@@ -88,7 +98,7 @@ pub(super) async fn negotiate(
     };
     hub.outlast_stall().await;
     match answer {
-        Answer::Upgrade(head) => Ok(Some((head, bytes))),
+        Answer::Upgrade(upgrade) => Ok(Some((upgrade, bytes))),
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -116,12 +126,12 @@ fn draining() -> Page {
 /// Decides. Counts an upgrade that could succeed towards `refuse_every`, so ask once per request.
 fn answer(request: &httparse::Request<'_, '_>, hub: &Hub) -> Answer {
     match check(request, hub) {
-        Ok(head) => Answer::Upgrade(head),
+        Ok(upgrade) => Answer::Upgrade(upgrade),
         Err(page) => Answer::Page(page),
     }
 }
 
-fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page> {
+fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Upgrade, Page> {
     if request.method != Some("GET") {
         return Err(Page::new(405, "Allow: GET\r\n", "only GET\n"));
     }
@@ -138,19 +148,29 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
         _ if path.starts_with("/ws/") => {}
         _ => return Err(Page::new(404, "", "WebSocket is spoken at /ws\n")),
     }
-    let upgrade = upgrade(request, hub.config.node)?;
+    let mut upgrade = upgrade(request, path, hub.config.node)?;
     if hub.refuses() {
         return Err(draining());
     }
     let config = &hub.config;
-    if !config.tokens.is_empty()
-        && !token(request, query).is_some_and(|t| config.tokens.contains(&t))
-    {
-        return Err(Page::new(
-            401,
-            "WWW-Authenticate: Bearer\r\n",
-            "a bearer token is needed\n",
-        ));
+    if !config.tokens.is_empty() {
+        let tongue = upgrade.tongue.as_deref_mut();
+        match (token(request, query), tongue) {
+            (Some(token), tongue) if config.tokens.contains(&token) => {
+                if let Some(tongue) = tongue {
+                    tongue.trust();
+                }
+            }
+            // It asks by itself.
+            (None, Some(tongue)) if tongue.logs_in() => {}
+            _ => {
+                return Err(Page::new(
+                    401,
+                    "WWW-Authenticate: Bearer\r\n",
+                    "a bearer token is needed\n",
+                ));
+            }
+        }
     }
     if !config.origins.is_empty()
         && !header(request, "Origin").is_some_and(|o| config.origins.iter().any(|known| known == o))
@@ -168,8 +188,8 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<String, Page>
     Ok(upgrade)
 }
 
-/// The head of the 101, if the request is a proper upgrade (RFC 6455, section 4.2.1).
-fn upgrade(request: &httparse::Request<'_, '_>, node: u16) -> Result<String, Page> {
+/// What it leads to, if the request is a proper upgrade (RFC 6455, section 4.2.1).
+fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result<Upgrade, Page> {
     let needs = |what: &'static str| Page::new(400, "", what);
     if !tokens(request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket")) {
         return Err(Page::new(
@@ -202,14 +222,17 @@ fn upgrade(request: &httparse::Request<'_, '_>, node: u16) -> Result<String, Pag
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\nX-Squall-Node: {node}\r\n",
         derive_accept_key(key.as_bytes())
     );
-    // The dialect has no name that a client could ask for, so whatever it likes best is right.
-    if let Some(wanted) = tokens(request, "Sec-WebSocket-Protocol").next() {
+    let (tongue, taken) = Tongue::choose(path, tokens(request, "Sec-WebSocket-Protocol"));
+    if let Some(taken) = taken {
         head.push_str("Sec-WebSocket-Protocol: ");
-        head.push_str(wanted);
+        head.push_str(taken);
         head.push_str("\r\n");
     }
     head.push_str("\r\n");
-    Ok(head)
+    Ok(Upgrade {
+        head,
+        tongue: tongue.map(Box::new),
+    })
 }
 
 /// The bearer token, from the header or else the query.

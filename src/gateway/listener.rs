@@ -204,7 +204,8 @@ async fn open<S: Socket>(
 ) -> io::Result<Option<Connection<S>>> {
     hub.outlast_stall().await;
     let mut socket = secured.await?;
-    let Some((head, rest)) = http::negotiate(&mut socket, hub).await? else {
+    let Some((http::Upgrade { head, tongue }, rest)) = http::negotiate(&mut socket, hub).await?
+    else {
         return Ok(None);
     };
     let Some(client) = hub.admit() else {
@@ -212,7 +213,7 @@ async fn open<S: Socket>(
         return Ok(None);
     };
     // From here on the connection's drop gives the place back.
-    let mut connection = Connection::new(socket, &rest, Arc::clone(hub), client);
+    let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
     connection.socket().write_all(head.as_bytes()).await?;
     connection.socket().flush().await?;
     hub.counters.opened();

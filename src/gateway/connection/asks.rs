@@ -9,12 +9,14 @@ use super::super::WhenFull;
 use super::super::bench::Bench;
 use super::super::client::{Client, Close};
 use super::super::dialect::{self, Ask};
-use super::super::frame::Frame;
+use super::super::frame::{Frame, append};
 use super::super::history::Since;
 use super::super::socket::Socket;
 use super::super::stats::add;
+use super::super::tongue::{Heard, Tongue};
 use super::super::topic::Ack;
 use super::{Connection, Phase};
+use crate::protocol::Form;
 
 /// Topics one client may subscribe to.
 const MAX_SUBSCRIPTIONS: usize = 1024;
@@ -29,19 +31,60 @@ impl<S: Socket> Connection<S> {
         if let Some(bucket) = self.rare.as_mut().and_then(|rare| rare.bucket.as_mut())
             && !bucket.take(Instant::now())
         {
-            self.deaf = true;
-            if self.phase == Phase::Open {
-                // The answers to what was accepted come first, if the client reads them in time.
-                self.client.close(Close::after_queue(1008, "rate limit"));
-                self.timer
-                    .only_end(Instant::now() + self.hub.config.close_timeout);
-            }
-            return;
+            return self.leave(Close::after_queue(1008, "rate limit"));
+        }
+        if let Some(rare) = &mut self.rare
+            && let Some(tongue) = rare.tongue.take()
+        {
+            return self.take_words(tongue, message, bench);
         }
         let ask = match message {
             Message::Text(text) => dialect::read(text),
             _ => Ask::Raw,
         };
+        self.act(ask, message, bench);
+    }
+
+    /// Acts on a message in the client's own words.
+    fn take_words(&mut self, mut tongue: Box<Tongue>, message: &Message, bench: &mut Bench) {
+        let (mut bytes, form) = match message {
+            Message::Text(text) => (text.as_bytes(), Form::Text),
+            Message::Binary(bytes) => (bytes.as_ref(), Form::Binary),
+            _ => (&[][..], Form::Binary),
+        };
+        let hub = Arc::clone(&self.hub);
+        while !self.deaf {
+            let heard = tongue.next(&mut bytes, form, &hub.config, &mut bench.words);
+            for (form, words) in bench.words.messages() {
+                let mut frame = Vec::new();
+                append(form, words, &mut frame);
+                add(&hub.counters.replies, 1);
+                // Nobody is to be woken: this task writes it within the same poll.
+                drop(self.client.say(Frame::of(frame), &hub.counters));
+            }
+            bench.words.clear();
+            match heard {
+                Some(Heard::Ask(ask)) => self.act(ask, message, bench),
+                Some(Heard::Other) => {}
+                Some(Heard::Leave(close)) => self.leave(close),
+                None => break,
+            }
+        }
+        self.rare.get_or_insert_default().tongue = Some(tongue);
+    }
+
+    /// Takes nothing more, and closes once everything is said.
+    fn leave(&mut self, close: Close) {
+        self.deaf = true;
+        if self.phase == Phase::Open {
+            // The answers to what was accepted come first, if the client reads them in time.
+            self.client.close(close);
+            self.timer
+                .only_end(Instant::now() + self.hub.config.close_timeout);
+        }
+    }
+
+    fn act(&mut self, ask: Ask<'_>, message: &Message, bench: &mut Bench) {
         match ask {
             Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
                 Ok(topic) => {

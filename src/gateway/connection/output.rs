@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::super::bench::Bench;
 use super::super::client::Next;
 use super::super::socket::Socket;
+use super::super::tongue::Tongue;
 use super::{Connection, End, Phase, WRITE_BUFFER};
+use crate::protocol::Outgoing;
 
 /// Messages written in one poll, at most.
 const WRITES: usize = 64;
@@ -28,11 +30,22 @@ impl<S: Socket> Connection<S> {
         let mut more = false;
         while self.phase == Phase::Open && !self.blocked && !more {
             match self.client.next(Instant::now) {
-                Next::Write(frame) => {
+                next @ (Next::Write(_) | Next::Say(_)) => {
                     written += 1;
                     bench.messages_out += 1;
                     more = written >= WRITES;
-                    bench.output.extend_from_slice(frame.bytes());
+                    match (next, self.tongue()) {
+                        (Next::Write(frame), Some(tongue)) => {
+                            if let Some(close) = tongue.tell(&frame, &mut bench.words) {
+                                self.client.close(close);
+                            }
+                            bench.put_words();
+                        }
+                        (Next::Write(frame) | Next::Say(frame), _) => {
+                            bench.output.extend_from_slice(frame.bytes());
+                        }
+                        _ => {}
+                    }
                     if bench.output.len() >= WRITE_BUFFER {
                         self.send(context, bench)?;
                     }
@@ -66,6 +79,22 @@ impl<S: Socket> Connection<S> {
             return Err(End::Done);
         }
         Ok(more)
+    }
+
+    /// Has the tongue say something that nobody asked for. A client that is not reading what it is owed already is not told.
+    pub(super) fn in_own_words(
+        &mut self,
+        bench: &mut Bench,
+        say: impl FnOnce(&mut Tongue, &mut Outgoing),
+    ) {
+        if self.blocked {
+            return;
+        }
+        let Some(tongue) = self.tongue() else {
+            return;
+        };
+        say(tongue, &mut bench.words);
+        bench.put_words();
     }
 
     /// Hands a control message to the WebSocket layer.

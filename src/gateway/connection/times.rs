@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::super::Ping;
+use crate::protocol::Rhythm;
 
 /// What is due, and when.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub(super) struct Times {
     pub ping: Option<Instant>,
     /// The client is dead if nothing is heard before.
     pub dead: Option<Instant>,
+    /// The next sign of life in the client's own words.
+    pub beat: Option<Instant>,
+    /// The client is dead if nothing is heard before, as its protocol has it.
+    pub silent: Option<Instant>,
     /// `close_after`.
     pub close: Option<Instant>,
     /// The close handshake has taken too long.
@@ -27,10 +32,22 @@ pub(super) struct Times {
 impl Times {
     /// The first of them.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.ping, self.dead, self.close, self.end, self.message]
-            .into_iter()
-            .flatten()
-            .min()
+        let all = [
+            self.ping,
+            self.dead,
+            self.beat,
+            self.silent,
+            self.close,
+            self.end,
+            self.message,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Something was heard of a client with this rhythm.
+    pub(super) fn heard(&mut self, rhythm: Rhythm, now: Instant) {
+        self.silent = rhythm.hear.map(|within| now + within);
+        self.beat = rhythm.send.map(|every| self.beat.unwrap_or(now + every));
     }
 }
 

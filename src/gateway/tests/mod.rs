@@ -11,6 +11,7 @@ mod nodes;
 mod service;
 mod size;
 mod slow;
+mod stomp;
 mod store;
 
 use std::net::SocketAddr;

@@ -1,6 +1,9 @@
 //! What is settled of a STOMP conversation before it begins: the protocol's part of the plan.
 
+use crate::protocol::session::Rhythm;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
 
 /// How STOMP is spoken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +74,12 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
+    /// Of a side that says nothing.
+    pub const NONE: Heartbeat = Heartbeat {
+        send_ms: 0,
+        hear_ms: 0,
+    };
+
     /// Of a `heart-beat` header; `None` when it is not two numbers. What is beyond 49 days is 49 days.
     pub fn parse(value: &str) -> Option<Self> {
         let (send, hear) = value.split_once(',')?;
@@ -86,11 +95,28 @@ impl Heartbeat {
 
     /// How often this side sends one to the other, in milliseconds: never more often than it said it can, nor than the
     /// other wants; 0: never.
-    pub fn towards(self, other: Heartbeat) -> u32 {
+    fn towards(self, other: Heartbeat) -> u32 {
         match (self.send_ms, other.hear_ms) {
             (0, _) | (_, 0) => 0,
             (can, wants) => can.max(wants),
         }
+    }
+
+    /// What comes of what both sides said. A beat goes out after seven eighths of the time, so that a late one is no missed
+    /// one. The other side is given twice the time: one beat may be missing, as the specification asks for "an error margin"
+    /// and names none.
+    pub fn agree(self, theirs: Heartbeat) -> Rhythm {
+        let time = |ms: u32| (ms > 0).then(|| Duration::from_millis(u64::from(ms)));
+        Rhythm {
+            send: time(self.towards(theirs)).map(|every| every * 7 / 8),
+            hear: time(theirs.towards(self)).map(|every| every * 2),
+        }
+    }
+}
+
+impl fmt::Display for Heartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.send_ms, self.hear_ms)
     }
 }
 

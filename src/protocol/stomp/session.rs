@@ -10,7 +10,6 @@ use crate::protocol::session::{
 };
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Bytes of an error that are told.
 const ERROR_TEXT: usize = 256;
@@ -80,15 +79,11 @@ impl Session {
             names[count + 1] = version.name();
             count += 2;
         }
-        let Heartbeat { send_ms, hear_ms } = self.config.heartbeat;
         let mut frame = Writer::new("CONNECT", None, out.buffer());
         frame
             .header("accept-version", &names)
             .header("host", &[who.get(Field::Host).unwrap_or(HOST)])
-            .header(
-                "heart-beat",
-                &[&send_ms.to_string(), ",", &hear_ms.to_string()],
-            );
+            .header("heart-beat", &[&self.config.heartbeat.to_string()]);
         for (name, field) in [("login", Field::Login), ("passcode", Field::Passcode)] {
             if let Some(value) = who.get(field) {
                 frame.header(name, &[value]);
@@ -225,8 +220,7 @@ impl Session {
         Publish::Awaiting(self.sent - 1)
     }
 
-    /// What was agreed on: a beat goes out after seven eighths of the time, so that a late one is no missed one. The other side
-    /// is given twice the time: one beat may be missing, as the specification asks for "an error margin" and names none.
+    /// What was agreed on; see [`Heartbeat::agree`].
     pub fn rhythm(&self) -> Rhythm {
         match self.state {
             State::Greeting => Rhythm::default(),
@@ -291,20 +285,12 @@ fn greeted<'a>(
                 .filter(|version| config.versions.contains(version))
                 .ok_or(Violation("CONNECTED is of a version that was not offered"))?;
             let theirs = match beats {
-                None => Heartbeat {
-                    send_ms: 0,
-                    hear_ms: 0,
-                },
+                None => Heartbeat::NONE,
                 Some(beats) => {
                     Heartbeat::parse(beats).ok_or(Violation("heart-beat is not two numbers"))?
                 }
             };
-            let ours = config.heartbeat;
-            let time = |ms: u32| (ms > 0).then(|| Duration::from_millis(u64::from(ms)));
-            let rhythm = Rhythm {
-                send: time(ours.towards(theirs)).map(|every| every * 7 / 8),
-                hear: time(theirs.towards(ours)).map(|every| every * 2),
-            };
+            let rhythm = config.heartbeat.agree(theirs);
             *state = State::Connected(version, rhythm);
             Ok(Event::Connected { resumed: false })
         }
