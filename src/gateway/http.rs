@@ -7,6 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::dialect::MAX_TOPIC;
+use super::events::Wanted;
 use super::hub::Hub;
 use super::socket::Socket;
 use super::tongue::Tongue;
@@ -17,11 +19,26 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Most headers in a request.
 const MAX_HEADERS: usize = 64;
 
+/// What a request that may succeed leads to, with the bytes that came beside it.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// A WebSocket, and what came behind the request.
+    WebSocket(Upgrade, Vec<u8>),
+    /// An event stream.
+    Events(Wanted),
+    /// Posts, the first of which is in these bytes.
+    Posts(Vec<u8>),
+}
+
 /// What the request leads to.
 #[derive(Debug)]
 enum Answer {
     /// 101 with this head; the connection is a WebSocket after it.
     Upgrade(Upgrade),
+    /// 200, and events after it.
+    Events(Wanted),
+    /// Whatever comes is read as posts.
+    Posts,
     /// A response, after which the connection ends.
     Page(Page),
 }
@@ -72,10 +89,7 @@ impl Page {
 ///
 /// # Errors
 /// When the connection fails or ends before a whole request.
-pub(super) async fn negotiate(
-    socket: &mut impl Socket,
-    hub: &Hub,
-) -> io::Result<Option<(Upgrade, Vec<u8>)>> {
+pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result<Option<Asked>> {
     let mut bytes = Vec::with_capacity(1024);
     let answer = loop {
         if socket.read_buf(&mut bytes).await? == 0 {
@@ -86,7 +100,9 @@ pub(super) async fn negotiate(
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(length)) => {
                 let answer = answer(&request, hub);
-                bytes.drain(..length);
+                if !matches!(answer, Answer::Posts) {
+                    bytes.drain(..length);
+                }
                 break answer;
             }
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => {}
@@ -98,7 +114,9 @@ pub(super) async fn negotiate(
     };
     hub.outlast_stall().await;
     match answer {
-        Answer::Upgrade(upgrade) => Ok(Some((upgrade, bytes))),
+        Answer::Upgrade(upgrade) => Ok(Some(Asked::WebSocket(upgrade, bytes))),
+        Answer::Events(wanted) => Ok(Some(Asked::Events(wanted))),
+        Answer::Posts => Ok(Some(Asked::Posts(bytes))),
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -125,18 +143,19 @@ fn draining() -> Page {
 
 /// Decides. Counts an upgrade that could succeed towards `refuse_every`, so ask once per request.
 fn answer(request: &httparse::Request<'_, '_>, hub: &Hub) -> Answer {
-    match check(request, hub) {
-        Ok(upgrade) => Answer::Upgrade(upgrade),
-        Err(page) => Answer::Page(page),
-    }
+    check(request, hub).unwrap_or_else(Answer::Page)
 }
 
-fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Upgrade, Page> {
-    if request.method != Some("GET") {
-        return Err(Page::new(405, "Allow: GET\r\n", "only GET\n"));
-    }
+fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page> {
     let target = request.path.unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (method, allow) = match path {
+        "/publish" => ("POST", "Allow: POST\r\n"),
+        _ => ("GET", "Allow: GET\r\n"),
+    };
+    if request.method != Some(method) {
+        return Err(Page::new(405, allow, format!("only {method}\n")));
+    }
     match path {
         "/healthz" if hub.draining() => return Err(draining()),
         "/healthz" => return Err(Page::new(200, "", "ok\n")),
@@ -144,17 +163,30 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Upgrade, Page
             let stats = serde_json::to_string(&hub.stats()).unwrap_or_default();
             return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
         }
-        "/" | "/ws" => {}
+        "/" | "/ws" | "/events" | "/publish" => {}
         _ if path.starts_with("/ws/") => {}
-        _ => return Err(Page::new(404, "", "WebSocket is spoken at /ws\n")),
+        _ => {
+            return Err(Page::new(
+                404,
+                "",
+                "WebSocket is spoken at /ws, events come from /events, posts go to /publish\n",
+            ));
+        }
     }
-    let mut upgrade = upgrade(request, path, hub.config.node)?;
+    let mut answer = match path {
+        "/events" => Answer::Events(wanted(request, query)?),
+        "/publish" => Answer::Posts,
+        _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
+    };
     if hub.refuses() {
         return Err(draining());
     }
     let config = &hub.config;
     if !config.tokens.is_empty() {
-        let tongue = upgrade.tongue.as_deref_mut();
+        let tongue = match &mut answer {
+            Answer::Upgrade(upgrade) => upgrade.tongue.as_deref_mut(),
+            _ => None,
+        };
         match (token(request, query), tongue) {
             (Some(token), tongue) if config.tokens.contains(&token) => {
                 if let Some(tongue) = tongue {
@@ -185,7 +217,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Upgrade, Page
         let status = config.misbehave.refuse_status.unwrap_or(503);
         return Err(Page::new(status, "", "refused on purpose\n"));
     }
-    Ok(upgrade)
+    Ok(answer)
 }
 
 /// What it leads to, if the request is a proper upgrade (RFC 6455, section 4.2.1).
@@ -233,6 +265,87 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
         head,
         tongue: tongue.map(Box::new),
     })
+}
+
+/// What a stream is to bring: topics in the query, each in a parameter of its own or with commas between.
+fn wanted(request: &httparse::Request<'_, '_>, query: &str) -> Result<Wanted, Page> {
+    let given = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "topic");
+    let topics: Vec<String> = given
+        .flat_map(|(_, value)| value.split(',').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let good = |topic: &String| !topic.is_empty() && topic.len() <= MAX_TOPIC;
+    if topics.is_empty() || !topics.iter().all(good) {
+        return Err(Page::new(
+            400,
+            "",
+            "a topic of 1 to 256 bytes is needed: ?topic=…\n",
+        ));
+    }
+    Ok(Wanted {
+        topics,
+        last_id: header(request, "Last-Event-ID").map(str::to_owned),
+    })
+}
+
+/// Appends the head of a stream's answer.
+pub(super) fn begin_stream(node: u16, out: &mut Vec<u8>) {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    out.extend_from_slice(head.as_bytes());
+}
+
+/// A request on a connection that posts.
+pub(super) enum Posted {
+    /// Not all of it has come.
+    Part,
+    /// A publish.
+    Whole {
+        /// Of the request, in bytes.
+        length: usize,
+        topic: String,
+        /// Where its payload lies.
+        payload: std::ops::Range<usize>,
+    },
+    /// Answered by this, after which the connection ends.
+    Refused(String),
+}
+
+/// Reads the request that the bytes begin with.
+pub(super) fn post(bytes: &[u8], hub: &Hub) -> Posted {
+    let refuse = |status, body: &str| Posted::Refused(Page::new(status, "", body).text());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Posted::Part,
+        Ok(httparse::Status::Partial) => return refuse(431, "the request head is too large\n"),
+        Err(_) => return refuse(400, "this is not HTTP\n"),
+    };
+    let target = request.path.unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if request.method != Some("POST") || path != "/publish" {
+        return refuse(405, "this connection posts to /publish\n");
+    }
+    let length = header(&request, "Content-Length").map(str::parse::<usize>);
+    let Some(Ok(length)) = length else {
+        return refuse(411, "a Content-Length is needed\n");
+    };
+    if length > hub.config.max_message {
+        return refuse(413, "the message is too large\n");
+    }
+    if bytes.len() < head + length {
+        return Posted::Part;
+    }
+    let topic = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "topic");
+    match topic {
+        Some((_, topic)) if !topic.is_empty() && topic.len() <= MAX_TOPIC => Posted::Whole {
+            length: head + length,
+            topic: topic.into_owned(),
+            payload: head..head + length,
+        },
+        _ => refuse(400, "a topic of 1 to 256 bytes is needed: ?topic=…\n"),
+    }
 }
 
 /// The bearer token, from the header or else the query.
@@ -285,6 +398,8 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        411 => "Length Required",
+        413 => "Content Too Large",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

@@ -14,7 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
-use super::http;
+use super::events::{self, Guest, Wanted};
+use super::http::{self, Asked, Upgrade};
 use super::hub::Hub;
 use super::line;
 use super::socket::Socket;
@@ -180,13 +181,31 @@ async fn start(
 async fn greet<S: Socket>(secured: impl Future<Output = io::Result<S>>, hub: Arc<Hub>) {
     let patience = hub.config.handshake_timeout;
     match timeout(patience, open(secured, &hub)).await {
-        Ok(Ok(Some(connection))) => {
+        Ok(Ok(Some(Opened::WebSocket(connection)))) => {
             let client = connection.client();
-            client.served_by(tokio::spawn(serve(connection)).abort_handle());
+            client.served_by(tokio::spawn(serve(*connection)).abort_handle());
+        }
+        Ok(Ok(Some(Opened::Events(socket, guest, wanted)))) => {
+            let client = guest.client();
+            client.served_by(tokio::spawn(events::stream(socket, guest, wanted)).abort_handle());
+        }
+        Ok(Ok(Some(Opened::Posts(socket, guest, bytes)))) => {
+            let client = guest.client();
+            client.served_by(tokio::spawn(events::posts(socket, guest, bytes)).abort_handle());
         }
         Ok(Ok(None)) => {}
         Ok(Err(_)) | Err(_) => hub.counters.handshake_failed(),
     }
+}
+
+/// A connection whose request may be granted, or is.
+enum Opened<S> {
+    /// It is a WebSocket.
+    WebSocket(Box<Connection<S>>),
+    /// It is to be an event stream.
+    Events(S, Guest, Wanted),
+    /// It posts; what has come of that.
+    Posts(S, Guest, Vec<u8>),
 }
 
 /// A WebSocket connection to its end. There are as many of these futures as connections, and a test
@@ -201,24 +220,32 @@ pub(super) fn serve<S: Socket>(
 async fn open<S: Socket>(
     secured: impl Future<Output = io::Result<S>>,
     hub: &Arc<Hub>,
-) -> io::Result<Option<Connection<S>>> {
+) -> io::Result<Option<Opened<S>>> {
     hub.outlast_stall().await;
     let mut socket = secured.await?;
-    let Some((http::Upgrade { head, tongue }, rest)) = http::negotiate(&mut socket, hub).await?
-    else {
+    let Some(asked) = http::negotiate(&mut socket, hub).await? else {
         return Ok(None);
     };
     let Some(client) = hub.admit() else {
         http::refuse_draining(&mut socket, hub).await?;
         return Ok(None);
     };
-    // From here on the connection's drop gives the place back.
-    let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
-    connection.socket().write_all(head.as_bytes()).await?;
-    connection.socket().flush().await?;
+    // From here on the drop of what is made gives the place back.
+    let opened = match asked {
+        Asked::WebSocket(Upgrade { head, tongue }, rest) => {
+            let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
+            connection.socket().write_all(head.as_bytes()).await?;
+            connection.socket().flush().await?;
+            Opened::WebSocket(Box::new(connection))
+        }
+        Asked::Events(wanted) => {
+            Opened::Events(socket, Guest::new(Arc::clone(hub), client), wanted)
+        }
+        Asked::Posts(bytes) => Opened::Posts(socket, Guest::new(Arc::clone(hub), client), bytes),
+    };
     hub.counters.opened();
     if hub.draining() {
         hub.counters.opened_draining();
     }
-    Ok(Some(connection))
+    Ok(Some(opened))
 }

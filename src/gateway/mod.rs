@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod connection;
 mod dialect;
+mod events;
 mod frame;
 mod history;
 mod http;

@@ -4,6 +4,7 @@
 //! it to bounds that a slow machine cannot break.
 
 mod drain;
+mod events;
 mod history;
 mod limits;
 mod misbehave;

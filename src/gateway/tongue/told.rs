@@ -140,7 +140,7 @@ fn bytes(value: Option<&RawValue>) -> Payload<'_> {
 }
 
 /// A payload as JSON text, written into `room`, whose content is lost.
-pub(super) fn payload<'r>(bytes: &[u8], room: &'r mut Vec<u8>) -> &'r str {
+pub(in super::super) fn payload<'r>(bytes: &[u8], room: &'r mut Vec<u8>) -> &'r str {
     match std::str::from_utf8(bytes) {
         Ok(text) => quote(text, room),
         Err(_) => {
