@@ -1,5 +1,5 @@
 //! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
-//! restarted under load, gateways that share a Redis server, and one behind nginx.
+//! restarted under load, gateways that share a Redis server, one behind nginx, and event streams of nchan.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -14,6 +14,7 @@ mod rehearsal;
 mod restarts;
 mod servers;
 mod store;
+mod streams;
 
 use harness::{Done, Lab, Summary};
 use servers::{Kind, Server, certificates};

@@ -1,0 +1,162 @@
+//! Event streams that nobody here wrote: nginx's nchan, and nginx before a gateway, with and without its buffers.
+//!
+//! Needs seconds: a proxy that holds an answer's head back is given one to do so. What is compared lies far apart.
+
+use crate::harness::{Lab, Summary};
+use crate::servers::{self, Ends};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+const CONFIG: &str = "
+load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
+daemon off;
+master_process off;
+pid FOLDER/nginx.pid;
+error_log FOLDER/error.log;
+events { worker_connections 1000; }
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    nchan_message_buffer_length 10000;
+    server {
+        listen 127.0.0.1:PORT;
+        location ~ ^/sub/(.+)$ {
+            nchan_subscriber eventsource longpoll;
+            nchan_channel_id $1;
+            nchan_subscriber_first_message newest;
+        }
+        location ~ ^/pub/(.+)$ { nchan_publisher; nchan_channel_id $1; }
+        location /events { proxy_pass http://GATEWAY; proxy_http_version 1.1; proxy_buffering off; }
+        # As it is where nobody thought of it.
+        location /held/ { proxy_pass http://GATEWAY/; proxy_http_version 1.1; }
+        location /publish { proxy_pass http://GATEWAY; proxy_http_version 1.1; }
+        location = /healthz { return 200; }
+    }
+}
+";
+
+fn nginx(folder: &Path, gateway: &str) -> (Ends, u16) {
+    let configured = |command: &mut Command, port: u16| {
+        let config = CONFIG
+            .replace("FOLDER", folder.to_str().unwrap())
+            .replace("PORT", &port.to_string())
+            .replace("GATEWAY", gateway);
+        let file = folder.join("nginx.conf");
+        std::fs::write(&file, config).unwrap();
+        command.arg("-p").arg(folder);
+        command.arg("-e").arg(folder.join("error.log"));
+        command.arg("-c").arg(file);
+    };
+    servers::on_free_port("nginx", configured, answers)
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut answer = String::new();
+    stream
+        .write_all(b"GET /healthz HTTP/1.0\r\n\r\n")
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .is_ok_and(|_| answer.starts_with("HTTP/1.1 200 "))
+}
+
+/// 400 messages to 20 subscribers, half of which are reset in between: nginx's own ids bring what they missed.
+fn nchan(port: u16, gate: &str) -> String {
+    format!(
+        "
+name: nchan
+target: {{ url: 'ws://127.0.0.1:{port}' }}
+clients:
+  subs:
+    count: 20
+    transport: {{ sse: {{ path: '/sub/{{topic}}' }} }}
+    protocol: raw
+    subscribe: [news]
+    reconnect: {{ backoff: constant, base: 300ms, resume: true }}
+  pubs:
+    count: 2
+    transport: {{ sse: {{ publish: '/pub/{{topic}}' }} }}
+    protocol: raw
+    publish: {{ topic: news, rate: 100/s, in: [steady, cut] }}
+phases:
+  - {{ name: ramp, for: 1s }}
+  - {{ name: steady, for: 2s }}
+  - {{ name: cut, for: 2s, faults: [ {{ drop: {{ clients: subs, share: 50%, how: reset }} }} ] }}
+  - {{ name: rest, for: 2s }}
+gates:
+  - lost == 0
+  - missed == 0
+  - duplicated == 0
+  - reordered == 0
+  - received == 8000
+  - acked == 400
+  - recovered > 0
+  - reconnected == 10
+  - {gate}
+generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
+"
+    )
+}
+
+#[test]
+fn nchan_brings_everything_also_to_those_who_were_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_nginx, port) = nginx(folder.path(), "127.0.0.1:1");
+    let done = Lab::new(&nchan(port, "rejected == 0")).run(&[]);
+    done.expect(0);
+    // And a gate that does not hold is told, by the same numbers.
+    let done = Lab::new(&nchan(port, "recovered == 0")).run(&[]);
+    let summary = done.expect(99).summary();
+    assert_eq!(summary.count("received"), 8000);
+}
+
+#[test]
+fn a_proxy_that_holds_an_answer_back_shows_in_the_upgrade_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_gateway, address) = servers::gateway(&[]);
+    let (_nginx, port) = nginx(folder.path(), &address.to_string());
+    let scenario = |path: &str| {
+        format!(
+            "
+name: held
+target: {{ url: 'ws://127.0.0.1:{port}' }}
+clients:
+  subs:
+    count: 3
+    transport: {{ sse: {{ path: '{path}?topic={{topic}}' }} }}
+    subscribe: [news]
+  pubs:
+    count: 1
+    transport: sse
+    publish: {{ topic: news, rate: 40/s, size: 100B, in: steady }}
+phases:
+  - {{ name: ramp, for: 1s, open: {{ subs: all_at_once, pubs: all_at_once }} }}
+  - {{ name: steady, for: 3s }}
+gates: ['failed == 0', 'received > 0']
+generator: {{ shards: 1, max_lag: 50s, max_cpu: 100% }}
+"
+        )
+    };
+    let freely = Lab::new(&scenario("/events")).run(&[]);
+    let freely = freely.expect(0).summary();
+    let held = Lab::new(&scenario("/held/events")).run(&[]);
+    let held = held.expect(0).summary();
+    for summary in [&freely, &held] {
+        assert_eq!(
+            summary.count("received") + summary.count("unaccounted"),
+            360
+        );
+        assert_eq!(summary.count("lost"), 0);
+    }
+    // It keeps the head until something follows it, a second later. A gateway that answers takes no half of that.
+    let upgrade =
+        |summary: &Summary, what: &str| summary.number(&format!("/timers/upgrade/{what}"));
+    assert!(upgrade(&freely, "max") < 500.0 && upgrade(&held, "min") > 500.0);
+}
