@@ -1,6 +1,6 @@
-//! Connections that are no WebSocket: event streams to subscribers, and posts from publishers.
+//! Connections that are no WebSocket: event streams or long polls to subscribers, and posts from publishers.
 //!
-//! What comes in an event is a message like any other. What such a connection needs lies in a table of the groups that have it
+//! What comes in an event, or in the answer to a poll, is a message like any other. What such a connection needs lies in a table of the groups that have it
 //! (`Group::http`), so that WebSockets pay nothing. A stream that ends as it should counts as a close by 1000, as there is no Close frame.
 
 use super::answer::Heard;
@@ -9,7 +9,7 @@ use super::end::Cause;
 use super::outbox::Written;
 use super::shard::Shard;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
-use crate::plan::{self, Builtin, Part, Sse, Transport};
+use crate::plan::{self, Builtin, CursorTo, OverHttp, Part, Transport};
 use crate::protocol::{Form, Stamp};
 use crate::transport::handshake::RequestError;
 use crate::transport::http::{self, Head, HttpError, Part as Piece, Responses};
@@ -24,22 +24,29 @@ pub(super) struct Http {
     streams: bool,
     /// Nothing follows the response that is being read.
     last: bool,
+    /// The answer to a poll, as far as it came.
+    answer: Vec<u8>,
+    /// How far polls have heard: what the last answer that told it said, in the order of the plan's cursors.
+    cursors: Vec<String>,
+    /// When the last poll was answered; 0 while one is under way.
+    answered_ns: u64,
 }
 
 /// What a piece of an answer asks of the connection, once what it borrows is let go.
 enum Then {
     Nothing,
     Head(Head, Heard, bool),
+    Polled(u16),
     Ended,
     Failed(Failure),
 }
 
 impl Shard {
-    /// The settings of a connection that is an event stream or posts.
-    fn sse(&self, c: usize) -> Option<&Sse> {
+    /// The settings of a connection that is no WebSocket.
+    fn over_http(&self, c: usize) -> Option<&OverHttp> {
         match &self.plan.groups()[usize::from(self.conns[c].group)].transport {
             Transport::WebSocket => None,
-            Transport::Sse(sse) => Some(sse),
+            Transport::Http(settings) => Some(settings),
         }
     }
 
@@ -62,44 +69,114 @@ impl Shard {
         }
     }
 
-    /// TCP, and TLS where there is some, are done: a subscriber asks for its stream, a publisher has nothing to ask.
+    /// TCP, and TLS where there is some, are done: a subscriber asks for what it is to be told, a publisher has nothing to ask.
     pub(super) fn send_request(&mut self, c: usize, now: u64) {
+        let g = usize::from(self.conns[c].group);
+        let group = &self.plan.groups()[g];
+        let (subscribes, resumes) = (!group.subscribe.is_empty(), group.resume.is_some());
+        let again = resumes && self.conns[c].lost_ns > 0;
         let mut http = self.take_http(c).unwrap_or_default();
         http.responses = Responses::default();
         http.events.begin();
-        (http.streams, http.last) = (false, false);
+        http.answer.clear();
+        (http.streams, http.last, http.answered_ns) = (false, false, 0);
+        if !again {
+            http.cursors.clear();
+        }
         let last_id = String::from_utf8_lossy(http.events.last_id()).into_owned();
         self.put_http(c, http);
-        let g = usize::from(self.conns[c].group);
-        let subscribes = !self.plan.groups()[g].subscribe.is_empty();
+        let polls = self.over_http(c).is_some_and(|s| s.poll.is_some());
         if !subscribes {
             return self.run_steps(c, 0, now);
         }
-        let topics = self.plan.groups()[g].subscribe.iter();
-        let topics: Vec<String> = topics.map(|topic| self.fill(c, topic)).collect();
-        let Some(sse) = self.sse(c) else { return };
-        let path = self.address(c, &sse.path, &topics.join(","));
+        if polls {
+            // Until there is something to tell there is no answer: whoever has asked listens.
+            self.poll_again(c, now);
+            return self.run_steps(c, 0, now);
+        }
         let mut own = vec![
             ("Accept", "text/event-stream"),
             ("Cache-Control", "no-store"),
         ];
         // The id is the target's: what cannot stand in a header is not sent back.
-        let resumes = self.plan.groups()[g].resume.is_some();
-        let sendable = !last_id.is_empty() && !last_id.bytes().any(|c| c.is_ascii_control());
-        if resumes && sendable && self.conns[c].lost_ns > 0 {
+        if again && is_sendable(&last_id) {
             own.push(("Last-Event-ID", &last_id));
         }
-        let mut request = Vec::with_capacity(512);
-        let made = self.head(c, "GET", &path, &own, &mut request);
+        let topics = self.topics_asked(c);
+        let Some(settings) = self.over_http(c) else {
+            return;
+        };
+        let path = self.address(c, &settings.path, &topics);
         if let Some(opening) = &mut self.conns[c].opening {
             opening.stage = Stage::Upgrade;
         }
+        let mut request = Vec::with_capacity(512);
+        let made = self.head(c, "GET", &path, &own, &mut request);
+        self.queue_get(c, made, request, now);
+    }
+
+    /// Polls, with what is known of how far the connection has heard.
+    fn poll_again(&mut self, c: usize, now: u64) {
+        let topics = self.topics_asked(c);
+        let Some(mut http) = self.take_http(c) else {
+            return;
+        };
+        let answered_ns = std::mem::take(&mut http.answered_ns);
+        let Some(settings) = self.over_http(c) else {
+            return;
+        };
+        let mut path = self.address(c, &settings.path, &topics);
+        let mut own = vec![("Cache-Control", "no-store")];
+        let cursors = settings.poll.iter().flat_map(|poll| &poll.cursors);
+        for (cursor, value) in cursors.zip(&http.cursors) {
+            match &cursor.to {
+                _ if !is_sendable(value) => {}
+                CursorTo::Header(name) => own.push((name, value)),
+                CursorTo::Query(name) => {
+                    path.push(if path.contains('?') { '&' } else { '?' });
+                    path.push_str(&plan::percent_encode(name));
+                    path.push('=');
+                    path.push_str(&plan::percent_encode(value));
+                }
+            }
+        }
+        let mut request = Vec::with_capacity(512);
+        let made = self.head(c, "GET", &path, &own, &mut request);
+        self.put_http(c, http);
+        if !self.queue_get(c, made, request, now) {
+            return;
+        }
+        if answered_ns > 0 {
+            let g = usize::from(self.conns[c].group);
+            let gap = self.now().saturating_sub(answered_ns);
+            self.recorder.time(Timer::Gap, self.phase, g, gap as i64);
+        }
+    }
+
+    /// What a connection subscribes to, with commas between.
+    fn topics_asked(&self, c: usize) -> String {
+        let g = usize::from(self.conns[c].group);
+        let topics = self.plan.groups()[g].subscribe.iter();
+        let topics: Vec<String> = topics.map(|topic| self.fill(c, topic)).collect();
+        topics.join(",")
+    }
+
+    /// Queues a request without a body, if it could be made. False, and the connection lost, if not.
+    fn queue_get(
+        &mut self,
+        c: usize,
+        made: Result<(), RequestError>,
+        mut request: Vec<u8>,
+        now: u64,
+    ) -> bool {
         if let Err(e) = made {
             self.recorder.sample("handshake", e.to_string().as_bytes());
-            return self.lost(c, Cause::Failed(Failure::Handshake), now);
+            self.lost(c, Cause::Failed(Failure::Handshake), now);
+            return false;
         }
         http::end(None, &mut request);
         self.queue_bytes(c, &request);
+        true
     }
 
     /// A path for a connection and a topic.
@@ -140,12 +217,12 @@ impl Shard {
 
     /// What every post of a publisher to a topic begins with; nothing where it cannot be written.
     pub(super) fn post_head(&self, c: usize, topic: &str) -> Vec<u8> {
-        let Some(sse) = self.sse(c) else {
+        let Some(settings) = self.over_http(c) else {
             return Vec::new();
         };
-        let path = self.address(c, &sse.publish, topic);
+        let path = self.address(c, &settings.publish, topic);
         let mut head = Vec::new();
-        let own = [("Content-Type", sse.content_type.as_str())];
+        let own = [("Content-Type", settings.content_type.as_str())];
         if self.head(c, "POST", &path, &own, &mut head).is_err() {
             head.clear();
         }
@@ -205,14 +282,48 @@ impl Shard {
             let mut heard = Heard::default();
             let mut of_events = false;
             let group = &self.plan.groups()[g];
+            let poll = self
+                .over_http(c)
+                .and_then(|settings| settings.poll.as_ref());
+            let polls = poll.is_some() && !group.subscribe.is_empty();
+            let mut told: Vec<Option<String>> = Vec::new();
             let part = http.responses.next(&mut bytes, max_header, |name, value| {
                 heard.take(group, name, value);
                 of_events |= name.eq_ignore_ascii_case("content-type") && is_event_stream(value);
+                for (place, cursor) in poll.iter().flat_map(|poll| &poll.cursors).enumerate() {
+                    if name.eq_ignore_ascii_case(&cursor.from) && value.len() <= LONGEST_CURSOR {
+                        told.resize(told.len().max(place + 1), None);
+                        told[place] = Some(String::from_utf8_lossy(value).into_owned());
+                    }
+                }
             });
             let then = match part {
                 Ok(None) => {
                     self.put_http(c, http);
                     break;
+                }
+                Ok(Some(Piece::Head(head))) if polls => {
+                    http.last = !head.keep_alive;
+                    for (place, value) in told.into_iter().enumerate() {
+                        let Some(value) = value else { continue };
+                        http.cursors
+                            .resize(http.cursors.len().max(place + 1), String::new());
+                        http.cursors[place] = value;
+                    }
+                    http.streams = head.status == 200;
+                    Then::Polled(head.status)
+                }
+                Ok(Some(Piece::Body(body))) if polls => {
+                    if http.streams {
+                        http.answer.extend_from_slice(body);
+                    }
+                    match http.answer.len() > self.plan.target().max_message {
+                        false => Then::Nothing,
+                        true => {
+                            self.count(c, Counter::Oversized);
+                            Then::Failed(Failure::TooLarge)
+                        }
+                    }
                 }
                 Ok(Some(Piece::Head(head))) => {
                     http.streams = head.status == 200 && of_events;
@@ -246,6 +357,8 @@ impl Shard {
                 Then::Head(head, heard, of_events) => {
                     self.answer_head(c, head, heard, of_events, now)
                 }
+                Then::Polled(status) => self.polled(c, status, now),
+                Then::Ended if polls => self.poll_over(c, last, now),
                 Then::Ended => self.answer_over(c, last, now),
                 Then::Failed(failure) => self.lost(c, Cause::Failed(failure), now),
             }
@@ -320,7 +433,9 @@ impl Shard {
             return;
         }
         // As the standard has it, only a stream that ended is asked for again; 204 is how a server says never to.
-        let tries = self.sse(c).is_some_and(|sse| sse.keep_trying);
+        let tries = self
+            .over_http(c)
+            .is_some_and(|settings| settings.keep_trying);
         if head.status == 204 || !tries {
             self.conns[c].mark(Mark::Refused, true);
         }
@@ -336,6 +451,48 @@ impl Shard {
             }
         };
         self.lost(c, Cause::Failed(failure), now);
+    }
+
+    /// The answer to a poll begins. One without anything to tell is as good as one with.
+    fn polled(&mut self, c: usize, status: u16, now: u64) {
+        if !matches!(status, 200 | 204 | 304 | 408) {
+            let g = usize::from(self.conns[c].group);
+            self.recorder.status(status, self.phase, g);
+            self.lost(c, Cause::Failed(Failure::Status), now);
+        }
+    }
+
+    /// The answer to a poll is whole: what it tells, and the next poll.
+    fn poll_over(&mut self, c: usize, last: bool, now: u64) {
+        let generation = self.conns[c].generation;
+        let Some(mut http) = self.take_http(c) else {
+            return;
+        };
+        let answer = std::mem::take(&mut http.answer);
+        http.answered_ns = now.max(1);
+        self.put_http(c, http);
+        let poll = self
+            .over_http(c)
+            .and_then(|settings| settings.poll.as_ref());
+        let lines = poll.is_some_and(|poll| poll.lines);
+        let messages = answer.split(|byte| lines && *byte == b'\n');
+        for message in messages.filter(|message| !message.is_empty()) {
+            self.message(c, Form::Text, message, now);
+            if self.conns[c].generation != generation {
+                return;
+            }
+        }
+        if let Some(mut http) = self.take_http(c) {
+            // Its room is used again.
+            http.answer = answer;
+            http.answer.clear();
+            self.put_http(c, http);
+        }
+        match last {
+            true => self.stream_over(c, now),
+            false if self.conns[c].state == State::Ready => self.poll_again(c, now),
+            false => {}
+        }
     }
 
     /// An answer is whole. A stream that is over has ended as it should, and so has a connection after its last answer.
@@ -391,6 +548,14 @@ impl Shard {
         // Whatever it says, an hour is longer than a run.
         retry.unwrap_or(0).min(3_600_000) * 1_000_000
     }
+}
+
+/// Longest value of a cursor that is kept, bytes.
+const LONGEST_CURSOR: usize = 1024;
+
+/// Whether a text of the target's can be sent back to it in a header or an address.
+fn is_sendable(text: &str) -> bool {
+    !text.is_empty() && !text.bytes().any(|c| c.is_ascii_control())
 }
 
 /// Whether a Content-Type is `text/event-stream`, with whatever parameters.

@@ -282,6 +282,7 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         Timer::Ping => failures(Failure::Dead),
         Timer::Lag
         | Timer::Bunch
+        | Timer::Gap
         | Timer::Detect
         | Timer::Dns
         | Timer::Tcp

@@ -308,6 +308,7 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Bunch => {
             "Between the sending of the first and the last of several deliveries that came in one read of an event stream: large where a proxy holds them back"
         }
+        Timer::Gap => "Between the answer to a long poll and the next poll: nobody listens",
         Timer::Ping => "Own ping to its pong",
         Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
         Timer::Reconnect => "Loss of a connection to ready again",

@@ -65,15 +65,46 @@ impl Guest {
         Arc::clone(&self.client)
     }
 
+    /// Subscribes to what is wanted and not subscribed to yet; how many acknowledgements will come.
+    fn subscribe(&mut self, wanted: &Wanted) -> usize {
+        let one = wanted.topics.len() == 1;
+        let since = wanted.last_id.as_deref().filter(|_| one).and_then(since);
+        let mut unanswered = 0;
+        for name in wanted.topics.iter().take(MAX_TOPICS) {
+            let known = self.subscriptions.iter().any(|topic| topic.name() == name);
+            let Ok(topic) = self.hub.topic(name) else {
+                continue;
+            };
+            if known {
+                continue;
+            }
+            self.subscriptions.push(Arc::clone(&topic));
+            let ack = Ack {
+                client: self.client(),
+                kind: "subscribed",
+                id: None,
+            };
+            topic.subscribe(ack, since, &self.hub);
+            unanswered += 1;
+        }
+        unanswered
+    }
+
     /// Its next message or its end; to be polled by its own task, and no other.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        if !self.attended {
-            self.attended = true;
-            self.client.attend(context.waker().clone());
-        }
+        self.attend(context);
         match self.client.next(Instant::now) {
             Next::Nothing => Poll::Pending,
             next => Poll::Ready(next),
+        }
+    }
+}
+
+impl Guest {
+    fn attend(&mut self, context: &Context<'_>) {
+        if !self.attended {
+            self.attended = true;
+            self.client.attend(context.waker().clone());
         }
     }
 }
@@ -136,19 +167,7 @@ async fn told<S: Socket>(
 ) -> io::Result<Option<Close>> {
     let hub = Arc::clone(&guest.hub);
     let one = wanted.topics.len() == 1;
-    let since = wanted.last_id.as_deref().filter(|_| one).and_then(since);
-    let mut unanswered = 0;
-    for name in wanted.topics.iter().take(MAX_TOPICS) {
-        let Ok(topic) = hub.topic(name) else { continue };
-        guest.subscriptions.push(Arc::clone(&topic));
-        let ack = Ack {
-            client: guest.client(),
-            kind: "subscribed",
-            id: None,
-        };
-        topic.subscribe(ack, since, &hub);
-        unanswered += 1;
-    }
+    let mut unanswered = guest.subscribe(wanted);
     let mut epoch = String::new();
     let mut out = Vec::new();
     if unanswered == 0 {
@@ -326,6 +345,127 @@ pub(super) async fn posts<S: Socket>(mut socket: S, mut guest: Guest, mut bytes:
         }
     }
     drop(timeout(GOODBYE, socket.shutdown()).await);
+}
+
+/// How long a poll is held when there is nothing to tell.
+const HELD: Duration = Duration::from_secs(25);
+
+/// A polling client's connection to its end. It stays subscribed between its polls, for as long as the connection lasts.
+/// `bytes`: what has come of it, from its first request on.
+pub(super) async fn polls<S: Socket>(mut socket: S, mut guest: Guest, mut bytes: Vec<u8>) {
+    let hub = Arc::clone(&guest.hub);
+    let client = guest.client();
+    let close = match answered(&mut socket, &mut guest, &mut bytes).await {
+        Ok(Some(close)) => close,
+        Ok(None) | Err(_) => return,
+    };
+    add(&hub.counters.discarded, client.stop());
+    hub.counters.closed(close.code);
+    if close.code == 1006 {
+        return socket.reset_on_drop();
+    }
+    drop(timeout(GOODBYE, socket.shutdown()).await);
+}
+
+/// Answers polls; how the connection is to be closed, or `None` when the client left first.
+async fn answered<S: Socket>(
+    socket: &mut S,
+    guest: &mut Guest,
+    bytes: &mut Vec<u8>,
+) -> io::Result<Option<Close>> {
+    let hub = Arc::clone(&guest.hub);
+    // Of the topic's numbering, and the last number told.
+    let (mut epoch, mut last) = (String::new(), String::new());
+    loop {
+        let wanted = match http::poll(bytes) {
+            http::Polled::Whole { length, wanted } => {
+                bytes.drain(..length);
+                wanted
+            }
+            http::Polled::Refused(page) => {
+                socket.write_all(page.as_bytes()).await?;
+                return Ok(Some(Close::now(1000, "")));
+            }
+            http::Polled::Part => {
+                let closed = poll_fn(|context| match guest.client.closing_at_once() {
+                    Some(close) => Poll::Ready(close),
+                    None => {
+                        guest.attend(context);
+                        Poll::Pending
+                    }
+                });
+                tokio::select! {
+                    read = socket.read_buf(bytes) => match read? {
+                        0 => return Ok(None),
+                        _ => continue,
+                    },
+                    close = closed => return Ok(Some(close)),
+                }
+            }
+        };
+        let one = wanted.topics.len() == 1;
+        guest.subscribe(&wanted);
+        let until = Instant::now() + HELD;
+        let mut lines = Vec::new();
+        let close = loop {
+            let step = tokio::select! {
+                step = poll_fn(|context| guest.poll_next(context)) => step,
+                () = sleep_until(until) => break None,
+                // A second request before this one is answered waits its turn; an end does not.
+                read = socket.read_buf(bytes), if bytes.is_empty() => match read? {
+                    0 => return Ok(None),
+                    _ => continue,
+                },
+            };
+            match step {
+                Next::Close(close) => break Some(close),
+                Next::Wait(until) => sleep_until(until).await,
+                Next::Nothing => {}
+                Next::Write(frame) | Next::Say(frame) => {
+                    add(&hub.counters.messages_out, 1);
+                    line(&frame, &mut epoch, &mut last, &mut lines);
+                    // What is there already goes along.
+                    while lines.len() < WRITE_BUFFER
+                        && let Next::Write(frame) = guest.client.next(Instant::now)
+                    {
+                        add(&hub.counters.messages_out, 1);
+                        line(&frame, &mut epoch, &mut last, &mut lines);
+                    }
+                    if !lines.is_empty() {
+                        break None;
+                    }
+                }
+            }
+        };
+        hub.outlast_stall().await;
+        let cursor = match (one, epoch.is_empty()) {
+            (false, _) => String::new(),
+            (true, true) => last.clone(),
+            (true, false) => format!("{epoch}:{last}"),
+        };
+        let mut out = Vec::new();
+        http::answer_poll(hub.config.node, &cursor, &lines, &mut out);
+        socket.write_all(&out).await?;
+        socket.flush().await?;
+        if close.is_some() {
+            return Ok(close);
+        }
+    }
+}
+
+/// Appends a delivery as a line, and keeps its number. Acknowledgements are none, but tell the epoch.
+fn line(frame: &Frame, epoch: &mut String, last: &mut String, lines: &mut Vec<u8>) {
+    let json = frame.payload();
+    let Ok(said) = serde_json::from_slice::<Said<'_>>(json) else {
+        return;
+    };
+    if said.kind == "message" {
+        *last = said.seq.to_string();
+        lines.extend_from_slice(json);
+        lines.push(b'\n');
+    } else if let Some(told) = said.epoch {
+        *epoch = told.to_owned();
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(super) enum Asked {
     Events(Wanted),
     /// Posts, the first of which is in these bytes.
     Posts(Vec<u8>),
+    /// Long polls, likewise.
+    Polls(Vec<u8>),
 }
 
 /// What the request leads to.
@@ -39,6 +41,8 @@ enum Answer {
     Events(Wanted),
     /// Whatever comes is read as posts.
     Posts,
+    /// Whatever comes is read as polls.
+    Polls,
     /// A response, after which the connection ends.
     Page(Page),
 }
@@ -100,7 +104,7 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(length)) => {
                 let answer = answer(&request, hub);
-                if !matches!(answer, Answer::Posts) {
+                if !matches!(answer, Answer::Posts | Answer::Polls) {
                     bytes.drain(..length);
                 }
                 break answer;
@@ -117,6 +121,7 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         Answer::Upgrade(upgrade) => Ok(Some(Asked::WebSocket(upgrade, bytes))),
         Answer::Events(wanted) => Ok(Some(Asked::Events(wanted))),
         Answer::Posts => Ok(Some(Asked::Posts(bytes))),
+        Answer::Polls => Ok(Some(Asked::Polls(bytes))),
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -163,19 +168,20 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             let stats = serde_json::to_string(&hub.stats()).unwrap_or_default();
             return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
         }
-        "/" | "/ws" | "/events" | "/publish" => {}
+        "/" | "/ws" | "/events" | "/poll" | "/publish" => {}
         _ if path.starts_with("/ws/") => {}
         _ => {
             return Err(Page::new(
                 404,
                 "",
-                "WebSocket is spoken at /ws, events come from /events, posts go to /publish\n",
+                "WebSocket is spoken at /ws, events come from /events or /poll, posts go to /publish\n",
             ));
         }
     }
     let mut answer = match path {
         "/events" => Answer::Events(wanted(request, query)?),
         "/publish" => Answer::Posts,
+        "/poll" => Answer::Polls,
         _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
     };
     if hub.refuses() {
@@ -281,9 +287,11 @@ fn wanted(request: &httparse::Request<'_, '_>, query: &str) -> Result<Wanted, Pa
             "a topic of 1 to 256 bytes is needed: ?topic=…\n",
         ));
     }
+    let cursor = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cursor");
+    let cursor = cursor.map(|(_, value)| value.into_owned());
     Ok(Wanted {
         topics,
-        last_id: header(request, "Last-Event-ID").map(str::to_owned),
+        last_id: cursor.or_else(|| header(request, "Last-Event-ID").map(str::to_owned)),
     })
 }
 
@@ -293,6 +301,60 @@ pub(super) fn begin_stream(node: u16, out: &mut Vec<u8>) {
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     out.extend_from_slice(head.as_bytes());
+}
+
+/// A request on a connection that polls.
+pub(super) enum Polled {
+    /// Not all of it has come.
+    Part,
+    /// A poll.
+    Whole {
+        /// Of the request, in bytes.
+        length: usize,
+        wanted: Wanted,
+    },
+    /// Answered by this, after which the connection ends.
+    Refused(String),
+}
+
+/// Reads the poll that the bytes begin with.
+pub(super) fn poll(bytes: &[u8]) -> Polled {
+    let refuse = |status, body: &str| Polled::Refused(Page::new(status, "", body).text());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Polled::Part,
+        Ok(httparse::Status::Partial) => return refuse(431, "the request head is too large\n"),
+        Err(_) => return refuse(400, "this is not HTTP\n"),
+    };
+    let target = request.path.unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if request.method != Some("GET") || path != "/poll" {
+        return refuse(405, "this connection polls /poll\n");
+    }
+    match wanted(&request, query) {
+        Ok(wanted) => Polled::Whole { length, wanted },
+        Err(page) => Polled::Refused(page.text()),
+    }
+}
+
+/// Appends the answer to a poll: these lines, or that there are none.
+pub(super) fn answer_poll(node: u16, cursor: &str, lines: &[u8], out: &mut Vec<u8>) {
+    if lines.is_empty() {
+        let head = format!("HTTP/1.1 204 No Content\r\nX-Squall-Node: {node}\r\n\r\n");
+        return out.extend_from_slice(head.as_bytes());
+    }
+    let cursor = match cursor {
+        "" => String::new(),
+        cursor => format!("X-Cursor: {cursor}\r\n"),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\n{cursor}Content-Length: {}\r\n\r\n",
+        lines.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(lines);
 }
 
 /// A request on a connection that posts.

@@ -193,6 +193,10 @@ async fn greet<S: Socket>(secured: impl Future<Output = io::Result<S>>, hub: Arc
             let client = guest.client();
             client.served_by(tokio::spawn(events::posts(socket, guest, bytes)).abort_handle());
         }
+        Ok(Ok(Some(Opened::Polls(socket, guest, bytes)))) => {
+            let client = guest.client();
+            client.served_by(tokio::spawn(events::polls(socket, guest, bytes)).abort_handle());
+        }
         Ok(Ok(None)) => {}
         Ok(Err(_)) | Err(_) => hub.counters.handshake_failed(),
     }
@@ -206,6 +210,8 @@ enum Opened<S> {
     Events(S, Guest, Wanted),
     /// It posts; what has come of that.
     Posts(S, Guest, Vec<u8>),
+    /// It polls, likewise.
+    Polls(S, Guest, Vec<u8>),
 }
 
 /// A WebSocket connection to its end. There are as many of these futures as connections, and a test
@@ -242,6 +248,7 @@ async fn open<S: Socket>(
             Opened::Events(socket, Guest::new(Arc::clone(hub), client), wanted)
         }
         Asked::Posts(bytes) => Opened::Posts(socket, Guest::new(Arc::clone(hub), client), bytes),
+        Asked::Polls(bytes) => Opened::Polls(socket, Guest::new(Arc::clone(hub), client), bytes),
     };
     hub.counters.opened();
     if hub.draining() {

@@ -42,6 +42,8 @@ names! {
         AckService = "ack_service",
         /// Between the sending of the first and the last of the deliveries that one read of an event stream brought.
         Bunch = "bunch",
+        /// Between the answer to a long poll and the next poll: nobody listens.
+        Gap = "gap",
         /// Own ping to its pong.
         Ping = "ping",
         /// Last sign of life to the peer being declared dead by the heartbeat.

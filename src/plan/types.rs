@@ -234,14 +234,16 @@ pub struct Group {
 pub enum Transport {
     /// WebSocket.
     WebSocket,
-    /// Server-sent events to subscribers, HTTP POST from publishers. A group is one or the other.
-    Sse(Box<Sse>),
+    /// Server-sent events or long polls to subscribers, HTTP POST from publishers. A group is one or the other.
+    Http(Box<OverHttp>),
 }
 
-/// Server-sent events, and what is posted. Paths' values are [percent-encoded](super::percent_encode).
+/// How subscribers are told over HTTP, and what publishers post. Paths' values are [percent-encoded](super::percent_encode).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sse {
-    /// Path and query of the stream; [`Builtin::Topic`] is all topics subscribed to, with commas between.
+pub struct OverHttp {
+    /// Subscribers ask again and again; `None`: they have a stream of events.
+    pub poll: Option<Poll>,
+    /// Path and query that subscribers ask for; [`Builtin::Topic`] is all topics subscribed to, with commas between.
     pub path: Template,
     /// Path and query that a publish is posted to.
     pub publish: Template,
@@ -249,6 +251,33 @@ pub struct Sse {
     pub content_type: String,
     /// Whether an answer that is no stream leads to another attempt.
     pub keep_trying: bool,
+}
+
+/// Long polls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// What of an answer the next poll says again.
+    pub cursors: Vec<Cursor>,
+    /// Each line of an answer is a message; else the answer is.
+    pub lines: bool,
+}
+
+/// A part of the cursor: how far a poll has heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Header of the answer that tells it, in lower case.
+    pub from: String,
+    /// Where the next poll says it.
+    pub to: CursorTo,
+}
+
+/// Where a poll says its cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CursorTo {
+    /// In this header.
+    Header(String),
+    /// In this parameter of the query.
+    Query(String),
 }
 
 /// The upgrade request of a group's connections. Templates hold variables of that group, which is why

@@ -18,7 +18,7 @@ pub use protocol::{
     Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
 pub use recovery::{History, Resume, Session};
-pub use transport::{Sse, Transport, TransportName, TransportSettings};
+pub use transport::{Cursor, LongPoll, Messages, Sse, Transport, TransportName, TransportSettings};
 
 use super::units::{ByteSize, Count, Duration, Rate, Share};
 use indexmap::IndexMap;

@@ -274,3 +274,150 @@ fn what_a_proxy_holds_back_shows_as_bunches() {
     assert!(bunch(&held).max() >= 150_000, "{}", bunch(&held).max());
     assert!(bunch(&freely).len() < freely.count(Counter::Received, None, None) / 2);
 }
+
+/// A server of polls: each is answered with what was posted since its cursor, when there is something; the n-th answer of a
+/// connection ends it.
+fn polling(ends_after: usize) -> (SocketAddr, Heads) {
+    let heads = Heads::default();
+    let told = Arc::clone(&heads);
+    let posted = Posted::default();
+    let address = server(move |mut stream| {
+        let mut answers = 0;
+        loop {
+            let head = read_head(&mut stream);
+            if head.is_empty() {
+                return;
+            }
+            told.lock().unwrap().push(head.clone());
+            if head.starts_with("POST") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Content-Length: "));
+                let mut body = vec![0; length.unwrap().parse().unwrap()];
+                stream.read_exact(&mut body).unwrap();
+                posted
+                    .0
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8(body).unwrap());
+                posted.1.notify_all();
+                let _ = stream.write_all(CREATED.as_bytes());
+                continue;
+            }
+            let from = head.lines().find_map(|l| l.strip_prefix("If-None-Match: "));
+            let from = match from {
+                Some(cursor) => cursor.parse().unwrap(),
+                None => posted.0.lock().unwrap().len(),
+            };
+            let (lines, to) = {
+                let mut all = posted.0.lock().unwrap();
+                while all.len() <= from {
+                    let (more, waited) = posted
+                        .1
+                        .wait_timeout(all, std::time::Duration::from_secs(20))
+                        .unwrap();
+                    all = more;
+                    if waited.timed_out() {
+                        return;
+                    }
+                }
+                (all[from..].join("\n"), all.len())
+            };
+            answers += 1;
+            let last = if answers == ends_after {
+                "Connection: close\r\n"
+            } else {
+                ""
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nEtag: {to}\r\n{last}Content-Length: {}\r\n\r\n{lines}",
+                lines.len()
+            );
+            if !last.is_empty() {
+                return;
+            }
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn polls_say_how_far_they_heard_and_nothing_is_lost_between_them() {
+    for ends_after in [ENDLESS, 7] {
+        let (address, heads) = polling(ends_after);
+        let totals = run(&format!(
+            "name: test
+target: {{ url: 'ws://{address}/', close_timeout: 300ms }}
+clients:
+  subs:
+    count: 1
+    transport: {{ long_poll: {{ cursor: {{ from: ETag, header: If-None-Match }} }} }}
+    protocol: raw
+    subscribe: [t]
+    reconnect: {{ backoff: none, resume: true }}
+  pubs:
+    count: 1
+    transport: sse
+    protocol: raw
+    publish: {{ topic: t, rate: 50/s, size: 80B }}
+phases:
+  - {{ name: first, for: 200ms, open: {{ subs: all_at_once }} }}
+  - {{ name: second, for: 600ms, open: {{ pubs: all_at_once }} }}
+generator: {{ drain: 300ms, max_lag: 60s }}
+"
+        ));
+        let [sent, received, lost, missed, duplicated, back] = counts(
+            &totals,
+            [
+                Counter::Sent,
+                Counter::Received,
+                Counter::Lost,
+                Counter::Missed,
+                Counter::Duplicated,
+                Counter::Reconnected,
+            ],
+        );
+        assert!(sent >= 20, "{sent}");
+        assert_eq!((received, lost, missed, duplicated), (sent, 0, 0, 0));
+        assert_eq!(back > 0, ends_after == 7, "{back}");
+        let polls = heads.lock().unwrap();
+        let polls: Vec<_> = polls
+            .iter()
+            .filter(|head| head.starts_with("GET"))
+            .collect();
+        assert!(polls[0].starts_with("GET /poll?topic=t HTTP/1.1\r\n"));
+        assert!(!polls[0].contains("If-None-Match"));
+        assert!(
+            polls[1..]
+                .iter()
+                .all(|head| head.contains("If-None-Match: "))
+        );
+        let gaps = totals.histogram(Timer::Gap, None, None);
+        assert_eq!(
+            gaps.len(),
+            polls.len() as u64 - 1 - back,
+            "one between two of a connection"
+        );
+        assert_eq!(failures(&totals), BTreeMap::new());
+    }
+}
+
+#[test]
+fn a_poll_that_is_refused_is_tried_again() {
+    let address = server(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
+    });
+    let totals = run(&format!(
+        "name: test
+target: {{ url: 'ws://{address}/' }}
+clients:
+  subs: {{ count: 1, transport: long_poll, subscribe: [t], reconnect: {{ backoff: constant, base: 50ms }} }}
+phases: [ {{ name: only, for: 400ms }} ]
+"
+    ));
+    let refused = totals.statuses(None, None)[&502];
+    assert!(refused >= 2, "{refused}");
+    assert_eq!(failures(&totals), [("status", refused)].into());
+}

@@ -67,8 +67,11 @@ fn answers(port: u16) -> bool {
         .is_ok_and(|_| answer.starts_with("HTTP/1.1 200 "))
 }
 
+const SSE: &str = "sse: { path: '/sub/{topic}' }";
+const LONG_POLL: &str = "long_poll: { path: '/sub/{topic}', messages: whole, cursor: [ { from: Etag, header: If-None-Match }, { from: Last-Modified, header: If-Modified-Since } ] }";
+
 /// 400 messages to 20 subscribers, half of which are reset in between: nginx's own ids bring what they missed.
-fn nchan(port: u16, gate: &str) -> String {
+fn nchan(port: u16, transport: &str, gate: &str) -> String {
     format!(
         "
 name: nchan
@@ -76,7 +79,7 @@ target: {{ url: 'ws://127.0.0.1:{port}' }}
 clients:
   subs:
     count: 20
-    transport: {{ sse: {{ path: '/sub/{{topic}}' }} }}
+    transport: {{ {transport} }}
     protocol: raw
     subscribe: [news]
     reconnect: {{ backoff: constant, base: 300ms, resume: true }}
@@ -109,10 +112,12 @@ generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
 fn nchan_brings_everything_also_to_those_who_were_cut() {
     let folder = tempfile::tempdir().unwrap();
     let (_nginx, port) = nginx(folder.path(), "127.0.0.1:1");
-    let done = Lab::new(&nchan(port, "rejected == 0")).run(&[]);
-    done.expect(0);
+    for transport in [SSE, LONG_POLL] {
+        let done = Lab::new(&nchan(port, transport, "rejected == 0")).run(&[]);
+        done.expect(0);
+    }
     // And a gate that does not hold is told, by the same numbers.
-    let done = Lab::new(&nchan(port, "recovered == 0")).run(&[]);
+    let done = Lab::new(&nchan(port, SSE, "recovered == 0")).run(&[]);
     let summary = done.expect(99).summary();
     assert_eq!(summary.count("received"), 8000);
 }

@@ -262,3 +262,102 @@ async fn a_stream_that_is_not_read_is_a_slow_consumer_like_any_other() {
     drop((stream, tcp));
     gateway.stop().await;
 }
+
+/// One poll on a connection: status, cursor and the payloads told.
+async fn poll(tcp: &mut TcpStream, target: &str) -> (u16, Option<String>, Vec<Value>) {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: here\r\n\r\n");
+    within(tcp.write_all(request.as_bytes())).await.unwrap();
+    polled(tcp).await
+}
+
+async fn polled(tcp: &mut TcpStream) -> (u16, Option<String>, Vec<Value>) {
+    let (mut responses, mut status, mut cursor) = (Responses::default(), 0, None);
+    let (mut bytes, mut body) = (Vec::new(), Vec::new());
+    loop {
+        assert!(within(tcp.read_buf(&mut bytes)).await.unwrap() > 0, "cut");
+        let mut piece = &bytes[..];
+        while let Some(part) = responses
+            .next(&mut piece, 4096, |name, value| {
+                if name == "X-Cursor" {
+                    cursor = Some(String::from_utf8(value.to_vec()).unwrap());
+                }
+            })
+            .unwrap()
+        {
+            match part {
+                Part::Head(head) => status = head.status,
+                Part::Body(more) => body.extend_from_slice(more),
+                Part::End => {
+                    // What is refused says why in words.
+                    body.truncate(if status == 200 { body.len() } else { 0 });
+                    let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+                    let payloads = lines.map(|line| {
+                        let told: Value = serde_json::from_slice(line).unwrap();
+                        told["payload"].clone()
+                    });
+                    return (status, cursor, payloads.collect());
+                }
+            }
+        }
+        bytes.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_poll_is_answered_when_there_is_something_and_misses_nothing_in_between() {
+    let gateway = Gateway::start(Config {
+        history: Some(History::default()),
+        ..brief()
+    })
+    .await;
+    let mut publisher = gateway.connect().await;
+    let mut tcp = gateway.tcp().await;
+    let request = "GET /poll?topic=t HTTP/1.1\r\nHost: here\r\n\r\n";
+    within(tcp.write_all(request.as_bytes())).await.unwrap();
+    // It is held: nothing is there yet.
+    while gateway.stats().await.replies == 0 {
+        tokio::task::yield_now().await;
+    }
+    publish(&mut publisher, "t", json!(1)).await;
+    let (status, cursor, payloads) = polled(&mut tcp).await;
+    assert_eq!((status, payloads), (200, vec![json!(1)]));
+    assert!(
+        cursor.as_ref().is_some_and(|c| c.ends_with(":1")),
+        "{cursor:?}"
+    );
+    // Between two polls of a connection nothing is missed…
+    for n in [2, 3] {
+        publish(&mut publisher, "t", json!(n)).await;
+    }
+    let (_, cursor, payloads) = poll(&mut tcp, "/poll?topic=t").await;
+    assert_eq!(payloads, [2, 3]);
+    // …nor between two connections, by the cursor.
+    drop(tcp);
+    publish(&mut publisher, "t", json!(4)).await;
+    let mut tcp = gateway.tcp().await;
+    let target = format!("/poll?topic=t&cursor={}", cursor.unwrap());
+    assert_eq!(poll(&mut tcp, &target).await.2, [4]);
+    assert_eq!(poll(&mut tcp, "/poll").await.0, 400);
+    drop((tcp, publisher));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_polls_that_are_held() {
+    let mut gateway = Gateway::start(Config {
+        drain_deadline: Duration::from_secs(20),
+        drain_window: Duration::ZERO,
+        ..Config::default()
+    })
+    .await;
+    let mut tcp = gateway.tcp().await;
+    let request = "GET /poll?topic=t HTTP/1.1\r\nHost: here\r\n\r\n";
+    within(tcp.write_all(request.as_bytes())).await.unwrap();
+    while gateway.stats().await.replies == 0 {
+        tokio::task::yield_now().await;
+    }
+    gateway.begin_to_stop();
+    assert_eq!(polled(&mut tcp).await, (204, None, Vec::new()));
+    assert_eq!(within(tcp.read(&mut [0; 8])).await.unwrap(), 0, "FIN");
+    gateway.stopped().await;
+}

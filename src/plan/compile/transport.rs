@@ -1,12 +1,50 @@
 //! How a group's bytes get to the target, and what then cannot be.
 
-use super::Problems;
 use super::text::{self, Scope};
 use super::upgrade::written_as_url;
-use crate::plan::types::{Builtin, Part, Sse, Template, Transport};
+use super::{Problems, each};
+use crate::plan::types::{Builtin, Cursor, CursorTo, OverHttp, Part, Poll, Template, Transport};
 use crate::protocol::ProtocolConfig;
 use crate::scenario::Problem;
-use crate::scenario::model::{self, ClientGroup, Step, TransportName, TransportSettings};
+use crate::scenario::model::{
+    self, ClientGroup, LongPoll, Messages, OneOrMany, Sse, Step, TransportName, TransportSettings,
+};
+
+/// What is written, whichever it is.
+struct Written<'a> {
+    /// As the scenario calls it.
+    name: &'static str,
+    path: (&'a Option<String>, &'static str),
+    publish: &'a Option<String>,
+    content_type: &'a Option<String>,
+    keep_trying: bool,
+    poll: Option<&'a LongPoll>,
+}
+
+impl<'a> Written<'a> {
+    fn sse(sse: &'a Sse) -> Self {
+        Written {
+            name: "sse",
+            path: (&sse.path, "/events?topic={topic}"),
+            publish: &sse.publish,
+            content_type: &sse.content_type,
+            keep_trying: sse.keep_trying,
+            poll: None,
+        }
+    }
+
+    fn long_poll(poll: &'a LongPoll) -> Self {
+        Written {
+            name: "long_poll",
+            path: (&poll.path, "/poll?topic={topic}"),
+            publish: &poll.publish,
+            content_type: &poll.content_type,
+            // Who polls comes back whatever it was told.
+            keep_trying: true,
+            poll: Some(poll),
+        }
+    }
+}
 
 /// Compiles the transport of a group; `path` is the group's, `query` what the target's adds to every address.
 pub(super) fn compile(
@@ -16,13 +54,16 @@ pub(super) fn compile(
     query: &Template,
     problems: &mut Problems,
 ) -> Transport {
+    let (sse, poll) = (Sse::default(), LongPoll::default());
     let written = match &group.transport {
         model::Transport::Named(TransportName::Websocket) => return Transport::WebSocket,
-        model::Transport::Named(TransportName::Sse) => &Default::default(),
-        model::Transport::Set(TransportSettings::Sse(written)) => written,
+        model::Transport::Named(TransportName::Sse) => Written::sse(&sse),
+        model::Transport::Named(TransportName::LongPoll) => Written::long_poll(&poll),
+        model::Transport::Set(TransportSettings::Sse(written)) => Written::sse(written),
+        model::Transport::Set(TransportSettings::LongPoll(written)) => Written::long_poll(written),
     };
-    only_one_way(group, path, problems);
-    let own = format!("{path}.transport.sse");
+    only_one_way(group, written.name, path, problems);
+    let own = format!("{path}.transport.{}", written.name);
     let mut at = |text: &Option<String>, key: &str, default: &str| {
         let text = text.as_deref().unwrap_or(default);
         let path = format!("{own}.{key}");
@@ -46,35 +87,71 @@ pub(super) fn compile(
         }
         template
     };
-    let stream = at(&written.path, "path", "/events?topic={topic}");
-    let publish = at(&written.publish, "publish", "/publish?topic={topic}");
+    let asked = at(written.path.0, "path", written.path.1);
+    let publish = at(written.publish, "publish", "/publish?topic={topic}");
     let content_type = written.content_type.as_deref().unwrap_or("text/plain");
     if content_type.bytes().any(|c| c.is_ascii_control()) {
         let path = format!("{own}.content_type");
         problems.add(Problem::error(path, "this cannot stand in a header"));
     }
-    Transport::Sse(Box::new(Sse {
-        path: stream,
+    Transport::Http(Box::new(OverHttp {
+        poll: written.poll.map(|poll| Poll {
+            cursors: cursors(poll.cursor.as_ref(), &format!("{own}.cursor"), problems),
+            lines: poll.messages == Messages::Lines,
+        }),
+        path: asked,
         publish,
         content_type: content_type.into(),
         keep_trying: written.keep_trying,
     }))
 }
 
-/// A stream goes one way, and what is posted goes over connections of its own.
-fn only_one_way(group: &ClientGroup, path: &str, problems: &mut Problems) {
+/// What of an answer the next poll says again.
+fn cursors(
+    written: Option<&OneOrMany<model::Cursor>>,
+    path: &str,
+    problems: &mut Problems,
+) -> Vec<Cursor> {
+    let Some(written) = written else {
+        return vec![Cursor {
+            from: "x-cursor".into(),
+            to: CursorTo::Query("cursor".into()),
+        }];
+    };
+    let mut cursors = Vec::new();
+    for (path, cursor) in each(written, path) {
+        let to = match (&cursor.header, &cursor.query) {
+            (Some(header), None) => CursorTo::Header(header.clone()),
+            (None, Some(query)) => CursorTo::Query(query.clone()),
+            _ => {
+                let message = "either `header` or `query` says where the next poll has it";
+                problems.add(Problem::error(path, message));
+                continue;
+            }
+        };
+        cursors.push(Cursor {
+            from: cursor.from.to_ascii_lowercase(),
+            to,
+        });
+    }
+    cursors
+}
+
+/// What is told goes one way, and what is posted goes over connections of its own.
+fn only_one_way(group: &ClientGroup, name: &str, path: &str, problems: &mut Problems) {
     let mut refuse = |key: String, message: &str, help: &str| {
+        let message = format!("over `{name}` {message}");
         problems.add(Problem::error(key, message).help(help).on_key());
     };
     match (group.subscribe.is_empty(), group.publish.is_some()) {
         (false, true) => refuse(
             format!("{path}.publish"),
-            "over `sse` a group subscribes or publishes: a stream goes one way",
+            "a group subscribes or publishes: what is told goes one way",
             "publish from a group of its own",
         ),
         (true, false) => refuse(
             format!("{path}.transport"),
-            "over `sse` a group subscribes or publishes, and this one does neither",
+            "a group subscribes or publishes, and this one does neither",
             "say what it subscribes to",
         ),
         _ => {}
@@ -82,14 +159,14 @@ fn only_one_way(group: &ClientGroup, path: &str, problems: &mut Problems) {
     if group.request.is_some() {
         refuse(
             format!("{path}.request"),
-            "over `sse` nothing can be asked",
+            "nothing can be asked",
             "a publish is answered: `ack` times that",
         );
     }
     if group.heartbeat.is_some() {
         refuse(
             format!("{path}.heartbeat"),
-            "`sse` has no pings",
+            "there are no pings",
             "whether the target is silent shows in `lost`",
         );
     }
@@ -97,7 +174,7 @@ fn only_one_way(group: &ClientGroup, path: &str, problems: &mut Problems) {
         if !matches!(step, Step::Pause(_)) {
             refuse(
                 format!("{path}.on_open[{i}]"),
-                "over `sse` nothing can be said before the stream begins: only `pause` can stand here",
+                "nothing can be said before the target tells: only `pause` can stand here",
                 "put it into the address or a header",
             );
         }
@@ -112,8 +189,9 @@ pub(super) fn speaks(
     problems: &mut Problems,
 ) {
     if *transport != Transport::WebSocket && protocol.has_session() {
-        let message = format!("{} is not spoken over `sse`", protocol.name());
-        problems
-            .add(Problem::error(format!("{path}.protocol"), message).help("`raw` and `json` are"));
+        let message = format!("{} is spoken over WebSocket only", protocol.name());
+        problems.add(
+            Problem::error(format!("{path}.protocol"), message).help("`raw` and `json` are not"),
+        );
     }
 }

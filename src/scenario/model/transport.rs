@@ -1,5 +1,6 @@
 //! How bytes get to the target, as it is written: a name, or one with its settings.
 
+use super::OneOrMany;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -28,6 +29,8 @@ pub enum TransportName {
     Websocket,
     /// Server-sent events to subscribers, HTTP POST from publishers, where the embedded gateway has them.
     Sse,
+    /// Long polling by subscribers, HTTP POST from publishers, where the embedded gateway has them.
+    LongPoll,
 }
 
 /// A transport with its settings.
@@ -36,6 +39,8 @@ pub enum TransportName {
 pub enum TransportSettings {
     /// Server-sent events to subscribers, HTTP POST from publishers.
     Sse(Box<Sse>),
+    /// Long polling by subscribers, HTTP POST from publishers.
+    LongPoll(Box<LongPoll>),
 }
 
 /// One list of alternatives, so that a mistake is told of the one that was meant.
@@ -71,4 +76,52 @@ pub struct Sse {
     /// Default false, as browsers do it: it never comes back. (One that is answered 204 never does.)
     #[serde(default)]
     pub keep_trying: bool,
+}
+
+/// Long polling: a GET that the target answers when there is something to tell. Keys left out have their default, which is the
+/// embedded gateway's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LongPoll {
+    /// Path and query of a poll, at the target's host; `{topic}` is what the group subscribes to, with commas between. Templated.
+    /// Default "/poll?topic={topic}".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Path and query that a publish is posted to; `{topic}` is its topic. Templated. Default "/publish?topic={topic}".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
+    /// Content-Type of what is posted. Default "text/plain".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// What of an answer the next poll says again: how far it has heard. Default: the header X-Cursor, in the query as `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<OneOrMany<Cursor>>,
+    /// What a message is. Default lines.
+    #[serde(default)]
+    pub messages: Messages,
+}
+
+/// A part of how far a poll has heard. Either `header` or `query` is given.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Header of the answer that tells it.
+    pub from: String,
+    /// Header that the next poll says it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Parameter of the query that the next poll says it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+}
+
+/// What a message is, in the answer to a poll.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Messages {
+    /// Each line of it.
+    #[default]
+    Lines,
+    /// All of it.
+    Whole,
 }

@@ -60,6 +60,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "half-open",
             "haproxy-reload",
             "haproxy-roll",
+            "long-poll",
             "million",
             "quickstart",
             "slow-consumers",

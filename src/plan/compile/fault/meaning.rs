@@ -16,7 +16,10 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
     };
     match fault {
         Fault::Drop(cut) if cut.how == How::Close && over_http(&cut.clients).is_some() => {
-            let message = format!("`{}` is over `sse`, which has no Close frame", cut.clients);
+            let message = format!(
+                "`{}` is not over WebSocket: there is no Close frame",
+                cut.clients
+            );
             refuse(
                 format!("{path}.drop.clients"),
                 &message,
@@ -25,7 +28,7 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
         }
         Fault::Slow(slow) if slow.pong.is_some() && over_http(&slow.clients).is_some() => {
             let message = format!(
-                "`{}` is over `sse`: there are no pings to answer late",
+                "`{}` is not over WebSocket: there are no pings to answer late",
                 slow.clients
             );
             refuse(
@@ -40,7 +43,7 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
             };
             let (what, help) = match (stall.what, group.subscribe.is_empty()) {
                 (Stalled::Message, false) => (
-                    "sends no messages: it subscribes over `sse`",
+                    "sends no messages: it is only told, over HTTP",
                     "stall its `handshake`",
                 ),
                 (Stalled::Handshake, true) => (
@@ -86,7 +89,7 @@ mod tests {
         let table = [
             (
                 "drop: { clients: subs, share: 50%, how: close }",
-                "has no Close frame",
+                "there is no Close frame",
             ),
             ("drop: { clients: subs, share: 50%, how: fin }", ""),
             ("drop: { clients: subs, share: 50%, how: vanish }", ""),
