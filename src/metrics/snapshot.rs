@@ -5,10 +5,11 @@ use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::NeighbourDelta;
 use super::nodes::NodeName;
+use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 4;
+pub const SNAPSHOT_VERSION: u16 = 5;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub timers: Vec<TimerDelta>,
     /// What slow consumers and those beside them got, by fault; only where there was something.
     pub neighbours: Vec<NeighbourDelta>,
+    /// What became of each stream's messages in the whole run: only in the last one.
+    pub streams: Vec<StreamDelta>,
     /// State of the shard now.
     pub gauges: Gauges,
     /// Bounded, cleaned texts from the target (close reasons, bodies, error messages), by kind.
@@ -130,6 +133,8 @@ pub struct FaultTally {
     pub unread: u64,
     /// Messages that connections it had touched lost while connected, from then on to the end of the run.
     pub skipped: u64,
+    /// Of the touched ones, those that the target closed under it, whenever that was seen; each once.
+    pub closed: u64,
     /// Smallest receive buffer in effect (SO_RCVBUF as the kernel says) of sockets it was set for; 0: of none.
     pub receive_buffer: u32,
 }
@@ -147,6 +152,7 @@ impl Default for FaultTally {
             taken: 0,
             unread: 0,
             skipped: 0,
+            closed: 0,
             receive_buffer: 0,
         }
     }
@@ -190,6 +196,7 @@ impl FaultTally {
             taken: self.taken.saturating_add(other.taken),
             unread: self.unread.saturating_add(other.unread),
             skipped: self.skipped.saturating_add(other.skipped),
+            closed: self.closed.saturating_add(other.closed),
             receive_buffer: smallest,
         }
     }

@@ -7,7 +7,9 @@ mod compile;
 mod fault;
 mod needs;
 mod pacer;
+mod page;
 mod seeded;
+mod streams;
 mod template;
 mod types;
 
@@ -19,6 +21,7 @@ pub use fault::{
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
+pub use page::Page;
 pub use seeded::{Purpose, Stream, lifetime, payload_size, rng, var_value};
 pub use template::{percent_encode, render, value_of};
 pub use types::*;

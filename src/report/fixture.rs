@@ -482,6 +482,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         timers,
         timers_by_phase,
         timers_by_group: BTreeMap::from([("subscribers".to_string(), map(&[("reconnect", back)]))]),
+        streams: Some(streams()),
         pressure: vec![slow_consumers()],
         per_shard: (0..4).map(shard).collect(),
         cost: CostReport {
@@ -501,6 +502,16 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
                 },
             ],
         },
+        memory: Some(TargetMemory {
+            page: "http://rt.example.com:9100".into(),
+            metric: "process_resident_memory_bytes".into(),
+            samples: vec![MemorySample {
+                at: 130.0,
+                bytes: 96 << 20,
+            }],
+            failed: 2,
+            why: "no answer within 2 s".into(),
+        }),
         deploys: vec![deploy()],
         timeline,
         samples: vec![
@@ -511,6 +522,34 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
             ),
         ],
         warnings: vec!["2 publishes were larger than one TCP segment".into()],
+    }
+}
+
+fn streams() -> StreamsReport {
+    let messages = |published, lost, missed| StreamMessages {
+        published: Some(published),
+        expected: Some(10 * published),
+        received: Some(10 * published - lost - missed),
+        lost,
+        missed,
+        ..StreamMessages::default()
+    };
+    let worst = |publisher, topic: &str, messages| StreamReport {
+        group: "publishers".into(),
+        publisher,
+        publish: 0,
+        topic: (!topic.is_empty()).then(|| topic.into()),
+        messages,
+    };
+    StreamsReport {
+        told_apart: true,
+        worst: vec![
+            worst(7, "acme/orders", messages(14_001, 0, 4_114)),
+            worst(31, "globex/orders", messages(14_002, 0, 4_000)),
+            worst(2, "", messages(13_999, 0, 0)),
+        ],
+        others: 47,
+        rest: messages(658_049, 0, 0),
     }
 }
 
@@ -652,6 +691,7 @@ fn slow_consumers() -> PressureReport {
         owed: Some(2_400_000.0),
         taken: 81_920.0,
         skipped: 12,
+        victims_closed: 0,
         closed: vec![EvictionReport {
             code: 1013,
             after: false,
@@ -681,6 +721,7 @@ fn slow_consumers() -> PressureReport {
             dropped: 7,
         },
         recovery: Some(2.0),
+        memory_unknown: String::new(),
         memory: Some(MemoryReport {
             before: 64 << 20,
             most: 96 << 20,
@@ -738,11 +779,23 @@ pub(super) fn hostile() -> Bundle {
     for group in &mut outcome.groups {
         group.name = rename(&group.name);
     }
+    if let Some(of) = &mut outcome.memory {
+        for text in [&mut of.page, &mut of.metric, &mut of.why] {
+            text.push_str(&evil);
+        }
+    }
+    for stream in outcome.streams.iter_mut().flat_map(|of| &mut of.worst) {
+        stream.group = rename(&stream.group);
+        stream.topic.get_or_insert_default().push_str(&evil);
+        stream.messages.lost = u64::MAX;
+        stream.messages.missed = u64::MAX;
+    }
     for of in &mut outcome.pressure {
         for text in [&mut of.fault, &mut of.phase, &mut of.group, &mut of.policy] {
             text.push_str(&evil);
         }
         of.why.push_str(&evil);
+        of.memory_unknown.push_str(&evil);
         of.neighbour.ratio = None;
         of.neighbour.why.push_str(&evil);
     }

@@ -2,6 +2,7 @@
 
 use super::PressureReport;
 use super::deploy::DeployReport;
+use super::{StreamsReport, TargetMemory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +74,9 @@ pub struct Outcome {
     pub timers_by_phase: BTreeMap<String, BTreeMap<String, TimerReport>>,
     /// The same by group name, then timer name.
     pub timers_by_group: BTreeMap<String, BTreeMap<String, TimerReport>>,
+    /// What became of each (topic, publisher)'s messages; absent where nobody was owed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamsReport>,
     /// What each `slow` fault did, and what the target did about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pressure: Vec<PressureReport>,
@@ -81,6 +85,9 @@ pub struct Outcome {
     /// What the run cost this machine.
     #[serde(default)]
     pub cost: CostReport,
+    /// The target's memory as its page of metrics tells it; absent where the scenario names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<TargetMemory>,
     /// Deploys, in order.
     #[serde(default)]
     pub deploys: Vec<DeployReport>,
@@ -175,7 +182,7 @@ pub struct FaultReport {
     /// How these and the target fared under it.
     #[serde(default)]
     pub effects: FaultEffects,
-    /// Of one that cuts connections off: what came of their messages.
+    /// Of one that cut connections off, or kept them away until they were given up: what came of their messages.
     #[serde(default)]
     pub absence: Option<AbsenceReport>,
 }

@@ -5,6 +5,7 @@ mod deploy;
 mod fault;
 mod pressure;
 mod storm;
+mod streams;
 
 use super::drive::Course;
 use super::places;
@@ -14,8 +15,8 @@ use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::Plan;
 use crate::report::{
     CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
-    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport, Validity,
-    ValidityState,
+    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TargetMemory, TimerReport,
+    Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Facts<'a> {
     pub warnings: Vec<String>,
     /// What the run cost this machine.
     pub cost: Vec<CostSample>,
+    /// The target's memory, where it tells it.
+    pub memory: Option<TargetMemory>,
     /// Bytes that the target's kernel may hold for a connection; `None`: as Linux has it.
     pub kernel: Option<f64>,
 }
@@ -58,7 +61,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let validity = validity(plan, course, against);
     let storms = storm::storms(plan, &phases, course);
     let kernel = facts.kernel.unwrap_or(pressure::KERNEL);
-    let pressure = pressure::all(plan, course, kernel, &facts.cost);
+    let pressure = pressure::all(plan, course, kernel, (&facts.cost, facts.memory.as_ref()));
     let looked_at = looked_at(&phases, &pressure);
     let mut gates: Vec<GateReport> = gates
         .iter()
@@ -118,12 +121,20 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
+        streams: streams::report(plan, course),
         pressure: pressure.into_iter().map(|p| p.report).collect(),
         per_shard: shards(course),
         cost: CostReport {
             telemetry_bytes: course.heard,
             samples: facts.cost,
         },
+        warnings: facts
+            .warnings
+            .into_iter()
+            .chain(late_openings(&course.totals))
+            .chain(facts.memory.as_ref().and_then(pressure::unread))
+            .collect(),
+        memory: facts.memory,
         deploys,
         timeline: totals
             .timeline()
@@ -133,11 +144,6 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         samples: totals
             .samples()
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
-            .collect(),
-        warnings: facts
-            .warnings
-            .into_iter()
-            .chain(late_openings(&course.totals))
             .collect(),
     }
 }

@@ -3,6 +3,11 @@
 
 use crate::harness::{Gateway, Lab, Summary};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::accept_hdr;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 /// Twenty subscribers, four of which read nothing for four seconds; so much is sent that no kernel's buffers hold it.
 fn scenario(gateway: &str) -> String {
@@ -163,18 +168,22 @@ fn one_line_for_all_is_a_noisy_neighbour() {
     answer.is("buffer");
 }
 
+/// The scenario against a gateway that is not the run's own, one message a second: that fits into the kernels' buffers.
+fn elsewhere(gateway: &Gateway, told: &str) -> Lab {
+    let address = gateway.address;
+    let scenario = scenario("queue: 50");
+    let start = scenario.find("target:").expect("a target");
+    let end = start + scenario[start..].find('\n').expect("a line");
+    let target = format!("target: {{ url: 'ws://{address}', {told} }}");
+    let scenario = scenario.replacen(&scenario[start..end], &target, 1);
+    Lab::new(&scenario.replace("300/s", "1/s"))
+}
+
 /// Of a target that is not ours, the scenario may say which process it is; how much its kernel holds, nobody does.
 #[test]
 fn short_evidence_is_unknown() {
     let gateway = Gateway::start();
-    let address = gateway.address;
-    // One message a second fits into the kernels' buffers.
-    let scenario = scenario("queue: 50");
-    let start = scenario.find("target:").expect("a target");
-    let end = start + scenario[start..].find('\n').expect("a line");
-    let target = format!("target: {{ url: 'ws://{address}', pid_file: target.pid }}");
-    let scenario = scenario.replacen(&scenario[start..end], &target, 1);
-    let lab = Lab::new(&scenario.replace("300/s", "1/s"));
+    let lab = elsewhere(&gateway, "pid_file: target.pid");
     std::fs::write(lab.path().join("target.pid"), gateway.pid().to_string()).expect("written");
     let summary = lab.run(&[]).expect(107).summary();
     assert_eq!(summary.at("/pressure/0/policy"), "unknown");
@@ -188,4 +197,118 @@ fn short_evidence_is_unknown() {
     assert_eq!(summary.text("/gates/0/status"), "no_evidence");
     let memory = summary.at("/pressure/0/memory/most").as_u64();
     assert!(memory > Some(1 << 20), "{memory:?}");
+}
+
+/// A page whose metric grows by a MiB with each time that it is read, or that is never answered.
+fn page(answers: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
+        for (read, stream) in listener.incoming().flatten().enumerate() {
+            if !answers {
+                unanswered.push(stream);
+                continue;
+            }
+            let mut request = BufReader::new(&stream);
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert!(request.read_line(&mut line).expect("a request") > 0);
+            }
+            let bytes = (read + 9) << 20;
+            let body = format!("# TYPE resident gauge\nresident{{job=\"a b\"}} {bytes}\n");
+            let _ = write!(&stream, "HTTP/1.1 200 OK\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+/// A target may tell its memory itself; one that does not answer leaves it unknown, with the reason.
+#[test]
+fn the_memory_that_a_target_tells_has_a_slope() {
+    let gateway = Gateway::start();
+    let at = |address| format!("metrics: {{ url: 'http://{address}/metrics', memory: resident }}");
+    let summary = elsewhere(&gateway, &at(page(true)))
+        .run(&[])
+        .expect(107)
+        .summary();
+    let samples = summary.at("/memory/samples").as_array().expect("a list");
+    assert!(samples.len() >= 8, "{samples:?}");
+    assert_eq!(samples[0]["bytes"], 9 << 20);
+    // It grows with every read.
+    let slope = summary.number("/pressure/0/memory/slope");
+    assert!(slope > 0.0, "{slope}: {samples:?}");
+    assert_eq!(summary.text("/pressure/0/memory_unknown"), "");
+    assert_eq!(summary.number("/memory/failed"), 0.0);
+
+    let silent = page(false);
+    let done = elsewhere(&gateway, &at(silent)).run(&[]);
+    let summary = done.expect(107).summary();
+    assert_eq!(summary.at("/pressure/0/memory"), &Value::Null);
+    let why = summary.text("/pressure/0/memory_unknown");
+    let words =
+        format!("reads of the target's memory at http://{silent} failed: no answer within 2 s");
+    assert!(why.contains(&words), "{why}");
+    let warned = |w: &Value| w.as_str().is_some_and(|w| w.contains(&words));
+    let warnings = summary.at("/warnings").as_array().expect("a list");
+    assert!(warnings.iter().any(warned), "{warnings:?}");
+    assert!(
+        done.stdout.contains("the target's memory: unknown"),
+        "{}",
+        done.stdout
+    );
+}
+
+/// A target that ends the first client again and again, and never the second.
+fn unfair() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut who = String::new();
+                #[expect(clippy::result_large_err, reason = "the library's own signature")]
+                let name = |request: &Request, response: Response| {
+                    who = request.uri().query().unwrap_or_default().to_owned();
+                    Ok(response)
+                };
+                let mut socket = accept_hdr(stream, name).expect("an upgrade");
+                match who.as_str() {
+                    "0" => std::thread::sleep(Duration::from_millis(300)),
+                    _ => while socket.read().is_ok() {},
+                }
+            });
+        }
+    });
+    address
+}
+
+/// One that is ended three times is one, and not as good as three.
+#[test]
+fn a_victim_that_is_ended_again_and_again_counts_once() {
+    let address = unfair();
+    let scenario = format!(
+        "
+name: unfair
+target: {{ url: 'ws://{address}/?{{connection}}' }}
+clients: {{ two: {{ count: 2, protocol: raw, reconnect: {{ backoff: no_jitter, base: 50ms }} }} }}
+phases:
+  - {{ name: before, for: 1s }}
+  - {{ name: slow, for: 3s, faults: [ {{ slow: {{ clients: two, share: 100%, read: none }} }} ] }}
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+    );
+    let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
+    let closes: u64 = (summary.at("/pressure/0/closed").as_array().expect("a list"))
+        .iter()
+        .map(|of| of["count"].as_u64().expect("a count"))
+        .sum();
+    assert!(closes >= 2, "{}", summary.at("/pressure"));
+    assert_eq!(summary.number("/pressure/0/victims_closed"), 1.0);
+    assert_eq!(summary.text("/pressure/0/policy"), "unknown");
+    assert_eq!(
+        summary.text("/pressure/0/why"),
+        "1 were closed and 1 were not"
+    );
 }

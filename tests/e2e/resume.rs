@@ -28,6 +28,35 @@ fn check_sums(summary: &Summary) {
         .map_or(0, |n| n.as_u64().unwrap());
     assert_eq!(recovery, n("recovered"));
     assert_eq!(latency + recovery, n("unique"), "each in one distribution");
+    check_streams(summary);
+}
+
+/// Each message is of one stream: told apart and the rest together are all there were.
+fn check_streams(summary: &Summary) {
+    let worst = summary.at("/streams/worst").as_array().expect("a list");
+    let rest = summary.at("/streams/rest");
+    for name in [
+        "expected",
+        "received",
+        "lost",
+        "missed",
+        "recovered",
+        "duplicated",
+        "reordered",
+        "indeterminate",
+        "unaccounted",
+    ] {
+        let of = |row: &Value| {
+            row[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{name}: {row}"))
+        };
+        let sum = worst.iter().map(of).sum::<u64>() + of(rest);
+        assert_eq!(sum, summary.count(name), "{name}");
+    }
+    let published = |row: &Value| row["published"].as_u64().expect("a number");
+    let sum = worst.iter().map(published).sum::<u64>() + published(rest);
+    assert_eq!(sum, summary.count("sent"));
 }
 
 /// Everything that was recovered or missed here is of connections that a fault cut, and of one fault each.
@@ -167,6 +196,44 @@ fn who_does_not_ask_misses() {
     check_faults(&summary);
     let asked = ["resumed", "state_lost", "recovered"].map(|name| summary.count(name));
     assert_eq!(asked, [0, 0, 0]);
+}
+
+/// Whoever is given up in a partition, by itself or by the target, misses by the partition's doing.
+#[test]
+fn what_a_partition_made_them_miss_is_its_doing() {
+    for (resume, outcome) in [(false, "missed"), (true, "recovered")] {
+        let scenario = format!(
+            "
+name: parted
+seed: 3
+target: {{ embedded: {{ history: {{ messages: 1000, for: 1m }}, ping: {{ every: 500ms, timeout: 1s }} }} }}
+clients:
+  beating: {{ count: 5, subscribe: [a], heartbeat: {{ every: 200ms, timeout: 300ms }}, reconnect: {{ base: 100ms, resume: {resume} }} }}
+  patient: {{ count: 7, subscribe: [a], reconnect: {{ base: 100ms, resume: {resume} }} }}
+  pubs: {{ count: 2, publish: {{ topic: a, rate: 100/s }} }}
+phases:
+  - {{ name: open, for: 1s }}
+  - name: parted
+    for: 4s
+    faults:
+      - partition: {{ clients: beating, for: 3s }}
+      - partition: {{ clients: patient, for: 3s }}
+  - {{ name: calm, for: 1s }}
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+        );
+        let summary = Lab::new(&scenario)
+            .run(&["--shards", "2"])
+            .expect(0)
+            .summary();
+        check_sums(&summary);
+        check_faults(&summary);
+        for (fault, victims) in [(0, 5), (1, 7)] {
+            let absence = summary.at(&format!("/phases/1/faults/{fault}/absence"));
+            let sum = absence[outcome].as_u64().expect("a number");
+            assert!(sum > 10 * victims, "{outcome}: {absence}");
+        }
+    }
 }
 
 /// What the service does to each subscriber, by its own numbers.
@@ -362,6 +429,15 @@ fn what_a_service_did_is_reported_as_exactly_that() {
             "without reconnects, {shards} shards"
         );
         assert_eq!(summary.count("recovered"), 0);
+
+        let stream = |summary: &Summary| summary.at("/streams/worst/0").clone();
+        let all = SUBSCRIBERS as u64;
+        let row = json!({
+            "group": "pub", "publisher": 0, "publish": 0, "topic": "t", "published": PUBLISHED,
+            "expected": PUBLISHED * all, "received": (PUBLISHED - 7 + 3) * all, "lost": 7 * all, "missed": 0,
+            "recovered": 0, "duplicated": 3 * all, "reordered": 2 * all, "indeterminate": 0, "unaccounted": 0,
+        });
+        assert_eq!(stream(&summary), row, "{shards} shards");
 
         let (summary, each) = account(true, true, shards);
         let mut resumed = HashMap::from(always);
