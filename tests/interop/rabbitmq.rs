@@ -195,21 +195,23 @@ fn what_is_sent_is_delivered_acknowledged_and_counted_exactly() {
         assert_eq!(done.expect(0).summary().count("received"), 3000);
     }
 
-    // Nobody gets in with a wrong password, and everybody is told why.
-    let wrong = TOPICS.replace("passcode: guest", "passcode: wrong");
-    let done = rabbitmq.lab(&wrong).run(&[]);
-    let summary = done.expect(109).summary();
-    assert_eq!(
-        summary.at("/failures/denied"),
-        22,
-        "{:#}",
-        summary.at("/failures")
-    );
-    assert!(
-        summary.at("/samples").to_string().contains("Bad CONNECT"),
-        "{}",
-        summary.at("/samples")
-    );
+    // Nobody gets in with a wrong password, nor subscribes to what there is not, and everybody is told why.
+    for (right, wrong, why, denied) in [
+        ("passcode: guest", "passcode: wrong", "Bad CONNECT", 22),
+        (
+            "prefix: /topic/",
+            "prefix: /nonsense/",
+            "Unknown destination",
+            20,
+        ),
+    ] {
+        let done = rabbitmq.lab(&TOPICS.replace(right, wrong)).run(&[]);
+        let summary = done.summary();
+        let failures = summary.at("/failures");
+        assert_eq!(failures["denied"], denied, "{failures:#}");
+        let samples = summary.at("/samples").to_string();
+        assert!(samples.contains(why), "{samples}");
+    }
 }
 
 #[test]
