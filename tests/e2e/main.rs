@@ -17,6 +17,7 @@ mod nodes;
 mod places;
 mod pressure;
 mod resume;
+mod stomp;
 mod storms;
 mod untrusted;
 mod verbs;

@@ -168,6 +168,16 @@ pub fn on_free_port(
     arguments: impl Fn(&mut Command, u16),
     answers: impl Fn(u16) -> bool,
 ) -> (Ends, u16) {
+    on_free_port_within(Duration::from_secs(20), program, arguments, answers)
+}
+
+/// The same for one that takes longer to start than most.
+pub fn on_free_port_within(
+    patience: Duration,
+    program: &str,
+    arguments: impl Fn(&mut Command, u16),
+    answers: impl Fn(u16) -> bool,
+) -> (Ends, u16) {
     for _ in 0..10 {
         // Free a moment ago; whoever took it since makes this one end at once, and another is tried.
         let port = free_port();
@@ -185,7 +195,7 @@ pub fn on_free_port(
             .spawn()
             .expect("`timeout` is there");
         let mut server = Ends(server);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             let status = server.0.try_wait().expect("ours");
             let missing = status.is_some_and(|status| status.code() == Some(127));

@@ -28,6 +28,8 @@ pub struct Session {
     state: State,
     /// Subscriptions asked for have places below this.
     places: u32,
+    /// Of those, the ones below this are answered: requests are answered in their order.
+    answered: u32,
     /// Messages sent with a receipt asked for, over all connections: an answer is never taken for another's.
     sent: u64,
     owed: Owed,
@@ -59,6 +61,7 @@ impl Session {
             decoder: Decoder::default(),
             state: State::Greeting,
             places: 0,
+            answered: 0,
             sent: 0,
             owed: Owed::default(),
         }
@@ -69,6 +72,7 @@ impl Session {
         self.decoder.clear();
         self.state = State::Greeting;
         self.places = 0;
+        self.answered = 0;
         self.owed.count = 0;
         let versions = &self.config.versions;
         let mut names = [""; 2 * Version::ALL.len()];
@@ -110,6 +114,7 @@ impl Session {
             decoder,
             state,
             places,
+            answered,
             sent,
             owed,
         } = self;
@@ -155,7 +160,10 @@ impl Session {
                 .raw_value("receipt-id")
                 .map(|raw| Receipt::of(raw, *places, *sent))
             {
-                Some(Some(Receipt::Subscription(place))) => Event::Subscribed { place },
+                Some(Some(Receipt::Subscription(place))) => {
+                    *answered = (*answered).max(place + 1);
+                    Event::Subscribed { place }
+                }
                 Some(Some(Receipt::Message(id))) => Event::Acknowledged { id },
                 Some(Some(Receipt::Goodbye)) => Event::Gone,
                 Some(None) => Event::Other,
@@ -169,6 +177,12 @@ impl Session {
                         Event::NotSubscribed { place, code, text }
                     }
                     Some(Receipt::Message(id)) => Event::Rejected { id, code },
+                    // It does not say which, as RabbitMQ's does not: then it is of the first that waits for its receipt.
+                    _ if config.receipts && *answered < *places => Event::NotSubscribed {
+                        place: *answered,
+                        code,
+                        text,
+                    },
                     _ => Event::Error { code, text },
                 }
             }

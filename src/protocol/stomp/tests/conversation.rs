@@ -235,6 +235,13 @@ fn everything_asked_for_is_answered_by_its_receipt() {
     for (heard, event) in table {
         assert_eq!(talk.hear(heard), Ok(vec![event.to_owned()]), "{heard:?}");
     }
+    // One that names nothing is of the subscription that waits.
+    talk.session.subscribe(4, "b", &mut talk.out);
+    let event = "NotSubscribed { place: 4, code: 0, text: [110, 111] }";
+    assert_eq!(
+        talk.hear("ERROR\nmessage:no\n\n\0"),
+        Ok(vec![event.to_owned()])
+    );
     for wrong in [
         "RECEIPT\n\n\0",
         "CONNECTED\nversion:1.2\n\n\0",
