@@ -8,6 +8,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// The file beside the scenario that its first line names.
+const SCHEMA: &str = "schema.json";
+
 /// Writes the starter; never over a file that exists.
 #[derive(Debug, Args)]
 pub(super) struct Init {
@@ -37,9 +40,7 @@ impl Init {
     pub(super) fn execute(self) -> Exit {
         let file = format!("{}.yaml", self.name);
         match write(Path::new(&file), &starter(&self.name)) {
-            Ok(()) => output::print(&format!(
-                "wrote {file}\n\n  squall check {file}    what it will do\n  squall run {file}      do it\n"
-            )),
+            Ok(()) => output::print(&told(&file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 output::complain(&format!(
                     "{file} exists and is left as it is; choose another name"
@@ -52,6 +53,24 @@ impl Init {
             }
         }
     }
+}
+
+/// What was written, and how to go on.
+fn told(file: &str) -> String {
+    let verbs = [
+        (format!("squall check {file}"), "what it will do"),
+        (format!("squall run {file}"), "do it"),
+        // The file's first line names it; nobody but editors needs it.
+        (
+            format!("squall schema > {SCHEMA}"),
+            "for completion and checks in editors",
+        ),
+    ];
+    let wide = verbs.iter().map(|(verb, _)| verb.len()).max().unwrap_or(0);
+    let lines = verbs
+        .iter()
+        .map(|(verb, does)| format!("  {verb:wide$}    {does}\n"));
+    format!("wrote {file}\n\n{}", lines.collect::<String>())
 }
 
 /// The starter under another name.
@@ -105,6 +124,19 @@ mod tests {
             );
             assert_eq!(document.expect("valid").scenario().name, name);
         }
+    }
+
+    #[test]
+    fn the_schema_that_its_first_line_names_is_made_by_what_init_says() {
+        let first = STARTER.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("# yaml-language-server: $schema={SCHEMA}"));
+        let how = format!("squall schema > {SCHEMA}");
+        assert!(STARTER.contains(&how));
+        let told = told("mine.yaml");
+        assert!(
+            told.contains(&how) && told.contains("squall run mine.yaml"),
+            "{told}"
+        );
     }
 
     #[test]

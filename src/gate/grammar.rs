@@ -16,6 +16,7 @@
 //! [`super::metrics`].
 
 use super::metric::{Count, NOISY_NEIGHBOUR};
+use super::need::{self, Need};
 use super::value::Unit;
 use super::words::Words;
 use crate::metrics::{Counter, Failure, Timer};
@@ -184,6 +185,11 @@ impl Gate {
     /// The group it is about; `None`: all.
     pub fn group(&self) -> Option<&str> {
         self.group.as_ref().map(|name| name.name.as_str())
+    }
+
+    /// What a scenario must have for it to have a value.
+    pub fn needs(&self) -> &'static [Need] {
+        need::needs(self.measure)
     }
 
     /// Checks that the phase and the group it names exist.

@@ -7,9 +7,11 @@
 mod evaluate;
 mod grammar;
 mod metric;
+mod need;
 mod value;
 mod words;
 
 pub use evaluate::{Judgement, Phase, Status, evaluate};
 pub use grammar::{Gate, GateError, parse};
 pub use metric::{Metric, metrics};
+pub use need::Need;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod fault;
+mod gates;
 mod generator;
 mod group;
 mod http;
@@ -28,8 +29,8 @@ mod vars;
 use super::needs::{Machine, Needs};
 use super::page::Page;
 use super::types::Plan;
-use crate::gate::{self, Gate};
-use crate::scenario::model::{Moves, OneOrMany};
+use crate::gate::Gate;
+use crate::scenario::model::OneOrMany;
 use crate::scenario::{Files, Level, Problem, Scenario};
 use std::collections::HashSet;
 
@@ -80,7 +81,7 @@ pub fn compile(
             format!("{connections} connections with up to {stride} publish streams each are more than 2³²"),
         ));
     }
-    let gates = gates(scenario, &mut problems);
+    let gates = gates::compile(scenario, &mut problems);
     let generator = generator::compile(scenario, &mut problems);
     if problems.fatal() {
         return Err(problems.list);
@@ -94,6 +95,7 @@ pub fn compile(
         generator,
         stride,
     };
+    gates::unfed(&gates, &plan, scenario, &mut problems);
     let traffic = topics::traffic(&plan, &mut problems);
     let needs = generator::fit(&mut plan, scenario, machine, &traffic, &mut problems);
     if problems.fatal() {
@@ -107,45 +109,6 @@ pub fn compile(
         process,
         page,
     })
-}
-
-/// Parses the gates and checks the names in them; and adds those that groups imply whose connections must not move.
-fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
-    let phases: Vec<&str> = scenario.phases.iter().map(|p| p.name.as_str()).collect();
-    let groups: Vec<&str> = scenario.clients.keys().map(String::as_str).collect();
-    let mut gates = Vec::new();
-    for (i, text) in scenario.gates.iter().enumerate() {
-        let parsed = gate::parse(text).and_then(|gate| {
-            gate.check_names(&phases, &groups)?;
-            Ok(gate)
-        });
-        match parsed {
-            Ok(gate) => gates.push(gate),
-            Err(error) => {
-                let problem = Problem::error(
-                    format!("gates[{i}]"),
-                    format!(
-                        "{} (at character {} of the gate)",
-                        error.message, error.column
-                    ),
-                );
-                problems.add(match error.suggestion {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")),
-                    None => problem,
-                });
-            }
-        }
-    }
-    let strict = scenario.clients.iter().filter(|(_, group)| {
-        let moves = group.node.as_ref().map(|node| node.moves);
-        moves == Some(Moves::Forbidden)
-    });
-    for (name, _) in strict {
-        let text = format!("moved == 0 of {name}");
-        let implied = gate::parse(&text).ok();
-        gates.extend(implied.filter(|gate| gates.iter().all(|g: &Gate| g.text() != gate.text())));
-    }
-    gates
 }
 
 /// What was found so far.

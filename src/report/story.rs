@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// With fewer connections a process's own memory is most of what a connection would seem to take.
 const ENOUGH: u64 = 10_000;
 
+/// What the line about the generator itself is called.
+pub(super) const GENERATOR: &str = "generator";
+
 /// Times that are further apart each have a unit of their own.
 const WIDE: f64 = 1_000.0;
 
@@ -503,7 +506,7 @@ fn generator(outcome: &Outcome) -> Line {
     if cancelled > 0 {
         parts.push(format!("cancelled {}", count(cancelled)));
     }
-    line("generator", parts)
+    line(GENERATOR, parts)
 }
 
 /// What connections at rest cost in memory, where there are enough of them to say so, and the most at any time.

@@ -2,6 +2,7 @@
 
 use super::folder::{Render, WriteError, folder_name, place};
 use super::number::{self, NONE, count, percent};
+use super::terminal::{Look, paragraph};
 use super::text::{clean, width};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,12 @@ use std::path::{Path, PathBuf};
 
 /// Version of `storm.json`.
 pub const SWEEP_VERSION: u32 = 1;
+
+/// As the table is written: 100 columns, no colours.
+const PLAIN: Look = Look {
+    colour: false,
+    width: 100,
+};
 
 /// One storm, several ways of coming back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +52,9 @@ pub struct Try {
     pub window: Option<f64>,
     /// Whether the run can be believed.
     pub valid: bool,
+    /// Why it cannot: the worst reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<String>,
     /// Attempts of the busiest 100 ms, per second.
     pub peak: u64,
     /// Connections lost.
@@ -74,8 +84,8 @@ impl Try {
 
 impl Sweep {
     /// Judges a try: the run's own faults come first, then the target's.
-    pub fn judge(&self, tried: &Try, run_invalid: Option<&str>) -> String {
-        if let Some(why) = run_invalid {
+    pub fn judge(&self, tried: &Try) -> String {
+        if let Some(why) = &tried.invalid {
             return format!("the run is invalid: {why}");
         }
         if tried.lost == 0 {
@@ -133,9 +143,16 @@ impl Sweep {
                 count(best.lost),
                 seconds(best.restored_99)
             ),
-            None => {
-                "none of these fits: try longer windows, or give the target more capacity".into()
-            }
+            None => match self.tries.iter().filter(|tried| !tried.valid).count() {
+                0 => "none of these fits: try longer windows, or give the target more capacity".into(),
+                n if n == self.tries.len() => {
+                    "nothing can be said: every run was invalid; mend what made it so, and try again".into()
+                }
+                n => format!(
+                    "none fits of those that can be judged, and {} invalid: mend what made them so, try longer windows, or give the target more capacity",
+                    if n == 1 { "1 run was".to_owned() } else { format!("{n} runs were") }
+                ),
+            },
         }
     }
 }
@@ -150,19 +167,21 @@ pub(super) fn seconds(time: Option<f64>) -> String {
     time.map_or(NONE.to_owned(), |seconds| format!("{seconds:.1} s"))
 }
 
-/// The columns of a try, after policy and window.
-pub(super) const COLUMNS: [&str; 7] = [
+/// The columns of a try's figures, after policy and window.
+pub(super) const FIGURES: [&str; 6] = [
     "peak",
     "50 %",
     "99 %",
     "all back",
     "failed",
     "attempts each",
-    "fits",
 ];
 
-/// A try's cells in [`COLUMNS`].
-pub(super) fn cells(tried: &Try) -> [String; 7] {
+/// The last column: [`fits`].
+pub(super) const FITS: &str = "fits";
+
+/// A try's cells in [`FIGURES`].
+pub(super) fn figures(tried: &Try) -> [String; 6] {
     [
         format!("{}/s", count(tried.peak)),
         seconds(tried.restored_50),
@@ -172,11 +191,37 @@ pub(super) fn cells(tried: &Try) -> [String; 7] {
         tried
             .amplification
             .map_or(NONE.to_owned(), |each| format!("{each:.2}")),
-        match tried.fits() {
-            true => "yes".to_owned(),
-            false => format!("no: {}", clean(&tried.against)),
-        },
     ]
+}
+
+/// Whether a try fits, and why not; of an invalid one nothing is known.
+pub(super) fn fits(tried: &Try) -> String {
+    match (tried.fits(), tried.valid) {
+        (true, _) => "yes".to_owned(),
+        (false, true) => format!("no: {}", clean(&tried.against)),
+        (false, false) => format!("unknown: {}", clean(&tried.against)),
+    }
+}
+
+/// `full_jitter over 5 s`.
+fn called(tried: &Try) -> String {
+    let over = tried.window.map(|over| format!(" over {}", window(over)));
+    format!("{}{}", clean(&tried.policy), over.unwrap_or_default())
+}
+
+/// Why runs were invalid, below the table: a reason is too long for a column.
+fn reasons(sweep: &Sweep) -> Vec<String> {
+    let mut lines = Vec::new();
+    let invalid = sweep
+        .tries
+        .iter()
+        .filter_map(|tried| Some((tried, tried.invalid.as_ref()?)));
+    for (i, (tried, why)) in invalid.enumerate() {
+        let label = if i == 0 { "invalid" } else { "" };
+        let text = format!("{}: {}", called(tried), clean(why));
+        paragraph(label, &[text], "", &PLAIN, &mut lines);
+    }
+    lines
 }
 
 /// Writes the sweep as a table for a terminal.
@@ -193,11 +238,16 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
         clean(&sweep.target)
     )?;
     let mut rows = vec![["policy", "window"].map(str::to_owned).to_vec()];
-    rows[0].extend(COLUMNS.map(str::to_owned));
+    rows[0].extend(FIGURES.map(str::to_owned));
+    rows[0].push(FITS.to_owned());
     for tried in &sweep.tries {
         let over = tried.window.map_or(NONE.to_owned(), window);
         let mut row = vec![clean(&tried.policy), over];
-        row.extend(cells(tried));
+        row.extend(figures(tried));
+        row.push(match &tried.invalid {
+            Some(_) => "unknown: run invalid".to_owned(),
+            None => fits(tried),
+        });
         rows.push(row);
     }
     let widths: Vec<usize> = (0..rows[0].len())
@@ -216,6 +266,9 @@ pub fn sweep_terminal(sweep: &Sweep, out: &mut impl Write) -> io::Result<()> {
             };
         }
         writeln!(out, "{}", line.trim_end())?;
+    }
+    for (i, line) in reasons(sweep).iter().enumerate() {
+        writeln!(out, "{}{line}", if i == 0 { "\n" } else { "" })?;
     }
     writeln!(out, "\nrecommended  {}", clean(&sweep.advice()))?;
     if let Some(written) = sweep.written() {
@@ -256,6 +309,7 @@ mod tests {
             policy: policy.into(),
             window: Some(window),
             valid: true,
+            invalid: None,
             peak,
             lost: 1_000,
             back,
@@ -288,7 +342,7 @@ mod tests {
             recommended: None,
         };
         for i in 0..sweep.tries.len() {
-            sweep.tries[i].against = sweep.judge(&sweep.tries[i], None);
+            sweep.tries[i].against = sweep.judge(&sweep.tries[i]);
         }
         sweep.recommend();
         sweep
@@ -329,16 +383,55 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_run_never_fits() {
-        let all = sweep(None);
-        let why = all.judge(&all.tries[1], Some("generator-limited"));
-        assert_eq!(why, "the run is invalid: generator-limited");
+    fn an_invalid_run_is_neither_fit_nor_unfit_and_says_why_everywhere() {
+        let why = "generator-limited: shard 0 sent late, schedule lag max 67.9 ms in the second ending at 22 s; the limit is 1 ms: use more shards";
+        let mut sweep = sweep(None);
+        let all = sweep.tries.len();
+        for i in 0..all {
+            sweep.tries[i].valid = false;
+            sweep.tries[i].invalid = Some(why.to_owned());
+            sweep.tries[i].against = sweep.judge(&sweep.tries[i]);
+        }
+        sweep.recommend();
+        assert_eq!(sweep.recommended, None);
+        assert_eq!(sweep.tries[1].against, format!("the run is invalid: {why}"));
+        assert!(sweep.advice().contains("every run was invalid"));
+        let mut text = Vec::new();
+        sweep_terminal(&sweep, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for said in [
+            "unknown: run invalid",
+            &format!("full_jitter over 5 s: {why}"),
+            "nothing can be said",
+        ] {
+            assert!(one_line.contains(said), "no {said}: {text}");
+        }
+        assert!(!text.contains("no: the run"), "{text}");
+        assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_sweep(folder.path(), &sweep).unwrap();
+        let html = fs::read_to_string(&files[0]).unwrap();
+        assert!(html.contains(&format!("unknown: the run is invalid: {why}")));
+        assert!(html.contains("RUNS INVALID") && !html.contains("NONE FITS"));
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(&files[1]).unwrap()).unwrap();
+        assert_eq!(json["tries"][0]["invalid"], why);
+        // One that can be judged, and does not fit, is not hidden among them.
+        (sweep.tries[0].valid, sweep.tries[0].invalid) = (true, None);
+        sweep.tries[0].against = sweep.judge(&sweep.tries[0]);
+        assert!(
+            sweep.advice().contains("4 runs were invalid"),
+            "{}",
+            sweep.advice()
+        );
+        // A run without a victim says so.
         let nobody = Try {
             lost: 0,
             back: 0,
-            ..all.tries[1].clone()
+            ..sweep.tries[0].clone()
         };
-        assert_eq!(all.judge(&nobody, None), "nobody was cut off");
+        assert_eq!(sweep.judge(&nobody), "nobody was cut off");
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! The summary a person reads at the end of a run: one screen of 100 columns and 24 lines.
+//! The summary a person reads at the end of a run, in 100 columns: every gate, then the story, in as few lines as tell it.
+//! What colours say is said without them too.
 //! Everything in it passes through `text::clean`, so nothing a target said can drive the terminal.
+
+mod phases;
 
 use super::text::{clean, fit, width};
 use super::{GateReport, GateStatus, Outcome, ValidityState, story};
@@ -9,10 +12,10 @@ use std::path::PathBuf;
 
 /// Width of the column of labels.
 const LABEL: usize = 12;
-/// Lines that a summary should fit.
-const HEIGHT: usize = 24;
-/// Gates shown even where the rest leaves no room.
-const FEWEST_GATES: usize = 4;
+/// So many gates are seen at a glance; of more, those that did not hold come first.
+const GLANCE: usize = 12;
+/// Rows of what happened in single phases, before the rest is only counted.
+const ROWS: usize = 24;
 
 /// Reasons against the run shown before the rest is only counted.
 const REASONS: usize = 3;
@@ -93,15 +96,9 @@ pub fn terminal(
             &mut notes,
         );
     }
-    let gates_at_least = outcome.gates.len().clamp(1, FEWEST_GATES);
-    let taken = lines.len() + gates_at_least + notes.len() + 1;
-    let mut rest = story(outcome, HEIGHT.saturating_sub(taken), look);
-    rest.extend(notes);
-    let room = HEIGHT
-        .saturating_sub(lines.len() + rest.len() + 1)
-        .max(FEWEST_GATES);
-    gates(outcome, room, look, &mut lines);
-    lines.extend(rest);
+    gates(outcome, look, &mut lines);
+    lines.extend(story(outcome, look));
+    lines.extend(notes);
     lines.push(footer(outcome, files, look));
     for line in lines {
         writeln!(out, "{}", line.trim_end())?;
@@ -109,28 +106,30 @@ pub fn terminal(
     Ok(())
 }
 
-/// The story's lines in so many rows where they fit: of very many phases only the first are shown.
-fn story(outcome: &Outcome, room: usize, look: &Look) -> Vec<String> {
+/// The story's lines, the table by phase before what happened in single ones: of very many only the first are shown.
+fn story(outcome: &Outcome, look: &Look) -> Vec<String> {
     let drawn = story::lines(outcome).into_iter().map(|line| {
         let parts: Vec<String> = line.parts.iter().map(|part| clean(part)).collect();
         let mut rows = Vec::new();
         paragraph(&clean(&line.label), &parts, DIM, look, &mut rows);
-        (line.of_phase, rows)
+        (line.of_phase, line.label == story::GENERATOR, rows)
     });
-    let drawn: Vec<(bool, Vec<String>)> = drawn.collect();
-    let rows = |of_phase| {
-        let those = drawn.iter().filter(|(phase, _)| *phase == of_phase);
-        those.map(|(_, rows)| rows.len()).sum::<usize>()
-    };
-    let mut left = room.saturating_sub(rows(false));
-    if rows(true) > left {
-        // One row says how many are left out.
-        left = left.saturating_sub(1);
-    }
+    let drawn: Vec<(bool, bool, Vec<String>)> = drawn.collect();
+    let all: usize = drawn
+        .iter()
+        .filter(|line| line.0)
+        .map(|line| line.2.len())
+        .sum();
+    // One row says how many are left out.
+    let mut left = if all > ROWS { ROWS - 1 } else { ROWS };
+    let mut table = phases::table(outcome, look);
     let mut lines = Vec::new();
     let mut hidden = 0;
     let mut at = 0;
-    for (of_phase, rows) in drawn {
+    for (of_phase, generator, rows) in drawn {
+        if of_phase || generator {
+            lines.append(&mut table);
+        }
         if of_phase && (hidden > 0 || rows.len() > left) {
             hidden += 1;
             continue;
@@ -196,19 +195,16 @@ fn headline(outcome: &Outcome, look: &Look) -> String {
     )
 }
 
-/// The gates, those that did not hold first in line for the room there is, in the order written.
-fn gates(outcome: &Outcome, room: usize, look: &Look, lines: &mut Vec<String>) {
-    let mut shown: Vec<(usize, &GateReport)> = outcome.gates.iter().enumerate().collect();
-    let hidden = shown.len().saturating_sub(room);
-    if hidden > 0 {
-        shown.sort_by_key(|(i, gate)| (gate.status == GateStatus::Passed, *i));
-        shown.truncate(room - 1);
-        shown.sort_by_key(|(i, _)| *i);
+/// Every gate in the order written; of many those that did not hold first.
+fn gates(outcome: &Outcome, look: &Look, lines: &mut Vec<String>) {
+    let mut shown: Vec<&GateReport> = outcome.gates.iter().collect();
+    if shown.len() > GLANCE {
+        shown.sort_by_key(|gate| gate.status == GateStatus::Passed);
     }
     // Sign and actual value stand in columns; what a gate says and why it failed share the rest.
     let texts: Vec<(String, String)> = shown
         .iter()
-        .map(|(_, gate)| (clean(&gate.text), clean(&gate.actual)))
+        .map(|gate| (clean(&gate.text), clean(&gate.actual)))
         .collect();
     let column = texts
         .iter()
@@ -222,7 +218,7 @@ fn gates(outcome: &Outcome, room: usize, look: &Look, lines: &mut Vec<String>) {
         .max()
         .unwrap_or(0)
         .clamp(6, look.width / 4);
-    for (i, ((_, gate), (text, actual))) in shown.iter().zip(&texts).enumerate() {
+    for (i, (gate, (text, actual))) in shown.iter().zip(&texts).enumerate() {
         let (text, actual) = (fit(text, column), fit(actual, values));
         let (style, noted) = match gate.status {
             GateStatus::Passed => (GREEN, DIM),
@@ -252,14 +248,8 @@ fn gates(outcome: &Outcome, room: usize, look: &Look, lines: &mut Vec<String>) {
             look.paint(noted, &fit(&note, look.width.saturating_sub(left))),
         ));
     }
-    if hidden > 0 {
-        let more = outcome.gates.len() - shown.len();
-        lines.push(format!(
-            "{:LABEL$}… {} more in the report ({})",
-            "",
-            more,
-            story::tally(outcome)
-        ));
+    if outcome.gates.len() > GLANCE {
+        lines.push(format!("{:LABEL$}{}", "", story::tally(outcome)));
     }
     if outcome.gates.is_empty() {
         let none = "none: this run judges nothing by itself";
@@ -271,7 +261,13 @@ fn gates(outcome: &Outcome, room: usize, look: &Look, lines: &mut Vec<String>) {
 }
 
 /// A label and its parts, wrapped between parts where they do not fit, and inside a part where even one does not.
-fn paragraph(label: &str, parts: &[String], style: &str, look: &Look, lines: &mut Vec<String>) {
+pub(super) fn paragraph(
+    label: &str,
+    parts: &[String],
+    style: &str,
+    look: &Look,
+    lines: &mut Vec<String>,
+) {
     let room = look.width.saturating_sub(LABEL);
     let mut rows: Vec<String> = Vec::new();
     for part in parts {

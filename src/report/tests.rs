@@ -207,49 +207,135 @@ fn summary(outcome: &Outcome, look: Look) -> String {
     String::from_utf8(out).unwrap()
 }
 
+const PLAIN: Look = Look {
+    colour: false,
+    width: 100,
+};
+
 #[test]
-fn the_terminal_summary_fits_a_screen_and_tells_the_story_in_order() {
-    let look = Look {
-        colour: false,
-        width: 100,
-    };
-    let mut outcome = fixture::bundle().outcome;
-    let full = summary(&outcome, look);
-    outcome.deploys.clear();
-    // There is room for each phase, or for the deploy.
+fn the_terminal_summary_tells_the_story_in_order() {
+    let outcome = fixture::bundle().outcome;
     told_in_order(
-        &full,
+        &summary(&outcome, PLAIN),
         &[
+            "FAILED · run valid",
+            "gates",
+            "✓ latency p99 < 250ms in steady",
+            "41.2 ms",
+            "✗ close 1006 == 0 in deploy",
+            "← nodes 2 and 3",
+            "? rtt",
+            "connections",
+            "handshake",
+            "latency",
+            "delivery",
+            "phases",
+            "latency p50",
             "deploy  ",
             "19,998 connections moved in 30.1 s",
             "8,114 messages missed while away",
-            "… 2 more phases in the report",
+            "storm",
+            "peak 2,100 attempts/s",
             "generator",
+            "report.html",
+            "exit 99",
         ],
     );
-    let story = [
-        "FAILED · run valid",
-        "gates",
-        "✓ latency p99 < 250ms in steady",
-        "41.2 ms",
-        "✗ close 1006 == 0 in deploy",
-        "← nodes 2 and 3",
-        "? rtt",
-        "connections",
-        "handshake",
-        "latency",
-        "delivery",
-        "storm",
-        "peak 2,100 attempts/s",
-        "generator",
-        "report.html",
-        "exit 99",
+}
+
+/// The rows of the table by phase, split into words, the headings first.
+fn table(text: &str) -> Vec<Vec<&str>> {
+    let from = text.lines().skip_while(|line| !line.starts_with("phases "));
+    let rows = from
+        .enumerate()
+        .take_while(|(i, line)| *i == 0 || line.starts_with("            "));
+    rows.map(|(_, line)| line.split_whitespace().collect())
+        .collect()
+}
+
+#[test]
+fn each_of_several_phases_has_a_row_of_its_own() {
+    let mut outcome = fixture::bundle().outcome;
+    let phase = |name: &str, completed| PhaseReport {
+        name: name.into(),
+        start: 0.0,
+        end: 10.0,
+        completed,
+        faults: Vec::new(),
+    };
+    outcome.phases = vec![
+        phase("calm", true),
+        phase("storm", false),
+        phase("never", false),
     ];
-    told_in_order(&summary(&outcome, look), &story);
+    outcome.deploys.clear();
+    outcome.pressure.clear();
+    outcome.storms.clear();
+    let counts = |of: &[(&str, u64)]| -> BTreeMap<String, u64> {
+        of.iter().map(|(name, n)| ((*name).into(), *n)).collect()
+    };
+    outcome.counts_by_phase = BTreeMap::from([
+        ("calm".into(), counts(&[("received", 1_200)])),
+        (
+            "storm".into(),
+            counts(&[("received", 80), ("lost", 7), ("reconnected", 5_000)]),
+        ),
+    ]);
+    let times = |p50, p99| TimerReport {
+        count: 9,
+        p50,
+        p99,
+        ..TimerReport::default()
+    };
+    let timers = |name: &str, of| BTreeMap::from([(name.to_owned(), of)]);
+    outcome.timers_by_phase = BTreeMap::from([
+        ("calm".into(), timers("latency", times(3.1, 41.2))),
+        ("storm".into(), timers("latency", times(9.0, 1_500.0))),
+    ]);
+    let text = summary(&outcome, PLAIN);
+    let headings = "phases length latency p50 p99 received lost reconnected";
+    let expected = [
+        headings,
+        "calm 10 s 3.1 ms 41.2 ms 1,200 0 0",
+        "storm (cut short) 10 s 9 ms 1.5 s 80 7 5,000",
+        "never (cut short) 10 s – – – – –",
+    ];
+    let rows: Vec<String> = table(&text).iter().map(|row| row.join(" ")).collect();
+    assert_eq!(rows, expected, "{text}");
+    // What was missed has a column where something was; requests are told of where there are no messages.
+    for counts in outcome.counts_by_phase.values_mut() {
+        counts.insert("missed".into(), 4);
+    }
+    let text = summary(&outcome, PLAIN);
+    assert!(
+        table(&text)[0].ends_with(&["lost", "missed", "reconnected"]),
+        "{text}"
+    );
+    outcome.counts_by_phase = BTreeMap::from([
+        (
+            "calm".into(),
+            counts(&[("requests_offered", 9), ("replies", 8)]),
+        ),
+        ("storm".into(), counts(&[("request_timeouts", 1)])),
+    ]);
+    outcome.timers_by_phase = BTreeMap::from([("calm".into(), timers("rtt", times(3.1, 41.2)))]);
+    let text = summary(&outcome, PLAIN);
+    let rows: Vec<String> = table(&text).iter().map(|row| row.join(" ")).collect();
+    assert_eq!(
+        rows[..3],
+        [
+            "phases length rtt p50 p99 replies timed out reconnected",
+            "calm 10 s 3.1 ms 41.2 ms 8 0 0",
+            "storm (cut short) 10 s – – 0 1 0",
+        ],
+        "{text}"
+    );
+    // One phase's row would say what the totals say.
+    outcome.phases.truncate(1);
+    assert!(!summary(&outcome, PLAIN).contains("\nphases"));
 }
 
 fn told_in_order(text: &str, words: &[&str]) {
-    assert!(text.lines().count() <= 24, "{text}");
     assert!(text.lines().all(|line| text::width(line) <= 100), "{text}");
     let mut from = 0;
     for word in words {
@@ -297,27 +383,43 @@ fn nothing_drives_the_terminal() {
 }
 
 #[test]
-fn many_gates_are_shortened_to_those_that_did_not_hold() {
+fn every_gate_is_shown_with_its_value_and_of_many_those_that_did_not_hold_first() {
     let mut outcome = fixture::bundle().outcome;
     let (passed, failed) = (outcome.gates[0].clone(), outcome.gates[1].clone());
-    outcome.gates = vec![passed; 40];
+    outcome.gates = (0..40)
+        .map(|i| GateReport {
+            text: format!("lost <= {i}"),
+            actual: format!("value-{i}"),
+            ..passed.clone()
+        })
+        .collect();
     outcome.gates.push(failed);
-    let text = summary(
-        &outcome,
-        Look {
-            colour: false,
-            width: 100,
-        },
-    );
-    assert!(text.lines().count() <= 24, "{text}");
+    let text = summary(&outcome, PLAIN);
+    assert!(text.lines().all(|line| text::width(line) <= 100), "{text}");
+    let first = text.lines().find(|line| line.starts_with("gates"));
     assert!(
-        text.contains("✗ close 1006") && text.contains("40 of 41 gates passed · 1 failed"),
+        first.is_some_and(|line| line.contains("✗ close 1006")),
         "{text}"
     );
+    for i in 0..40 {
+        let row = format!("✓ lost <= {i} ");
+        let row = text.lines().find(|line| line.contains(&row));
+        assert!(
+            row.is_some_and(
+                |row| row.contains(&format!("value-{i} ")) || row.ends_with(&format!("value-{i}"))
+            ),
+            "{i}: {text}"
+        );
+    }
+    assert!(text.contains("40 of 41 gates passed · 1 failed"), "{text}");
+    // Few stay in the order in which they were written.
+    outcome.gates.drain(..37);
+    let text = summary(&outcome, PLAIN);
+    told_in_order(&text, &["✓ lost <= 37", "✓ lost <= 39", "✗ close 1006"]);
 }
 
 #[test]
-fn many_phases_and_reasons_still_fit_a_screen() {
+fn of_very_many_phases_and_reasons_the_rest_is_counted() {
     let mut outcome = fixture::bundle().outcome;
     let storm = outcome
         .phases
@@ -334,26 +436,24 @@ fn many_phases_and_reasons_still_fit_a_screen() {
         state: ValidityState::Invalid,
         reasons: (0..200).map(|i| format!("shard {i} is lost")).collect(),
     };
-    let look = Look {
-        colour: false,
-        width: 100,
-    };
-    let text = summary(&outcome, look);
-    assert!(text.lines().count() <= 24, "{text}");
-    for word in [
-        "shard 0 is lost",
-        "197 more in the report",
-        "more phases in the report",
-        "generator",
-        "exit 99",
-    ] {
-        assert!(text.contains(word), "no {word}:\n{text}");
-    }
-    // None is left out where there is room, as there is without slow consumers and deploys.
-    let mut outcome = fixture::bundle().outcome;
-    outcome.pressure.clear();
-    outcome.deploys.clear();
-    let text = summary(&outcome, look);
+    let text = summary(&outcome, PLAIN);
+    assert!(text.lines().count() <= 80, "{text}");
+    told_in_order(
+        &text,
+        &[
+            "shard 0 is lost",
+            "197 more in the report",
+            "phases",
+            "storm23 ",
+            "… 16 more phases in the report",
+            "storm0 ",
+            "more phases in the report",
+            "generator",
+            "exit 99",
+        ],
+    );
+    // None is left out where there are few.
+    let text = summary(&fixture::bundle().outcome, PLAIN);
     assert!(!text.contains("more phase"), "{text}");
 }
 

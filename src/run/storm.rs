@@ -107,15 +107,13 @@ fn swept(order: &StormOrder) -> Result<Exit, Exit> {
         }
         let mut tried = read(&ran.outcome, &storm, &policy, window);
         sweep.target.clone_from(&ran.outcome.target);
-        let invalid = (ran.outcome.validity.state == ValidityState::Invalid).then(|| {
-            ran.outcome
-                .validity
-                .reasons
-                .first()
-                .map_or("", String::as_str)
-        });
-        tried.valid = invalid.is_none();
-        tried.against = sweep.judge(&tried, invalid);
+        let validity = &ran.outcome.validity;
+        tried.valid = validity.state != ValidityState::Invalid;
+        if !tried.valid {
+            // Reasons stand worst first.
+            tried.invalid = validity.reasons.first().cloned();
+        }
+        tried.against = sweep.judge(&tried);
         sweep.tries.push(tried);
     }
     if sweep.tries.is_empty() {

@@ -7,17 +7,25 @@ use serde_json::Value as Json;
 pub(super) struct Schema<'a> {
     root: &'a Json,
     at: &'a Json,
+    /// What holds where nothing is written here.
+    default: Option<&'a Json>,
 }
 
 impl<'a> Schema<'a> {
     pub fn root(root: &'a Json) -> Self {
-        Schema { root, at: root }
+        Schema {
+            root,
+            at: root,
+            default: None,
+        }
     }
 
     fn to(self, at: &'a Json) -> Self {
         let mut schema = Schema {
             root: self.root,
             at,
+            // It stands beside the `$ref`, at the place and not at the type.
+            default: at.get("default"),
         };
         while let Some(name) = schema.at["$ref"]
             .as_str()
@@ -27,7 +35,10 @@ impl<'a> Schema<'a> {
         }
         // An optional value is `anyOf` of the value and null; null is judged apart.
         if let Some([one]) = schema.alternatives("anyOf").as_deref() {
-            return *one;
+            return Schema {
+                default: schema.default.or(one.default),
+                ..*one
+            };
         }
         schema
     }
@@ -41,6 +52,11 @@ impl<'a> Schema<'a> {
                 .map(|one| self.to(one))
                 .collect(),
         )
+    }
+
+    /// What holds where nothing is written here.
+    pub fn default(self) -> Option<&'a Json> {
+        self.default
     }
 
     pub fn constant(self) -> Option<&'a str> {

@@ -1,4 +1,5 @@
 mod bursts;
+mod gates;
 mod lasting;
 mod reconnect;
 mod watch;

@@ -5,7 +5,7 @@ use super::page::{document, figure, when};
 use super::palette::{KINDS, Role};
 use super::plot::{Axis, Plot, Series, Shape, most};
 use crate::report::number;
-use crate::report::sweep::{COLUMNS, Sweep, Try, cells, window};
+use crate::report::sweep::{FIGURES, FITS, Sweep, Try, figures, fits, window};
 use crate::report::text::clean;
 use maud::{Markup, html};
 use std::io;
@@ -31,7 +31,9 @@ pub(super) fn page(sweep: &Sweep) -> io::Result<Markup> {
                 p.facts { code { (clean(&sweep.target)) } " · " (when(&sweep.started)) }
             }
             div.verdict {
-                @if found { span.badge.good { "FITS" } } @else { span.badge.bad { "NONE FITS" } }
+                @if found { span.badge.good { "FITS" } }
+                @else if sweep.tries.iter().any(|tried| tried.valid) { span.badge.bad { "NONE FITS" } }
+                @else { span.badge.bad { "RUNS INVALID" } }
             }
         }
         dl.story.card { dt { "recommended" } dd { span { (clean(&sweep.advice())) } } }
@@ -50,7 +52,8 @@ fn table(sweep: &Sweep) -> Markup {
             table.table {
                 thead { tr {
                     th scope="col" { "policy" } th.n scope="col" { "window" }
-                    @for name in COLUMNS { th.n scope="col" { (name) } }
+                    @for name in FIGURES { th.n scope="col" { (name) } }
+                    th scope="col" { (FITS) }
                 } }
                 tbody {
                     @for (i, tried) in sweep.tries.iter().enumerate() {
@@ -60,7 +63,8 @@ fn table(sweep: &Sweep) -> Markup {
                                 @if sweep.recommended == Some(i) { span.good { " ← recommended" } }
                             }
                             td.n { (tried.window.map_or(number::NONE.to_owned(), window)) }
-                            @for cell in cells(tried) { td.n { (cell) } }
+                            @for cell in figures(tried) { td.n { (cell) } }
+                            td { (fits(tried)) }
                         }
                     }
                 }

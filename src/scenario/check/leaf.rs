@@ -111,8 +111,12 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A value of the right form for a place whose own is wrong or missing.
+    /// A value of the right form for a place whose own is wrong or missing: its default, which goes with whatever else may
+    /// be written there, or else any.
     pub(super) fn harmless(&mut self, schema: Schema<'a>) -> Json {
+        if let Some(default) = schema.default().filter(|default| !default.is_null()) {
+            return default.clone();
+        }
         if let Some(variants) = schema.alternatives("oneOf") {
             let constant = variants.iter().find_map(|v| v.constant());
             return match (constant, variants.first()) {

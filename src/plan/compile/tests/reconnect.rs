@@ -234,3 +234,33 @@ fn a_group_whose_connections_must_not_move_has_a_gate_for_it() {
         ],
     );
 }
+
+#[test]
+fn a_misspelt_policy_makes_no_problem_of_what_is_written_beside_it() {
+    let text = "
+name: x
+target: { url: 'ws://127.0.0.1:9000/ws' }
+clients:
+  sub: { count: 9, subscribe: [t], reconnect: { backoff: BACKOFF, base: 2s, cap: 1min } }
+phases: [ { name: open, for: 2s } ]
+";
+    let told = |backoff: &str| -> Vec<(String, String)> {
+        let text = text.replace("BACKOFF", backoff);
+        let options = crate::scenario::Options::default();
+        let report = crate::scenario::parse("x.yaml", &text, None, &options).expect_err("misspelt");
+        let report = report.also(|rest| {
+            compile(rest.scenario(), rest.files(), &machine())
+                .err()
+                .unwrap_or_default()
+        });
+        let problems = report.problems().iter();
+        problems
+            .map(|p| (p.problem.path.clone(), p.problem.message.clone()))
+            .collect()
+    };
+    for backoff in ["full_jiter", "nnone", "unheard-of", "[phoenix]"] {
+        let told = told(backoff);
+        assert_eq!(told.len(), 1, "{backoff}: {told:?}");
+        assert_eq!(told[0].0, "clients.sub.reconnect.backoff", "{told:?}");
+    }
+}
