@@ -44,6 +44,16 @@ impl ProtocolConfig {
         }
     }
 
+    /// Whether a topic that is subscribed to stands for others, which only the target can tell.
+    pub fn is_pattern(&self, topic: &str) -> bool {
+        match self {
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => {
+                topic.contains(['*', '#', '>'])
+            }
+            ProtocolConfig::Mqtt(_) => topic.contains(['+', '#']),
+        }
+    }
+
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {

@@ -18,6 +18,7 @@ mod template;
 pub mod settings {
     /// MQTT's.
     pub mod mqtt {
+        pub use crate::protocol::mqtt::topic::Filter;
         pub use crate::protocol::mqtt::{Config, Qos, Version};
     }
     /// STOMP's.

@@ -1,5 +1,6 @@
 mod bursts;
 mod lasting;
+mod mqtt;
 mod reconnect;
 mod watch;
 
