@@ -147,6 +147,9 @@ const TABLE: [(Name, Kind, u16); 27] = [
 pub struct Properties<'a>(&'a [u8]);
 
 impl<'a> Properties<'a> {
+    /// No properties.
+    pub const NONE: Properties<'static> = Properties(&[]);
+
     /// Of a packet of this type, behind their length.
     pub(super) fn read(reader: &mut Reader<'a>, packet: u8) -> Result<Self, Broken> {
         let length = reader.variable()?;

@@ -4,6 +4,8 @@ use super::config::Version;
 
 /// All is well, or a QoS of 0 is granted.
 pub const SUCCESS: u8 = 0x00;
+/// There was no such subscription.
+pub const NO_SUBSCRIPTION: u8 = 0x11;
 /// From here on a code says that something failed.
 pub const FAILURE: u8 = 0x80;
 /// Bytes that are no packet.
@@ -12,10 +14,22 @@ pub const MALFORMED_PACKET: u8 = 0x81;
 pub const PROTOCOL_ERROR: u8 = 0x82;
 /// The server does not speak this version.
 pub const UNSUPPORTED_VERSION: u8 = 0x84;
+/// Whatever else the server cannot do.
+pub const IMPLEMENTATION: u8 = 0x83;
+/// The client identifier is none.
+pub const BAD_CLIENT_ID: u8 = 0x85;
+/// User name or password are not right.
+pub const BAD_LOGIN: u8 = 0x86;
+/// There is no such authentication.
+pub const BAD_METHOD: u8 = 0x8C;
+/// The client was silent for too long.
+pub const KEEP_ALIVE_TIMEOUT: u8 = 0x8D;
 /// The server is going down.
 pub const SHUTTING_DOWN: u8 = 0x8B;
 /// The topic filter is none, or none for this client.
 pub const FILTER_INVALID: u8 = 0x8F;
+/// The topic's name is none, or none for this client.
+pub const TOPIC_INVALID: u8 = 0x90;
 /// Nothing is known under this packet identifier.
 pub const ID_NOT_FOUND: u8 = 0x92;
 /// More messages under way than the receiver allowed.
@@ -24,8 +38,14 @@ pub const RECEIVE_MAXIMUM_EXCEEDED: u8 = 0x93;
 pub const ALIAS_INVALID: u8 = 0x94;
 /// Longer than the receiver takes.
 pub const PACKET_TOO_LARGE: u8 = 0x95;
+/// More than the server gives to one client.
+pub const QUOTA_EXCEEDED: u8 = 0x97;
+/// Nothing is retained here.
+pub const NO_RETAIN: u8 = 0x9A;
 /// There are no shared subscriptions here.
 pub const NO_SHARED: u8 = 0x9E;
+/// Subscriptions have no identifiers here.
+pub const NO_IDENTIFIERS: u8 = 0xA1;
 /// There are no wildcards here.
 pub const NO_WILDCARDS: u8 = 0xA2;
 

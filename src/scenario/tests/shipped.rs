@@ -61,6 +61,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "haproxy-reload",
             "haproxy-roll",
             "million",
+            "mqtt",
             "quickstart",
             "slow-consumers",
             "soak",
