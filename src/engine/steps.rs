@@ -145,7 +145,7 @@ impl Shard {
         let over_http = self.is_over_http(c);
         let named = converses || over_http || self.groups[g].codec.is_json();
         let subscribed = match named {
-            true => Topics::of(&names),
+            true => Topics::of(&names, &self.plan.groups()[g].protocol),
             false => Topics::Any,
         };
         self.set_topics(c, subscribed);

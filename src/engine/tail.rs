@@ -8,6 +8,7 @@ use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
 use crate::metrics::{Absence, Failure, Fate, StreamEnd};
 use crate::plan::Plan;
+use crate::protocol::ProtocolConfig;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -40,11 +41,11 @@ pub(super) enum Topics {
 }
 
 impl Topics {
-    /// Of these names.
-    pub fn of(names: &[String]) -> Self {
+    /// Of these names; which of them are patterns the protocol tells.
+    pub fn of(names: &[String], protocol: &ProtocolConfig) -> Self {
         match names {
             [] => Topics::None,
-            _ if names.iter().any(|n| n.contains(['*', '#', '>'])) => Topics::Any,
+            _ if names.iter().any(|n| protocol.is_pattern(n)) => Topics::Any,
             [one] => Topics::One(topic_hash(one)),
             many => Topics::Many(Box::new(many.iter().map(|n| topic_hash(n)).collect())),
         }

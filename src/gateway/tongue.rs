@@ -18,6 +18,7 @@
 //!   [has a login](Tongue::logs_in) of its own, which then has to check it (`trusted` says whether that is done).
 //! - A payload that is not UTF-8 is `{"base64":"…"}` on the hub; [`told::payload`] and [`told::Payload`] see to that.
 
+mod mqtt;
 mod stomp;
 pub(super) mod told;
 
@@ -32,6 +33,8 @@ use crate::protocol::{Form, Outgoing, Rhythm};
 pub(super) enum Tongue {
     /// STOMP 1.0 to 1.2.
     Stomp(stomp::Stomp),
+    /// MQTT 5 and 3.1.1.
+    Mqtt(Box<mqtt::Mqtt>),
 }
 
 /// What a client has said.
@@ -57,6 +60,9 @@ impl Tongue {
             if stomp::speaks(name) {
                 return (Some(Tongue::Stomp(stomp::Stomp::default())), Some(name));
             }
+            if name == mqtt::SUBPROTOCOL {
+                return (Some(Tongue::Mqtt(Box::default())), Some(name));
+            }
             first = first.or(Some(name));
         }
         (None, first)
@@ -65,7 +71,7 @@ impl Tongue {
     /// Whether its clients show who they are in their own words, and need not with the upgrade.
     pub(super) fn logs_in(&self) -> bool {
         match self {
-            Tongue::Stomp(_) => true,
+            Tongue::Stomp(_) | Tongue::Mqtt(_) => true,
         }
     }
 
@@ -73,6 +79,7 @@ impl Tongue {
     pub(super) fn trust(&mut self) {
         match self {
             Tongue::Stomp(stomp) => stomp.trusted = true,
+            Tongue::Mqtt(mqtt) => mqtt.trusted = true,
         }
     }
 
@@ -87,6 +94,7 @@ impl Tongue {
     ) -> Option<Heard<'a>> {
         match self {
             Tongue::Stomp(stomp) => stomp.next(bytes, form, config, out),
+            Tongue::Mqtt(mqtt) => mqtt.next(bytes, form, config, out),
         }
     }
 
@@ -96,6 +104,7 @@ impl Tongue {
         let told = told::read(frame.payload());
         match self {
             Tongue::Stomp(stomp) => stomp.tell(told, out),
+            Tongue::Mqtt(mqtt) => mqtt.tell(told, out),
         }
     }
 
@@ -103,6 +112,7 @@ impl Tongue {
     pub(super) fn rhythm(&self, config: &Config) -> Rhythm {
         match self {
             Tongue::Stomp(stomp) => stomp.rhythm(config),
+            Tongue::Mqtt(mqtt) => mqtt.rhythm(config),
         }
     }
 
@@ -110,6 +120,8 @@ impl Tongue {
     pub(super) fn beat(&mut self, out: &mut Outgoing) {
         match self {
             Tongue::Stomp(_) => stomp::beat(out),
+            // Only clients give them.
+            Tongue::Mqtt(_) => {}
         }
     }
 
@@ -117,6 +129,15 @@ impl Tongue {
     pub(super) fn silent(&mut self, out: &mut Outgoing) {
         match self {
             Tongue::Stomp(stomp) => stomp.silent(out),
+            Tongue::Mqtt(mqtt) => mqtt.silent(out),
+        }
+    }
+
+    /// The gateway closes the connection with this code of its own accord: appends what is said before the Close frame.
+    pub(super) fn farewell(&mut self, code: u16, out: &mut Outgoing) {
+        match self {
+            Tongue::Stomp(_) => {}
+            Tongue::Mqtt(mqtt) => mqtt.farewell(code, out),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
-use super::stomp;
+use super::{mqtt, stomp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub enum ProtocolConfig {
     Json(Box<Mapping>),
     /// STOMP.
     Stomp(Arc<stomp::Config>),
+    /// MQTT.
+    Mqtt(Arc<mqtt::Config>),
 }
 
 impl ProtocolConfig {
@@ -22,6 +24,7 @@ impl ProtocolConfig {
             ProtocolConfig::Raw => "raw",
             ProtocolConfig::Json(_) => "JSON",
             ProtocolConfig::Stomp(_) => "STOMP",
+            ProtocolConfig::Mqtt(_) => "MQTT",
         }
     }
 
@@ -29,7 +32,7 @@ impl ProtocolConfig {
     pub fn has_session(&self) -> bool {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => false,
-            ProtocolConfig::Stomp(_) => true,
+            ProtocolConfig::Stomp(_) | ProtocolConfig::Mqtt(_) => true,
         }
     }
 
@@ -37,6 +40,17 @@ impl ProtocolConfig {
     pub fn resumes(&self) -> bool {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => false,
+            ProtocolConfig::Mqtt(config) => config.resumes(),
+        }
+    }
+
+    /// Whether a topic that is subscribed to stands for others, which only the target can tell.
+    pub fn is_pattern(&self, topic: &str) -> bool {
+        match self {
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => {
+                topic.contains(['*', '#', '>'])
+            }
+            ProtocolConfig::Mqtt(_) => topic.contains(['+', '#']),
         }
     }
 
@@ -45,6 +59,7 @@ impl ProtocolConfig {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => Vec::new(),
             ProtocolConfig::Stomp(config) => config.subprotocols(),
+            ProtocolConfig::Mqtt(config) => config.subprotocols(),
         }
     }
 }

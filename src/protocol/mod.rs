@@ -7,6 +7,7 @@
 mod codec;
 mod condition;
 mod config;
+pub mod mqtt;
 pub mod pointer;
 mod session;
 mod stamp;
@@ -15,6 +16,11 @@ mod template;
 
 /// What is settled of a protocol before a conversation begins: all that a plan may know of it.
 pub mod settings {
+    /// MQTT's.
+    pub mod mqtt {
+        pub use crate::protocol::mqtt::topic::Filter;
+        pub use crate::protocol::mqtt::{Config, Qos, Version};
+    }
     /// STOMP's.
     pub mod stomp {
         pub use crate::protocol::stomp::{Ack, Config, Version};

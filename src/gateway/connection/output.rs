@@ -54,7 +54,10 @@ impl<S: Socket> Connection<S> {
                     self.timer.times().message = Some(until);
                     break;
                 }
-                Next::Close(close) => self.close(close, context, bench)?,
+                Next::Close(close) => {
+                    self.in_own_words(bench, |tongue, out| tongue.farewell(close.code, out));
+                    self.close(close, context, bench)?;
+                }
                 Next::Nothing => break,
             }
         }

@@ -8,6 +8,7 @@ mod events;
 mod history;
 mod limits;
 mod misbehave;
+mod mqtt;
 mod nodes;
 mod service;
 mod size;

@@ -7,7 +7,7 @@ use super::{
     Problems, answer, each, message, protocol, reconnect, resume, steps, transport, upgrade, vars,
 };
 use crate::plan::needs::Machine;
-use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Template, Var};
+use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Resume, Template, Var};
 use crate::scenario::model;
 use crate::scenario::{Files, Problem, Scenario};
 use std::time::Duration;
@@ -178,6 +178,10 @@ pub(super) fn compile(
                         .is_some_and(|embedded| embedded.history.is_none()),
                 };
                 resume::compile(resume, &listed("reconnect.resume"), of, problems)
+            })
+            // Where the protocol keeps a session, whoever comes back takes it up.
+            .or_else(|| {
+                (written.reconnect.is_some() && protocol.resumes()).then_some(Resume::Protocol)
             });
         groups.push(Group {
             name: name.clone(),

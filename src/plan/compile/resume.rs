@@ -56,10 +56,14 @@ fn topics(path: &str, of: Of<'_>, problems: &mut Problems) -> Option<Resume> {
             if other.resumes() {
                 return Some(Resume::Protocol);
             }
-            problems.add(Problem::error(
-                path,
-                format!("{} keeps nothing for whoever comes back", other.name()),
-            ));
+            let message = format!("{} keeps nothing for whoever comes back", other.name());
+            let mut problem = Problem::error(path, message);
+            if let ProtocolConfig::Mqtt(_) = other {
+                problem = problem.help(
+                    "ask the server to: `session_expiry` in `mqtt`, or with v3.1.1 `clean_start: false`",
+                );
+            }
+            problems.add(problem);
             return None;
         }
     };

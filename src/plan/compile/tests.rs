@@ -1,6 +1,7 @@
 mod bursts;
 mod gates;
 mod lasting;
+mod mqtt;
 mod reconnect;
 mod watch;
 

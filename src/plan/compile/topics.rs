@@ -3,12 +3,16 @@
 use super::Problems;
 use crate::plan::template::{render, value_of};
 use crate::plan::types::{Group, Part, Plan, Publish, Template, VarSource};
+use crate::protocol::ProtocolConfig;
+use crate::protocol::settings::mqtt::Filter;
 use crate::scenario::Problem;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Topics rendered at most, over all groups: beyond it connections are sampled.
 const RENDERED: usize = 200_000;
+/// Patterns that are looked at for each topic.
+const FILTERS: usize = 64;
 /// Messages a core sends and receives per second while it does little else; more is likely to be too much.
 const USUAL_PER_CORE: f64 = 100_000.0;
 
@@ -42,6 +46,8 @@ impl Traffic {
 #[derive(Default)]
 struct Audience {
     topics: HashMap<String, f64>,
+    /// MQTT's filters, and how many hear what they take.
+    filters: HashMap<String, f64>,
     /// Every subscription was looked at, and none depends on what the target says.
     complete: bool,
 }
@@ -119,6 +125,36 @@ pub(super) fn traffic(plan: &Plan, problems: &mut Problems) -> Traffic {
     traffic
 }
 
+impl Audience {
+    fn add(&mut self, group: &Group, topic: String, weight: f64) {
+        let filter = match group.protocol {
+            ProtocolConfig::Mqtt(_) => Filter::parse(&topic),
+            _ => None,
+        };
+        let Some(filter) = filter.filter(|filter| filter.share.is_some() || filter.is_pattern())
+        else {
+            *self.topics.entry(topic).or_default() += weight;
+            return;
+        };
+        if self.filters.len() >= FILTERS {
+            self.complete = false;
+        } else if filter.share.is_some() {
+            // Of those who share it, one hears each message.
+            self.filters.insert(topic, 1.0);
+        } else {
+            *self.filters.entry(topic).or_default() += weight;
+        }
+    }
+
+    /// How many hear a topic.
+    fn of(&self, topic: &str) -> f64 {
+        let takes = |text: &str| Filter::parse(text).is_some_and(|filter| filter.takes(topic));
+        let filters = self.filters.iter().filter(|(text, _)| takes(text));
+        let more = filters.map(|(_, weight)| weight).sum::<f64>();
+        self.topics.get(topic).unwrap_or(&0.0) + more
+    }
+}
+
 fn audience(plan: &Plan, each: u32) -> Audience {
     let mut audience = Audience {
         complete: true,
@@ -127,7 +163,7 @@ fn audience(plan: &Plan, each: u32) -> Audience {
     for group in plan.groups() {
         for template in &group.subscribe {
             if let Some(topic) = template.as_text() {
-                *audience.topics.entry(topic.to_owned()).or_default() += f64::from(group.count);
+                audience.add(group, topic.to_owned(), f64::from(group.count));
                 continue;
             }
             if is_captured(group, template) {
@@ -138,10 +174,7 @@ fn audience(plan: &Plan, each: u32) -> Audience {
             let looked = group.count.min(each);
             let weight = f64::from(group.count) / f64::from(looked);
             for index in 0..looked {
-                *audience
-                    .topics
-                    .entry(topic(plan.seed(), group, template, index))
-                    .or_default() += weight;
+                audience.add(group, topic(plan.seed(), group, template, index), weight);
             }
         }
     }
@@ -164,12 +197,7 @@ fn listeners(
     } else {
         group.count.min(each)
     };
-    let heard = (0..looked).map(|i| {
-        audience
-            .topics
-            .get(&topic(seed, group, &publish.topic, i))
-            .unwrap_or(&0.0)
-    });
+    let heard = (0..looked).map(|i| audience.of(&topic(seed, group, &publish.topic, i)));
     let mean = heard.sum::<f64>() / f64::from(looked);
     let complete = audience.complete && (looked == 1 || looked == group.count);
     (mean > 0.0 || complete).then_some(mean)

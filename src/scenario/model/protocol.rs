@@ -32,6 +32,8 @@ pub enum ProtocolName {
     Json,
     /// STOMP 1.2, or an older version where the target speaks none newer. Topics are destinations.
     Stomp,
+    /// MQTT 5 with QoS 1.
+    Mqtt,
 }
 
 /// A protocol with its settings.
@@ -43,6 +45,8 @@ pub enum ProtocolSettings {
     Mapping(Box<Mapping>),
     /// STOMP, with what is said of it.
     Stomp(Box<Stomp>),
+    /// MQTT, with what is said of it.
+    Mqtt(Box<Mqtt>),
 }
 
 /// One list of alternatives, so that a mistake is told of the one that was meant.
@@ -163,4 +167,106 @@ pub enum StompAck {
     Client,
     /// Each ACK is for one delivery.
     ClientIndividual,
+}
+
+/// MQTT. Keys left out have their default.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    /// The version. Default v5.
+    #[serde(default)]
+    pub version: MqttVersion,
+    /// Client identifier. Default: the server finds one. Templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// User name. Templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password. Templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// The longest silence that is promised, in whole seconds; 0s: none. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<Duration>,
+    /// Whether the first connection wants no session of before. In 3.1.1 it also says that the server is to keep none. Default true.
+    #[serde(default = "yes")]
+    pub clean_start: bool,
+    /// How long the server is to keep the session of a connection that is lost, in whole seconds. Only v5. Default: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_expiry: Option<Duration>,
+    /// QoS of subscriptions: 0, 1 or 2. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscribe_qos: Option<Count>,
+    /// QoS of publishes: 0, 1 or 2. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_qos: Option<Count>,
+    /// Whether the server is to keep each publish for those who subscribe later. Default false.
+    #[serde(default, skip_serializing_if = "no")]
+    pub retain: bool,
+    /// How many deliveries the server may have under way to a connection, 1 to 65,535. Only v5. Default: as many as there can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_maximum: Option<Count>,
+    /// How many topic aliases the server may use, up to 65,535. Only v5. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_alias_maximum: Option<Count>,
+    /// Whether publishes use topic aliases, as many as the server allows. Only v5. Default false.
+    #[serde(default, skip_serializing_if = "no")]
+    pub topic_aliases: bool,
+    /// What the server publishes when the connection is lost. Default nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub will: Option<MqttWill>,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Mqtt {
+            version: MqttVersion::V5,
+            client_id: None,
+            username: None,
+            password: None,
+            keep_alive: None,
+            clean_start: true,
+            session_expiry: None,
+            subscribe_qos: None,
+            publish_qos: None,
+            retain: false,
+            receive_maximum: None,
+            topic_alias_maximum: None,
+            topic_aliases: false,
+            will: None,
+        }
+    }
+}
+
+fn no(value: &bool) -> bool {
+    !value
+}
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MqttVersion {
+    /// 5.
+    #[default]
+    #[serde(rename = "v5")]
+    V5,
+    /// 3.1.1.
+    #[serde(rename = "v3.1.1")]
+    V311,
+}
+
+/// What an MQTT server publishes when a connection is lost without a goodbye.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttWill {
+    /// Where. Templated.
+    pub topic: String,
+    /// What. Default nothing. Templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// 0, 1 or 2. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Count>,
+    /// Whether the server is to keep it. Default false.
+    #[serde(default, skip_serializing_if = "no")]
+    pub retain: bool,
 }

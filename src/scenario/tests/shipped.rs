@@ -62,6 +62,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "haproxy-roll",
             "long-poll",
             "million",
+            "mqtt",
             "quickstart",
             "slow-consumers",
             "soak",

@@ -1,6 +1,7 @@
 //! What a group speaks: its protocol's settings, and what each of its connections says of itself.
 
 mod json;
+mod mqtt;
 mod stomp;
 
 use super::Problems;
@@ -42,9 +43,18 @@ pub(super) fn compile(
         Protocol::Set(ProtocolSettings::Stomp(written)) => {
             stomp::compile(written, &at("stomp"), scope, problems)
         }
+        Protocol::Named(ProtocolName::Mqtt) => {
+            mqtt::compile(&Default::default(), &at("mqtt"), scope, problems)
+        }
+        Protocol::Set(ProtocolSettings::Mqtt(written)) => {
+            mqtt::compile(written, &at("mqtt"), scope, problems)
+        }
     };
     if spoken.config.has_session() {
         only_pauses(group, path, problems);
+    }
+    if let ProtocolConfig::Mqtt(_) = spoken.config {
+        mqtt::topics(group, path, problems);
     }
     spoken
 }
