@@ -1,6 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
-use super::stomp;
+use super::{socket_io, stomp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub enum ProtocolConfig {
     Json(Box<Mapping>),
     /// STOMP.
     Stomp(Arc<stomp::Config>),
+    /// Socket.IO over Engine.IO.
+    SocketIo(Arc<socket_io::Config>),
 }
 
 impl ProtocolConfig {
@@ -22,6 +24,7 @@ impl ProtocolConfig {
             ProtocolConfig::Raw => "raw",
             ProtocolConfig::Json(_) => "JSON",
             ProtocolConfig::Stomp(_) => "STOMP",
+            ProtocolConfig::SocketIo(_) => "Socket.IO",
         }
     }
 
@@ -29,7 +32,7 @@ impl ProtocolConfig {
     pub fn has_session(&self) -> bool {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => false,
-            ProtocolConfig::Stomp(_) => true,
+            ProtocolConfig::Stomp(_) | ProtocolConfig::SocketIo(_) => true,
         }
     }
 
@@ -37,13 +40,16 @@ impl ProtocolConfig {
     pub fn resumes(&self) -> bool {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => false,
+            ProtocolConfig::SocketIo(config) => config.recover,
         }
     }
 
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {
-            ProtocolConfig::Raw | ProtocolConfig::Json(_) => Vec::new(),
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::SocketIo(_) => {
+                Vec::new()
+            }
             ProtocolConfig::Stomp(config) => config.subprotocols(),
         }
     }

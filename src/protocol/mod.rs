@@ -9,6 +9,7 @@ mod condition;
 mod config;
 pub mod pointer;
 mod session;
+pub mod socket_io;
 mod stamp;
 pub mod stomp;
 mod template;

@@ -5,7 +5,7 @@
 //! to be taken up, messages not acknowledged yet) is kept in it.
 
 use super::config::ProtocolConfig;
-use super::stomp;
+use super::{socket_io, stomp};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -196,6 +196,8 @@ pub enum Publish {
 pub enum Session {
     /// STOMP 1.0 to 1.2.
     Stomp(stomp::Session),
+    /// Socket.IO over Engine.IO.
+    SocketIo(socket_io::Session),
 }
 
 /// The same call on whichever it is.
@@ -203,6 +205,7 @@ macro_rules! each {
     ($self:ident, $session:ident => $call:expr) => {
         match $self {
             Session::Stomp($session) => $call,
+            Session::SocketIo($session) => $call,
         }
     };
 }
@@ -213,6 +216,9 @@ impl Session {
         match config {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => None,
             ProtocolConfig::Stomp(config) => Some(Session::Stomp(stomp::Session::new(config))),
+            ProtocolConfig::SocketIo(config) => {
+                Some(Session::SocketIo(socket_io::Session::new(config)))
+            }
         }
     }
 
