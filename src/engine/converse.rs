@@ -61,7 +61,11 @@ impl Shard {
     }
 
     fn queue_said(&mut self, c: usize, said: &mut Outgoing, what: Written) {
+        let mut left = said.messages().count();
         for (form, message) in said.messages() {
+            left -= 1;
+            // What is said in several messages has left with the last one.
+            let what = if left == 0 { what } else { Written::Control };
             self.queue_message(c, opcode(form), message, what);
         }
         said.clear();

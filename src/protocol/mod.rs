@@ -16,6 +16,10 @@ mod template;
 
 /// What is settled of a protocol before a conversation begins: all that a plan may know of it.
 pub mod settings {
+    /// Socket.IO's.
+    pub mod socket_io {
+        pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY};
+    }
     /// STOMP's.
     pub mod stomp {
         pub use crate::protocol::stomp::{Ack, Config, Version};

@@ -15,7 +15,8 @@ pub use fault::{
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
 pub use protocol::{
-    Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
+    Protocol, ProtocolName, ProtocolSettings, SocketIo, Stomp, StompAck, StompHeartBeat,
+    StompVersion,
 };
 pub use recovery::{History, Resume, Session};
 pub use transport::{Sse, Transport, TransportName, TransportSettings};

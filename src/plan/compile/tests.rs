@@ -1,6 +1,7 @@
 mod bursts;
 mod lasting;
 mod reconnect;
+mod socket_io;
 mod watch;
 
 use super::*;

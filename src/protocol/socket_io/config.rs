@@ -6,7 +6,10 @@ use crate::protocol::pointer::lookup;
 use serde::{Deserialize, Serialize};
 
 /// Where Socket.IO servers listen, unless told otherwise.
-pub(super) const PATH: &str = "/socket.io/";
+pub const PATH: &str = "/socket.io/";
+
+/// What the address of the upgrade must ask for: protocol 4 of Engine.IO, without polling first.
+pub const QUERY: &str = "EIO=4&transport=websocket";
 
 /// How Socket.IO is spoken. Events are arrays as they stand in packets: the event's name, then its arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,11 +82,6 @@ impl Config {
             };
             refused.matches(arguments) && (refused.equals.is_some() || !nothing())
         })
-    }
-
-    /// What the address of the upgrade must ask for.
-    pub fn query(&self) -> &'static str {
-        "EIO=4&transport=websocket"
     }
 }
 
