@@ -13,6 +13,7 @@ mod nginx;
 mod rehearsal;
 mod restarts;
 mod servers;
+mod socket_io;
 mod store;
 mod streams;
 
