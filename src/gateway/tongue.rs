@@ -7,6 +7,7 @@
 //! **Another one** is a file in `tongue/`, a variant here with an arm in each method, a line in [`Tongue::choose`], and its tests
 //! in `gateway/tests/`:
 //!
+//! - [`greet`](Tongue::greet) is for those who speak first.
 //! - [`next`](Tongue::next) takes one WebSocket message in steps. What the client asks for is returned and done; `id`s (JSON text,
 //!   see [`told::quote`]) come back with the answer, which is how a receipt finds its way. What is answered at once, greetings and
 //!   the like, is appended to `out`, in order with the answers that the hub gives.
@@ -18,6 +19,7 @@
 //!   [has a login](Tongue::logs_in) of its own, which then has to check it (`trusted` says whether that is done).
 //! - A payload that is not UTF-8 is `{"base64":"…"}` on the hub; [`told::payload`] and [`told::Payload`] see to that.
 
+pub(super) mod socket_io;
 mod stomp;
 pub(super) mod told;
 
@@ -32,6 +34,8 @@ use crate::protocol::{Form, Outgoing, Rhythm};
 pub(super) enum Tongue {
     /// STOMP 1.0 to 1.2.
     Stomp(stomp::Stomp),
+    /// Socket.IO over Engine.IO.
+    SocketIo(socket_io::SocketIo),
 }
 
 /// What a client has said.
@@ -49,9 +53,12 @@ impl Tongue {
     /// What an upgrade at this path with these subprotocols on offer will speak, and the subprotocol that is taken. The first
     /// that names a tongue decides; without any it is JSON, which has no name: then whatever the client likes best is right.
     pub(super) fn choose<'h>(
-        _path: &str,
+        path: &str,
         offered: impl Iterator<Item = &'h str>,
     ) -> (Option<Self>, Option<&'h str>) {
+        if socket_io::PATHS.contains(&path) {
+            return (Some(Tongue::SocketIo(Default::default())), None);
+        }
         let mut first = None;
         for name in offered {
             if stomp::speaks(name) {
@@ -65,7 +72,7 @@ impl Tongue {
     /// Whether its clients show who they are in their own words, and need not with the upgrade.
     pub(super) fn logs_in(&self) -> bool {
         match self {
-            Tongue::Stomp(_) => true,
+            Tongue::Stomp(_) | Tongue::SocketIo(_) => true,
         }
     }
 
@@ -73,6 +80,15 @@ impl Tongue {
     pub(super) fn trust(&mut self) {
         match self {
             Tongue::Stomp(stomp) => stomp.trusted = true,
+            Tongue::SocketIo(socket_io) => socket_io.trusted = true,
+        }
+    }
+
+    /// The upgrade is done: appends what the gateway says first, if it does.
+    pub(super) fn greet(&mut self, client: u64, config: &Config, out: &mut Outgoing) {
+        match self {
+            Tongue::Stomp(_) => {}
+            Tongue::SocketIo(socket_io) => socket_io.greet(client, config, out),
         }
     }
 
@@ -87,6 +103,7 @@ impl Tongue {
     ) -> Option<Heard<'a>> {
         match self {
             Tongue::Stomp(stomp) => stomp.next(bytes, form, config, out),
+            Tongue::SocketIo(socket_io) => socket_io.next(bytes, form, config, out),
         }
     }
 
@@ -96,6 +113,10 @@ impl Tongue {
         let told = told::read(frame.payload());
         match self {
             Tongue::Stomp(stomp) => stomp.tell(told, out),
+            Tongue::SocketIo(socket_io) => {
+                socket_io.tell(told, frame.payload(), out);
+                None
+            }
         }
     }
 
@@ -103,6 +124,7 @@ impl Tongue {
     pub(super) fn rhythm(&self, config: &Config) -> Rhythm {
         match self {
             Tongue::Stomp(stomp) => stomp.rhythm(config),
+            Tongue::SocketIo(socket_io) => socket_io.rhythm(config),
         }
     }
 
@@ -110,6 +132,7 @@ impl Tongue {
     pub(super) fn beat(&mut self, out: &mut Outgoing) {
         match self {
             Tongue::Stomp(_) => stomp::beat(out),
+            Tongue::SocketIo(_) => socket_io::beat(out),
         }
     }
 
@@ -117,6 +140,7 @@ impl Tongue {
     pub(super) fn silent(&mut self, out: &mut Outgoing) {
         match self {
             Tongue::Stomp(stomp) => stomp.silent(out),
+            Tongue::SocketIo(_) => {}
         }
     }
 }
