@@ -33,12 +33,12 @@ impl Shard {
             .is_empty()
     }
 
-    fn take_session(&mut self, c: usize) -> Option<Box<Session>> {
+    pub(super) fn take_session(&mut self, c: usize) -> Option<Box<Session>> {
         let group = &mut self.groups[usize::from(self.conns[c].group)];
         group.sessions.get_mut(c - group.base)?.take()
     }
 
-    fn put_session(&mut self, c: usize, session: Box<Session>) {
+    pub(super) fn put_session(&mut self, c: usize, session: Box<Session>) {
         let group = &mut self.groups[usize::from(self.conns[c].group)];
         if let Some(place) = group.sessions.get_mut(c - group.base) {
             *place = Some(session);

@@ -44,6 +44,14 @@ impl ProtocolConfig {
         }
     }
 
+    /// What the query of a handshake by polling asks for, if the protocol begins with one: the WebSocket is an upgrade of that.
+    pub fn polls_first(&self) -> Option<&'static str> {
+        match self {
+            ProtocolConfig::SocketIo(config) if config.polling => Some(socket_io::POLLING),
+            _ => None,
+        }
+    }
+
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {

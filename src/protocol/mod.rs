@@ -18,7 +18,7 @@ mod template;
 pub mod settings {
     /// Socket.IO's.
     pub mod socket_io {
-        pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY};
+        pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY, VERSION};
     }
     /// STOMP's.
     pub mod stomp {

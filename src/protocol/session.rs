@@ -228,6 +228,17 @@ impl Session {
         each!(self, session => session.begin(who, out));
     }
 
+    /// The answer to the handshake by polling that this protocol begins with: what the query of the upgrade is to ask for.
+    ///
+    /// # Errors
+    /// When it is no such answer.
+    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
+        match self {
+            Session::SocketIo(session) => session.polled(answer),
+            _ => Err(Violation("this protocol is not polled for")),
+        }
+    }
+
     /// The next event in these bytes, which are those of one WebSocket message and are cut off by what was read; `None`
     /// when there is nothing more in them. What is incomplete is kept, up to `max` bytes. Answers that the protocol asks for
     /// are appended.

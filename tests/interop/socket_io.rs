@@ -1,9 +1,11 @@
 //! npm `socket.io`: rooms, acknowledgements, attachments, its own pings, and connection state recovery.
 
 use crate::harness::{Lab, Summary};
-use crate::lab;
-use crate::servers::{Kind, Server};
+use crate::servers::{Kind, Server, on_free_port};
+use crate::{lab, lab_at};
 use nix::sys::signal::Signal;
+use std::net::TcpStream;
+use std::process::Command;
 
 const TARGET: &str = "ws://127.0.0.1:PORT";
 
@@ -87,6 +89,84 @@ fn attachments_in_a_namespace_that_asks_who_comes() {
 }
 
 #[test]
+fn what_begins_by_polling_is_upgraded() {
+    let server = Server::start(Kind::SocketIo, &["--ping", "100", "--recovery", "30000"]);
+    let done = rooms(&server, "{ socket_io: { polling: true } }").run(&[]);
+    done.expect(0);
+    all_delivered(&done.summary());
+    // And comes back so, to the session that was.
+    let scenario = DROPPED.replace(
+        "protocol: socket_io",
+        "protocol: { socket_io: { polling: true } }",
+    );
+    let summary = dropped_in(&scenario, &server, true, "missed == 0");
+    assert_eq!(summary.count("resumed"), 20);
+}
+
+/// HAProxy before two servers, requests in turn unless a cookie says where.
+const BALANCER: &str = "
+global
+    maxconn 200
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    timeout tunnel 1h
+listen servers
+    bind 127.0.0.1:PORT
+    balance roundrobin
+    cookie SERVER insert indirect nocache
+    server a 127.0.0.1:ONE cookie a
+    server b 127.0.0.1:OTHER cookie b
+";
+
+#[test]
+fn where_nothing_is_sticky_the_upgrade_is_refused_and_counted() {
+    let servers = [(); 2].map(|()| Server::start(Kind::SocketIo, &[]));
+    let folder = tempfile::tempdir().unwrap();
+    let configured = |command: &mut Command, port: u16| {
+        let config = BALANCER
+            .replace("PORT", &port.to_string())
+            .replace("ONE", &servers[0].port.to_string())
+            .replace("OTHER", &servers[1].port.to_string());
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, config).unwrap();
+        command.arg("-db").arg("-f").arg(file);
+    };
+    let listens = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let (_balancer, port) = on_free_port("haproxy", configured, listens);
+    // One that is alone has each of its requests answered by another server; those who keep the cookie stay.
+    for (count, cookies, code) in [(1, false, 109), (21, true, 0)] {
+        let scenario = format!(
+            "
+name: sticky
+target: {{ url: TARGET }}
+clients:
+  members: {{ count: {count}, subscribe: [a], keep_cookies: {cookies}, protocol: {{ socket_io: {{ polling: true }} }} }}
+phases: [ {{ name: ramp, for: 2s }} ]
+gates: [ 'opened == {count}', 'failed == 0' ]
+generator: {{ shards: 1, max_lag: 50s, max_cpu: 100% }}
+"
+        );
+        let done = lab_at(&scenario, port, TARGET).run(&[]);
+        let summary = done.expect(code).summary();
+        if code == 0 {
+            continue;
+        }
+        assert_eq!(summary.count("opened"), 0);
+        assert_eq!(
+            summary.at("/statuses/400"),
+            1,
+            "{:#}",
+            summary.at("/failures")
+        );
+        let samples = summary.at("/samples").to_string();
+        assert!(samples.contains("Session ID unknown"), "{samples}");
+    }
+}
+
+#[test]
 fn whoever_is_refused_is_counted() {
     let server = Server::start(Kind::SocketIo, &["--token", "t-1", "--refuse", "blue/news"]);
     let done = rooms(&server, "{ socket_io: { auth: { token: wrong } } }").run(&[]);
@@ -153,7 +233,11 @@ generator: { shards: 2, max_lag: 50s, max_cpu: 100% }
 "#;
 
 fn dropped(server: &Server, resume: bool, gate: &str) -> Summary {
-    let scenario = DROPPED.replace("RESUME", &resume.to_string());
+    dropped_in(DROPPED, server, resume, gate)
+}
+
+fn dropped_in(scenario: &str, server: &Server, resume: bool, gate: &str) -> Summary {
+    let scenario = scenario.replace("RESUME", &resume.to_string());
     let lab = lab(&scenario.replace("GATE", gate), server, TARGET);
     let summary = lab.run(&[]).expect(0).summary();
     assert_eq!(summary.count("expected"), summary.count("sent") * 10);

@@ -8,8 +8,14 @@ use serde::{Deserialize, Serialize};
 /// Where Socket.IO servers listen, unless told otherwise.
 pub const PATH: &str = "/socket.io/";
 
-/// What the address of the upgrade must ask for: protocol 4 of Engine.IO, without polling first.
+/// What every address must ask for: protocol 4 of Engine.IO.
+pub const VERSION: &str = "EIO=4";
+
+/// What the address of the upgrade must ask for where nothing is polled before.
 pub const QUERY: &str = "EIO=4&transport=websocket";
+
+/// What the address of a poll asks for beside the version.
+pub const POLLING: &str = "transport=polling";
 
 /// How Socket.IO is spoken. Events are arrays as they stand in packets: the event's name, then its arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +40,8 @@ pub struct Config {
     pub payload: Place,
     /// What makes a refusal of an acknowledgement, whose arguments are an array.
     pub refused: Option<Condition>,
+    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that.
+    pub polling: bool,
     /// Whether a connection that comes back asks for what was kept for it.
     pub recover: bool,
 }
@@ -105,6 +113,7 @@ impl Default for Config {
                 pointer: "/0/error".into(),
                 ..Condition::default()
             }),
+            polling: false,
             recover: true,
         }
     }

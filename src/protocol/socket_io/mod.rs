@@ -9,7 +9,7 @@ pub mod engine_io;
 pub mod packet;
 mod session;
 
-pub use config::{Config, PATH, Place, QUERY};
+pub use config::{Config, PATH, POLLING, Place, QUERY, VERSION};
 pub use session::Session;
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub struct Session {
     auth: Option<Box<str>>,
     /// Without anything from the other side for so long it is dead; 0: it is not asked for.
     hear: Duration,
+    /// The server has opened by polling: what it said then is for the WebSocket that follows.
+    polled: Option<Duration>,
     /// What the server calls this session where it keeps it for whoever comes back; empty: it does not. As it stands in JSON.
     pid: String,
     /// How far the session was heard; empty: nothing of it. As it stands in JSON.
@@ -47,9 +49,14 @@ pub struct Session {
     parts: Option<Box<Parts>>,
 }
 
+/// What is said over a WebSocket to find out whether it works, and answered with the same.
+const PROBE: &[u8] = b"probe";
+
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// The server has opened by polling, and the WebSocket's probe is not answered.
+    Probing,
     /// The server has not opened.
     Opening,
     /// CONNECT is not answered.
@@ -84,6 +91,7 @@ impl Session {
             state: State::Opening,
             auth: None,
             hear: Duration::ZERO,
+            polled: None,
             pid: String::new(),
             offset: String::new(),
             waiting: Vec::new(),
@@ -92,10 +100,37 @@ impl Session {
         }
     }
 
-    /// Begins on a new connection: the server speaks first.
-    pub fn begin(&mut self, who: &Introduction, _out: &mut Outgoing) {
+    /// The answer to the handshake by polling, which is the server's open packet: what the upgrade is to ask for.
+    ///
+    /// # Errors
+    /// When it is none, or more than that.
+    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
+        let (kind, rest) = engine_io::decode(answer)?;
+        if kind != engine_io::Kind::Open || memchr::memchr(0x1e, rest).is_some() {
+            return Err(Violation("the answer to the poll is not one open packet"));
+        }
+        let open = Open::read(rest)?;
+        let sid = lookup(rest, "/sid").and_then(token);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+        let sid = sid
+            .filter(|sid| !sid.is_empty() && sid.chars().all(plain))
+            .ok_or(Violation("an open packet without a sid for an address"))?;
+        self.polled = Some(open.ping_interval + open.ping_timeout);
+        Ok(format!("transport=websocket&sid={sid}"))
+    }
+
+    /// Begins on a new connection: the server speaks first, unless it has by polling.
+    pub fn begin(&mut self, who: &Introduction, out: &mut Outgoing) {
+        let polled = self.polled.take();
         self.forget_connection();
         self.auth = who.get(Field::Auth).map(Box::from);
+        if let Some(hear) = polled {
+            self.hear = hear;
+            self.state = State::Probing;
+            out.buffer().push(engine_io::Kind::Ping.digit());
+            out.buffer().extend_from_slice(PROBE);
+            out.seal(Form::Text);
+        }
     }
 
     /// The next event of these bytes; see [`protocol::Session::next`](crate::protocol::Session::next).
@@ -131,6 +166,14 @@ impl Session {
             }
             (engine_io::Kind::Open, _) => Err(Violation("a second open packet")),
             (_, State::Opening) => Err(Violation("the first packet is not open")),
+            (engine_io::Kind::Pong, State::Probing) if rest == PROBE => {
+                out.buffer().push(engine_io::Kind::Upgrade.digit());
+                out.seal(Form::Text);
+                self.state = State::Joining;
+                self.connect(out);
+                Ok(Some(Event::Other))
+            }
+            (_, State::Probing) => Err(Violation("the probe is not answered")),
             (engine_io::Kind::Message, _) => self.packet(rest, max, out),
             (engine_io::Kind::Ping, _) => {
                 out.buffer().push(engine_io::Kind::Pong.digit());

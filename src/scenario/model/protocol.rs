@@ -178,6 +178,10 @@ pub struct SocketIo {
     /// Templated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that, tried by a probe, as clients do it unless
+    /// told otherwise. Both are asked on one connection. Default false: WebSocket from the start.
+    #[serde(default)]
+    pub polling: bool,
     /// The namespace. Default "/".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -218,6 +222,7 @@ impl Default for SocketIo {
     fn default() -> Self {
         SocketIo {
             path: None,
+            polling: false,
             namespace: None,
             auth: None,
             subscribe: None,

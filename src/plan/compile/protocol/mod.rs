@@ -65,6 +65,8 @@ pub(super) struct At<'a> {
     pub usual: &'static str,
     /// What the query must hold.
     pub query: &'static str,
+    /// Where it says what the embedded gateway does not speak.
+    pub unknown_to_gateway: Option<String>,
 }
 
 /// Where a group's protocol is spoken; `path` is the group's.
@@ -72,7 +74,7 @@ pub(super) fn address<'a>(group: &'a ClientGroup, path: &str) -> Option<At<'a>> 
     match &group.protocol {
         Protocol::Named(ProtocolName::SocketIo) => Some(socket_io::address(None, path)),
         Protocol::Set(ProtocolSettings::SocketIo(written)) => {
-            Some(socket_io::address(written.path.as_deref(), path))
+            Some(socket_io::address(Some(written), path))
         }
         _ => None,
     }

@@ -3,7 +3,7 @@
 use super::super::text::{self, Scope};
 use super::super::{Problems, message, steps};
 use super::{At, Spoken};
-use crate::protocol::settings::socket_io::{Config, PATH, Place, QUERY};
+use crate::protocol::settings::socket_io::{Config, PATH, Place, QUERY, VERSION};
 use crate::protocol::{Condition, Field, ProtocolConfig};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, ClientGroup, Resume, Scalar, Table};
@@ -16,7 +16,10 @@ pub(super) fn compile(
     scope: Scope<'_>,
     problems: &mut Problems,
 ) -> Spoken {
-    let mut config = Config::default();
+    let mut config = Config {
+        polling: written.polling,
+        ..Config::default()
+    };
     if let Some(namespace) = &written.namespace {
         if !namespace.starts_with('/') || namespace.contains([',', '?']) {
             let message = "a namespace begins with a `/`, and has no `,` and no `?` in it";
@@ -103,11 +106,15 @@ pub(super) fn compile(
 }
 
 /// Where it is spoken; `path` is the group's.
-pub(super) fn address<'a>(written: Option<&'a str>, path: &str) -> At<'a> {
+pub(super) fn address<'a>(written: Option<&'a model::SocketIo>, path: &str) -> At<'a> {
+    let own = written.and_then(|written| written.path.as_deref());
+    let polling = written.is_some_and(|written| written.polling);
     At {
-        path: written.map(|written| (written, format!("{path}.protocol.socket_io.path"))),
+        path: own.map(|own| (own, format!("{path}.protocol.socket_io.path"))),
         usual: PATH,
-        query: QUERY,
+        // Which transport is asked for is said with each request where there are two.
+        query: if polling { VERSION } else { QUERY },
+        unknown_to_gateway: polling.then(|| format!("{path}.protocol.socket_io.polling")),
     }
 }
 

@@ -45,6 +45,7 @@ fn where_it_is_spoken() {
             "{path: /ws/}",
             "/ws/?a=1&EIO=4&transport=websocket",
         ),
+        ("ws://h", "{polling: true}", "/socket.io/?EIO=4"),
         (
             "ws://h",
             "{path: '/{user}/'}",
@@ -90,7 +91,7 @@ fn settings_come_through() {
     assert_eq!(plain.introduction, []);
     let group = group(
         "{}",
-        "{namespace: /admin, auth: {token: 't-{user}', n: 3, yes: true, quote: '\"'}, subscribe: '[\"join\",\"{topic}\"]', \
+        "{polling: true, namespace: /admin, auth: {token: 't-{user}', n: 3, yes: true, quote: '\"'}, subscribe: '[\"join\",\"{topic}\"]', \
          subscribe_ack: false, publish: '[\"say\",{\"to\":\"{topic}\",\"what\":\"{payload}\"}]', publish_ack: false, binary: true, \
          message: said, topic: '', payload: /1/what, refused: {pointer: /0, equals: 'no'}}",
     );
@@ -101,6 +102,7 @@ fn settings_come_through() {
         publish: Config::event(r#"["say",{"to":"{topic}","what":{payload}}]"#, false),
         publish_ack: false,
         binary: true,
+        polling: true,
         message: "said".into(),
         topic: None,
         payload: Place {
@@ -185,6 +187,11 @@ fn what_makes_no_sense_is_told() {
         let patch = format!("{{clients: {{sub: {{protocol: {{socket_io: {settings}}}}}}}}}");
         one_problem(Level::Error, &[(&patch, &at(key), said)]);
     }
+    let patch = "{target: {url: null, embedded: {}}, clients: {sub: {protocol: {socket_io: {polling: true}}}}}";
+    one_problem(
+        Level::Error,
+        &[(patch, &at("polling"), "over WebSocket only")],
+    );
     for (more, path) in [
         ("on_open: [{send: hello}]", "clients.sub.on_open[0]"),
         ("request: {rate: 1/s}", "clients.sub.request"),

@@ -129,6 +129,55 @@ fn it_joins_when_the_server_has_opened() {
 }
 
 #[test]
+fn what_was_opened_by_polling_is_probed_and_upgraded() {
+    let mut client = Client::new(|c| c.polling = true);
+    for _ in 0..2 {
+        let query = client.session.polled(OPEN.as_bytes());
+        assert_eq!(query.as_deref(), Ok("transport=websocket&sid=e1"));
+        let who = Introduction::new(vec![(Field::Auth, r#"{"a":1}"#.into())]);
+        client.session.begin(&who, &mut client.out);
+        assert_eq!(client.said(), ["2probe"]);
+        assert_eq!(client.text("3probe"), ["Other"]);
+        assert_eq!(client.said(), ["5", r#"40{"a":1}"#]);
+        let hear = client.session.rhythm().hear;
+        assert_eq!(hear, Some(Duration::from_millis(500)));
+        let joined = client.text(r#"40{"sid":"s1"}"#);
+        assert_eq!(joined, ["Connected { resumed: false }"]);
+        client.session.lost(0);
+    }
+    // What was agreed on is for one connection.
+    client.begin(None);
+    assert_eq!(
+        client.text("3probe"),
+        ["violation: the first packet is not open"]
+    );
+    for wrong in ["3", "3prob", "6", r#"40{"sid":"s1"}"#] {
+        let mut client = Client::new(|_| ());
+        client.session.polled(OPEN.as_bytes()).unwrap();
+        client
+            .session
+            .begin(&Introduction::default(), &mut client.out);
+        assert_eq!(client.text(wrong), ["violation: the probe is not answered"]);
+    }
+    for answer in [
+        "",
+        "ok",
+        "4hello",
+        "0{}",
+        r#"0{"pingInterval":1,"pingTimeout":1}"#,
+        r#"0{"sid":"a&b","pingInterval":1,"pingTimeout":1}"#,
+        r#"0{"sid":"","pingInterval":1,"pingTimeout":1}"#,
+        "0{\"sid\":\"a\",\"pingInterval\":1,\"pingTimeout\":1}\u{1e}4hello",
+    ] {
+        let mut client = Client::new(|_| ());
+        assert!(
+            client.session.polled(answer.as_bytes()).is_err(),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn a_namespace_is_in_every_packet_and_others_are_nothing() {
     let mut client = Client::new(|c| c.namespace = "/admin".into());
     client.begin(None).text(OPEN);
