@@ -73,8 +73,14 @@ impl Shard {
         {
             opening.node = self.recorder.node(&heard.node);
         }
+        self.keep_cookies(c, heard);
+        true
+    }
+
+    /// Keeps the cookies that were heard, if the group does.
+    pub(super) fn keep_cookies(&mut self, c: usize, heard: Heard) {
         let endpoint = self.conns[c].endpoint;
-        let group = &mut self.groups[g];
+        let group = &mut self.groups[usize::from(self.conns[c].group)];
         if !heard.jar.is_empty()
             && let Some(kept) = group.cookies.get_mut(c - group.base)
         {
@@ -88,7 +94,6 @@ impl Shard {
                 }
             }
         }
-        true
     }
 
     /// Puts the cookies that the address's host has set into an upgrade's headers.

@@ -186,6 +186,8 @@ pub enum Stage {
     Tcp,
     /// The TLS handshake.
     Tls,
+    /// The answer to a handshake by HTTP, which is upgraded.
+    Polling,
     /// The answer to the upgrade.
     Upgrade,
     /// The answer to a session's being taken up again.

@@ -33,12 +33,12 @@ impl Shard {
             .is_empty()
     }
 
-    fn take_session(&mut self, c: usize) -> Option<Box<Session>> {
+    pub(super) fn take_session(&mut self, c: usize) -> Option<Box<Session>> {
         let group = &mut self.groups[usize::from(self.conns[c].group)];
         group.sessions.get_mut(c - group.base)?.take()
     }
 
-    fn put_session(&mut self, c: usize, session: Box<Session>) {
+    pub(super) fn put_session(&mut self, c: usize, session: Box<Session>) {
         let group = &mut self.groups[usize::from(self.conns[c].group)];
         if let Some(place) = group.sessions.get_mut(c - group.base) {
             *place = Some(session);
@@ -61,7 +61,11 @@ impl Shard {
     }
 
     fn queue_said(&mut self, c: usize, said: &mut Outgoing, what: Written) {
+        let mut left = said.messages().count();
         for (form, message) in said.messages() {
+            left -= 1;
+            // What is said in several messages has left with the last one.
+            let what = if left == 0 { what } else { Written::Control };
             self.queue_message(c, opcode(form), message, what);
         }
         said.clear();

@@ -110,14 +110,13 @@ impl Shard {
             usize::from(conn.group),
             bytes.len() as u64,
         );
-        let upgrading = conn
-            .opening
-            .as_ref()
-            .is_some_and(|o| o.stage == Stage::Upgrade);
+        let stage = conn.opening.as_ref().map(|o| o.stage);
         if self.is_over_http(c) {
             self.http_bytes(c, bytes, now);
-        } else if upgrading {
+        } else if stage == Some(Stage::Upgrade) {
             self.upgrade_bytes(c, bytes, now);
+        } else if stage == Some(Stage::Polling) {
+            self.polled_bytes(c, bytes, now);
         } else {
             self.frames(c, bytes, now);
         }

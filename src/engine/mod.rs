@@ -18,6 +18,7 @@ mod mask;
 mod open;
 mod outbox;
 mod over_http;
+mod polling;
 mod resume;
 mod service;
 mod session;

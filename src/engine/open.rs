@@ -5,6 +5,7 @@ use super::answer::Heard;
 use super::conn::{Asked, Mark, Opening, Stage, State};
 use super::dns::Looked;
 use super::end::Cause;
+use super::polling::add_query;
 use super::session::Session;
 use super::shard::Shard;
 use super::stream::Stream;
@@ -199,17 +200,18 @@ impl Shard {
                 // What the event says beside the connect is read below once the upgrade is on its way.
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Upgrade)
+                    Some(Stage::Polling | Stage::Upgrade)
                 )
             }
             Stage::Tls => {
                 self.tls_event(c, now);
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Upgrade)
+                    Some(Stage::Polling | Stage::Upgrade)
                 )
             }
-            Stage::Upgrade
+            Stage::Polling
+            | Stage::Upgrade
             | Stage::Resuming
             | Stage::Greeting
             | Stage::Steps(_)
@@ -303,10 +305,14 @@ impl Shard {
         if self.is_over_http(c) {
             return self.send_request(c, now);
         }
-        self.send_upgrade(c);
+        match self.polls_first(c) {
+            Some(query) => self.send_poll(c, query, now),
+            None => self.send_upgrade(c, None),
+        }
     }
 
-    fn send_upgrade(&mut self, c: usize) {
+    /// Path and headers of a connection's upgrade.
+    pub(super) fn upgrade_request(&self, c: usize) -> (String, Vec<(String, String)>) {
         let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
         let upgrade = self.plan.upgrade(g);
@@ -321,6 +327,17 @@ impl Shard {
             .collect();
         self.send_cookies(c, &mut headers);
         self.name_session(c, &mut path, &mut headers);
+        (path, headers)
+    }
+
+    /// Asks for the upgrade, of what was agreed on by polling if something was.
+    pub(super) fn send_upgrade(&mut self, c: usize, polled: Option<&str>) {
+        let (mut path, headers) = self.upgrade_request(c);
+        if let Some(query) = polled {
+            add_query(&mut path, query);
+        }
+        let endpoint_index = usize::from(self.conns[c].endpoint);
+        let g = usize::from(self.conns[c].group);
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
@@ -386,24 +403,14 @@ impl Shard {
                 }
             }
             Err(error) => {
-                let g = usize::from(self.conns[c].group);
                 let failure = match &error {
                     HandshakeError::Status { code, reason, body } => {
-                        self.recorder.status(*code, self.phase, g);
-                        if self.conns[c].troubled {
-                            self.faults.refused(c, *code);
-                        }
-                        // Who names a session in its upgrade may be turned away for it; 429 is for coming too often.
-                        if (400..500).contains(code) && *code != 429 {
-                            self.session_refused(c);
-                        }
                         let text = if body.is_empty() {
                             reason.as_bytes()
                         } else {
                             body.as_slice()
                         };
-                        self.recorder.sample(&format!("status {code}"), text);
-                        Failure::Status
+                        self.answered_otherwise(c, *code, text)
                     }
                     HandshakeError::AcceptKey => Failure::AcceptKey,
                     HandshakeError::Subprotocol => Failure::Subprotocol,
@@ -419,6 +426,21 @@ impl Shard {
         }
     }
 
+    /// The target answers with a status that is none of success.
+    pub(super) fn answered_otherwise(&mut self, c: usize, code: u16, text: &[u8]) -> Failure {
+        let g = usize::from(self.conns[c].group);
+        self.recorder.status(code, self.phase, g);
+        if self.conns[c].troubled {
+            self.faults.refused(c, code);
+        }
+        // Who names a session in its upgrade may be turned away for it; 429 is for coming too often.
+        if (400..500).contains(&code) && code != 429 {
+            self.session_refused(c);
+        }
+        self.recorder.sample(&format!("status {code}"), text);
+        Failure::Status
+    }
+
     /// The whole opening took too long.
     pub(super) fn open_timeout(&mut self, c: usize, now: u64) {
         let Some(opening) = &self.conns[c].opening else {
@@ -426,7 +448,10 @@ impl Shard {
         };
         // Whoever is slow on purpose does not give up for it: how long the target bears it is what is asked. The
         // other stages are the target's to hold up, as ever.
-        if opening.stage == Stage::Upgrade && self.conns[c].troubled && self.faults.trickles(c) {
+        if matches!(opening.stage, Stage::Polling | Stage::Upgrade)
+            && self.conns[c].troubled
+            && self.faults.trickles(c)
+        {
             let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
             return self.set_timer(now + timeout, c, Due::OpenTimeout);
         }
@@ -440,6 +465,7 @@ impl Shard {
             Stage::Dns => "looking up the name",
             Stage::Tcp => "connecting",
             Stage::Tls => "in the TLS handshake",
+            Stage::Polling => "waiting for the answer to the handshake by polling",
             Stage::Upgrade => "waiting for the answer to the upgrade",
             Stage::Resuming => "waiting for the answer to a resume",
             Stage::Greeting => "waiting for the protocol's answer to its greeting",

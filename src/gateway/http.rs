@@ -11,7 +11,7 @@ use super::dialect::MAX_TOPIC;
 use super::events::Wanted;
 use super::hub::Hub;
 use super::socket::Socket;
-use super::tongue::Tongue;
+use super::tongue::{self, Tongue};
 
 /// Largest request head read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -169,7 +169,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
         }
         "/" | "/ws" | "/events" | "/poll" | "/publish" => {}
-        _ if path.starts_with("/ws/") => {}
+        _ if path.starts_with("/ws/") || tongue::socket_io::PATHS.contains(&path) => {}
         _ => {
             return Err(Page::new(
                 404,

@@ -242,6 +242,7 @@ async fn open<S: Socket>(
             let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
             connection.socket().write_all(head.as_bytes()).await?;
             connection.socket().flush().await?;
+            connection.greet();
             Opened::WebSocket(Box::new(connection))
         }
         Asked::Events(wanted) => {

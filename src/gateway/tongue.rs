@@ -7,6 +7,7 @@
 //! **Another one** is a file in `tongue/`, a variant here with an arm in each method, a line in [`Tongue::choose`], and its tests
 //! in `gateway/tests/`:
 //!
+//! - [`greet`](Tongue::greet) is for those who speak first.
 //! - [`next`](Tongue::next) takes one WebSocket message in steps. What the client asks for is returned and done; `id`s (JSON text,
 //!   see [`told::quote`]) come back with the answer, which is how a receipt finds its way. What is answered at once, greetings and
 //!   the like, is appended to `out`, in order with the answers that the hub gives.
@@ -19,6 +20,7 @@
 //! - A payload that is not UTF-8 is `{"base64":"…"}` on the hub; [`told::payload`] and [`told::Payload`] see to that.
 
 mod mqtt;
+pub(super) mod socket_io;
 mod stomp;
 pub(super) mod told;
 
@@ -35,6 +37,8 @@ pub(super) enum Tongue {
     Stomp(stomp::Stomp),
     /// MQTT 5 and 3.1.1.
     Mqtt(Box<mqtt::Mqtt>),
+    /// Socket.IO over Engine.IO.
+    SocketIo(socket_io::SocketIo),
 }
 
 /// What a client has said.
@@ -52,9 +56,12 @@ impl Tongue {
     /// What an upgrade at this path with these subprotocols on offer will speak, and the subprotocol that is taken. The first
     /// that names a tongue decides; without any it is JSON, which has no name: then whatever the client likes best is right.
     pub(super) fn choose<'h>(
-        _path: &str,
+        path: &str,
         offered: impl Iterator<Item = &'h str>,
     ) -> (Option<Self>, Option<&'h str>) {
+        if socket_io::PATHS.contains(&path) {
+            return (Some(Tongue::SocketIo(Default::default())), None);
+        }
         let mut first = None;
         for name in offered {
             if stomp::speaks(name) {
@@ -71,7 +78,7 @@ impl Tongue {
     /// Whether its clients show who they are in their own words, and need not with the upgrade.
     pub(super) fn logs_in(&self) -> bool {
         match self {
-            Tongue::Stomp(_) | Tongue::Mqtt(_) => true,
+            Tongue::Stomp(_) | Tongue::Mqtt(_) | Tongue::SocketIo(_) => true,
         }
     }
 
@@ -80,6 +87,15 @@ impl Tongue {
         match self {
             Tongue::Stomp(stomp) => stomp.trusted = true,
             Tongue::Mqtt(mqtt) => mqtt.trusted = true,
+            Tongue::SocketIo(socket_io) => socket_io.trusted = true,
+        }
+    }
+
+    /// The upgrade is done: appends what the gateway says first, if it does.
+    pub(super) fn greet(&mut self, client: u64, config: &Config, out: &mut Outgoing) {
+        match self {
+            Tongue::Stomp(_) | Tongue::Mqtt(_) => {}
+            Tongue::SocketIo(socket_io) => socket_io.greet(client, config, out),
         }
     }
 
@@ -95,6 +111,7 @@ impl Tongue {
         match self {
             Tongue::Stomp(stomp) => stomp.next(bytes, form, config, out),
             Tongue::Mqtt(mqtt) => mqtt.next(bytes, form, config, out),
+            Tongue::SocketIo(socket_io) => socket_io.next(bytes, form, config, out),
         }
     }
 
@@ -105,6 +122,10 @@ impl Tongue {
         match self {
             Tongue::Stomp(stomp) => stomp.tell(told, out),
             Tongue::Mqtt(mqtt) => mqtt.tell(told, out),
+            Tongue::SocketIo(socket_io) => {
+                socket_io.tell(told, frame.payload(), out);
+                None
+            }
         }
     }
 
@@ -113,6 +134,7 @@ impl Tongue {
         match self {
             Tongue::Stomp(stomp) => stomp.rhythm(config),
             Tongue::Mqtt(mqtt) => mqtt.rhythm(config),
+            Tongue::SocketIo(socket_io) => socket_io.rhythm(config),
         }
     }
 
@@ -122,6 +144,7 @@ impl Tongue {
             Tongue::Stomp(_) => stomp::beat(out),
             // Only clients give them.
             Tongue::Mqtt(_) => {}
+            Tongue::SocketIo(_) => socket_io::beat(out),
         }
     }
 
@@ -130,13 +153,14 @@ impl Tongue {
         match self {
             Tongue::Stomp(stomp) => stomp.silent(out),
             Tongue::Mqtt(mqtt) => mqtt.silent(out),
+            Tongue::SocketIo(_) => {}
         }
     }
 
     /// The gateway closes the connection with this code of its own accord: appends what is said before the Close frame.
     pub(super) fn farewell(&mut self, code: u16, out: &mut Outgoing) {
         match self {
-            Tongue::Stomp(_) => {}
+            Tongue::Stomp(_) | Tongue::SocketIo(_) => {}
             Tongue::Mqtt(mqtt) => mqtt.farewell(code, out),
         }
     }

@@ -105,7 +105,10 @@ impl Codec {
     pub fn new(config: &ProtocolConfig) -> Self {
         let json = match config {
             // Those with a session say it all themselves.
-            ProtocolConfig::Raw | ProtocolConfig::Stomp(_) | ProtocolConfig::Mqtt(_) => None,
+            ProtocolConfig::Raw
+            | ProtocolConfig::Stomp(_)
+            | ProtocolConfig::Mqtt(_)
+            | ProtocolConfig::SocketIo(_) => None,
             ProtocolConfig::Json(mapping) => Some(Box::new(Json {
                 subscribe: MessageTemplate::compile(&mapping.subscribe),
                 resubscribe: MessageTemplate::compile(&mapping.resubscribe),

@@ -1,6 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
-use super::{mqtt, stomp};
+use super::{mqtt, socket_io, stomp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub enum ProtocolConfig {
     Stomp(Arc<stomp::Config>),
     /// MQTT.
     Mqtt(Arc<mqtt::Config>),
+    /// Socket.IO over Engine.IO.
+    SocketIo(Arc<socket_io::Config>),
 }
 
 impl ProtocolConfig {
@@ -25,6 +27,7 @@ impl ProtocolConfig {
             ProtocolConfig::Json(_) => "JSON",
             ProtocolConfig::Stomp(_) => "STOMP",
             ProtocolConfig::Mqtt(_) => "MQTT",
+            ProtocolConfig::SocketIo(_) => "Socket.IO",
         }
     }
 
@@ -32,7 +35,9 @@ impl ProtocolConfig {
     pub fn has_session(&self) -> bool {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => false,
-            ProtocolConfig::Stomp(_) | ProtocolConfig::Mqtt(_) => true,
+            ProtocolConfig::Stomp(_) | ProtocolConfig::Mqtt(_) | ProtocolConfig::SocketIo(_) => {
+                true
+            }
         }
     }
 
@@ -41,23 +46,35 @@ impl ProtocolConfig {
         match self {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => false,
             ProtocolConfig::Mqtt(config) => config.resumes(),
+            ProtocolConfig::SocketIo(config) => config.recover,
         }
     }
 
     /// Whether a topic that is subscribed to stands for others, which only the target can tell.
     pub fn is_pattern(&self, topic: &str) -> bool {
         match self {
-            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::Stomp(_) => {
-                topic.contains(['*', '#', '>'])
-            }
+            ProtocolConfig::Raw
+            | ProtocolConfig::Json(_)
+            | ProtocolConfig::Stomp(_)
+            | ProtocolConfig::SocketIo(_) => topic.contains(['*', '#', '>']),
             ProtocolConfig::Mqtt(_) => topic.contains(['+', '#']),
+        }
+    }
+
+    /// What the query of a handshake by polling asks for, if the protocol begins with one: the WebSocket is an upgrade of that.
+    pub fn polls_first(&self) -> Option<&'static str> {
+        match self {
+            ProtocolConfig::SocketIo(config) if config.polling => Some(socket_io::POLLING),
+            _ => None,
         }
     }
 
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {
-            ProtocolConfig::Raw | ProtocolConfig::Json(_) => Vec::new(),
+            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::SocketIo(_) => {
+                Vec::new()
+            }
             ProtocolConfig::Stomp(config) => config.subprotocols(),
             ProtocolConfig::Mqtt(config) => config.subprotocols(),
         }

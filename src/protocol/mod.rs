@@ -10,6 +10,7 @@ mod config;
 pub mod mqtt;
 pub mod pointer;
 mod session;
+pub mod socket_io;
 mod stamp;
 pub mod stomp;
 mod template;
@@ -20,6 +21,10 @@ pub mod settings {
     pub mod mqtt {
         pub use crate::protocol::mqtt::topic::Filter;
         pub use crate::protocol::mqtt::{Config, Qos, Version};
+    }
+    /// Socket.IO's.
+    pub mod socket_io {
+        pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY, VERSION};
     }
     /// STOMP's.
     pub mod stomp {

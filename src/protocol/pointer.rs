@@ -14,6 +14,14 @@ pub struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// What `pointer` names in this value; the empty pointer names all of it.
+    pub fn lookup(&self, pointer: &str) -> Option<Found<'a>> {
+        match pointer {
+            "" => Some(*self),
+            pointer => lookup(self.raw, pointer),
+        }
+    }
+
     /// The value as it stands in the text, quotes included.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
@@ -83,6 +91,23 @@ pub fn lookup<'a>(json: &'a [u8], pointer: &str) -> Option<Found<'a>> {
     scan.value()?;
     Some(Found {
         raw: &json[start..scan.at],
+    })
+}
+
+/// The elements of the array that `json` is, in one pass; none where it is something else. They end where it is broken.
+pub fn elements(json: &[u8]) -> impl Iterator<Item = Found<'_>> {
+    let mut scan = Scan { json, at: 0 };
+    scan.space();
+    let mut open = b'[';
+    std::iter::from_fn(move || {
+        scan.expect(open)?;
+        open = b',';
+        scan.space();
+        let start = scan.at;
+        scan.value()?;
+        let raw = &json[start..scan.at];
+        scan.space();
+        Some(Found { raw })
     })
 }
 

@@ -5,7 +5,7 @@
 //! to be taken up, messages not acknowledged yet) is kept in it.
 
 use super::config::ProtocolConfig;
-use super::{mqtt, stomp};
+use super::{mqtt, socket_io, stomp};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -198,6 +198,8 @@ pub enum Session {
     Stomp(stomp::Session),
     /// MQTT 5 and 3.1.1.
     Mqtt(mqtt::Session),
+    /// Socket.IO over Engine.IO.
+    SocketIo(socket_io::Session),
 }
 
 /// The same call on whichever it is.
@@ -206,6 +208,7 @@ macro_rules! each {
         match $self {
             Session::Stomp($session) => $call,
             Session::Mqtt($session) => $call,
+            Session::SocketIo($session) => $call,
         }
     };
 }
@@ -217,6 +220,9 @@ impl Session {
             ProtocolConfig::Raw | ProtocolConfig::Json(_) => None,
             ProtocolConfig::Stomp(config) => Some(Session::Stomp(stomp::Session::new(config))),
             ProtocolConfig::Mqtt(config) => Some(Session::Mqtt(mqtt::Session::new(config))),
+            ProtocolConfig::SocketIo(config) => {
+                Some(Session::SocketIo(socket_io::Session::new(config)))
+            }
         }
     }
 
@@ -224,6 +230,17 @@ impl Session {
     /// is ours to give, is appended.
     pub fn begin(&mut self, who: &Introduction, out: &mut Outgoing) {
         each!(self, session => session.begin(who, out));
+    }
+
+    /// The answer to the handshake by polling that this protocol begins with: what the query of the upgrade is to ask for.
+    ///
+    /// # Errors
+    /// When it is no such answer.
+    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
+        match self {
+            Session::SocketIo(session) => session.polled(answer),
+            _ => Err(Violation("this protocol is not polled for")),
+        }
     }
 
     /// The next event in these bytes, which are those of one WebSocket message and are cut off by what was read; `None`

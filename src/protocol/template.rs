@@ -1,5 +1,7 @@
 //! Message templates: JSON texts with `{topic}`, `{id}`, `{payload}`, `{seq}` and `{epoch}` in them.
 
+use serde::{Deserialize, Serialize};
+
 /// What a template's holes are filled with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Values<'a> {
@@ -20,18 +22,18 @@ pub struct Values<'a> {
 /// Only the known names make a hole; every other brace is text, so that JSON can be written plainly.
 /// Inside a JSON string of the template values are escaped; outside of one (`"payload":{payload}`)
 /// they are put in as they are, for payloads that are JSON themselves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageTemplate {
     parts: Vec<Part>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Part {
     Text(String),
     Hole { hole: Hole, quoted: bool },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Hole {
     Topic,
     Id,
@@ -79,6 +81,11 @@ impl MessageTemplate {
     /// Whether there is a `{payload}`.
     pub fn has_payload(&self) -> bool {
         self.payload_at().is_some()
+    }
+
+    /// Whether it is no text at all.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 
     /// Whether there is an `{id}`.
@@ -192,7 +199,7 @@ fn render(parts: &[Part], values: Values, out: &mut Vec<u8>) {
     }
 }
 
-fn decimal(mut value: u64, out: &mut Vec<u8>) {
+pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

@@ -17,8 +17,8 @@ pub use fault::{
 };
 pub use page::MetricsPage;
 pub use protocol::{
-    Mqtt, MqttVersion, MqttWill, Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck,
-    StompHeartBeat, StompVersion,
+    Mqtt, MqttVersion, MqttWill, Protocol, ProtocolName, ProtocolSettings, SocketIo, Stomp,
+    StompAck, StompHeartBeat, StompVersion,
 };
 pub use recovery::{History, Resume, Session};
 pub use transport::{Cursor, LongPoll, Messages, Sse, Transport, TransportName, TransportSettings};

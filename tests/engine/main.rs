@@ -14,6 +14,7 @@ mod faults;
 mod network;
 mod openings;
 mod partition;
+mod polling;
 mod resume;
 mod slow;
 mod stall;

@@ -15,6 +15,7 @@ mod rabbitmq;
 mod rehearsal;
 mod restarts;
 mod servers;
+mod socket_io;
 mod store;
 mod streams;
 

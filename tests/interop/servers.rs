@@ -21,9 +21,12 @@ pub enum Kind {
     Ws,
     /// Python `websockets`.
     Websockets,
+    /// npm `socket.io`.
+    SocketIo,
 }
 
 impl Kind {
+    /// Those that speak the default JSON dialect.
     pub const ALL: [Kind; 2] = [Kind::Ws, Kind::Websockets];
 
     /// The program with its script. A server that is missing fails the test: it is never skipped.
@@ -35,6 +38,11 @@ impl Kind {
                 servers.join("node_modules/ws"),
                 PathBuf::from("node"),
                 "ws.mjs",
+            ),
+            Kind::SocketIo => (
+                servers.join("node_modules/socket.io"),
+                PathBuf::from("node"),
+                "socket_io.mjs",
             ),
             Kind::Websockets => {
                 let python = root.join("target/tools/bin/python");
@@ -74,6 +82,10 @@ impl Server {
         let port = line.trim().parse();
         let port = port.unwrap_or_else(|_| panic!("{kind:?} printed no port but {line:?}"));
         Server { child, port }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("running");
     }
 
     /// Ends it without a word to its clients.

@@ -167,7 +167,7 @@ impl Trouble {
 /// Whether what a connection has to write is its upgrade request.
 fn is_upgrading(conn: &Conn) -> bool {
     let opening = conn.opening.as_ref();
-    opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
+    opening.is_some_and(|opening| matches!(opening.stage, Stage::Polling | Stage::Upgrade))
 }
 
 impl Faults {

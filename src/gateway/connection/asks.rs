@@ -16,7 +16,7 @@ use super::super::stats::add;
 use super::super::tongue::{Heard, Tongue};
 use super::super::topic::Ack;
 use super::{Connection, Phase};
-use crate::protocol::Form;
+use crate::protocol::{Form, Outgoing};
 
 /// Topics one client may subscribe to.
 const MAX_SUBSCRIPTIONS: usize = 1024;
@@ -55,13 +55,7 @@ impl<S: Socket> Connection<S> {
         let hub = Arc::clone(&self.hub);
         while !self.deaf {
             let heard = tongue.next(&mut bytes, form, &hub.config, &mut bench.words);
-            for (form, words) in bench.words.messages() {
-                let mut frame = Vec::new();
-                append(form, words, &mut frame);
-                add(&hub.counters.replies, 1);
-                // Nobody is to be woken: this task writes it within the same poll.
-                drop(self.client.say(Frame::of(frame), &hub.counters));
-            }
+            self.say_words(&bench.words);
             bench.words.clear();
             match heard {
                 Some(Heard::Ask(ask)) => self.act(ask, message, bench),
@@ -71,6 +65,28 @@ impl<S: Socket> Connection<S> {
             }
         }
         self.rare.get_or_insert_default().tongue = Some(tongue);
+    }
+
+    /// Says what comes before all that the client says, if there is such a thing.
+    pub(in super::super) fn greet(&mut self) {
+        let (hub, client) = (Arc::clone(&self.hub), self.client.id);
+        let Some(tongue) = self.tongue() else {
+            return;
+        };
+        let mut words = Outgoing::default();
+        tongue.greet(client, &hub.config, &mut words);
+        self.say_words(&words);
+    }
+
+    fn say_words(&self, words: &Outgoing) {
+        let counters = &self.hub.counters;
+        for (form, words) in words.messages() {
+            let mut frame = Vec::new();
+            append(form, words, &mut frame);
+            add(&counters.replies, 1);
+            // Nobody is to be woken: this task writes it within the same poll.
+            drop(self.client.say(Frame::of(frame), counters));
+        }
     }
 
     /// Takes nothing more, and closes once everything is said.

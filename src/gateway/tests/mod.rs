@@ -13,6 +13,7 @@ mod nodes;
 mod service;
 mod size;
 mod slow;
+mod socket_io;
 mod stomp;
 mod store;
 

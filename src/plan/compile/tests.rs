@@ -3,6 +3,7 @@ mod gates;
 mod lasting;
 mod mqtt;
 mod reconnect;
+mod socket_io;
 mod watch;
 
 use super::*;

@@ -1,6 +1,7 @@
 //! The upgrade request of a group: the target's path, query, headers and cookies with the group's over them.
 
 use super::Problems;
+use super::protocol::{self, At};
 use super::target::{Compiled as Target, is_token};
 use super::text::{self, Scope};
 use crate::plan::template::percent_encode;
@@ -63,8 +64,28 @@ fn whole(
         message: &[],
     };
     let written = &scenario.target;
-    let query = query(&written.query, "target.query", scope, problems).parts;
+    let mut query = query(&written.query, "target.query", scope, problems).parts;
+    let at = protocol::address(group, path);
+    if let Some(at) = &at
+        && let Some(place) = at
+            .unknown_to_gateway
+            .as_ref()
+            .filter(|_| written.embedded.is_some())
+    {
+        problems.add(Problem::error(
+            place,
+            "the embedded gateway speaks this over WebSocket only",
+        ));
+    }
+    if let Some(At { query: asked, .. }) = at {
+        let separator = if query.is_empty() { "" } else { "&" };
+        query.insert(0, Part::Text(format!("{asked}{separator}")));
+    }
     let paths = target.paths.iter().map(|(text, place)| {
+        let (text, place) = &at.as_ref().map_or_else(
+            || (text.clone(), place.clone()),
+            |at| spoken_at(at, text, place, scenario.target.url.is_none()),
+        );
         let mut path = text::template(text, place, scope, problems);
         for part in &mut path.parts {
             if let Part::Text(text) = part {
@@ -118,6 +139,17 @@ fn whole(
         headers.push(("Cookie".into(), cookies(&written.cookies, scope, problems)));
     }
     Upgrade { paths, headers }
+}
+
+/// The path of a protocol that has one of its own, with the address's query; and where it is written.
+fn spoken_at(at: &At<'_>, text: &str, place: &str, embedded: bool) -> (String, String) {
+    let end = text.find('?').unwrap_or(text.len());
+    let (path, query) = text.split_at(end);
+    match &at.path {
+        Some((own, place)) => (format!("{own}{query}"), place.clone()),
+        None if embedded || path.len() <= 1 => (format!("{}{query}", at.usual), place.into()),
+        None => (text.into(), place.into()),
+    }
 }
 
 /// `a=1&b=2`, its text encoded; the values put in are still to be.

@@ -1,7 +1,7 @@
 //! What is spoken over a connection, as it is written: a name, or one with its settings.
 
 use super::super::units::{Count, Duration};
-use super::{Mapping, Table};
+use super::{Mapping, Match, Scalar, Table};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -34,6 +34,8 @@ pub enum ProtocolName {
     Stomp,
     /// MQTT 5 with QoS 1.
     Mqtt,
+    /// Socket.IO 3 and 4 (protocol 5 over Engine.IO 4), over WebSocket from the start.
+    SocketIo,
 }
 
 /// A protocol with its settings.
@@ -47,6 +49,8 @@ pub enum ProtocolSettings {
     Stomp(Box<Stomp>),
     /// MQTT, with what is said of it.
     Mqtt(Box<Mqtt>),
+    /// Socket.IO, with what is said of it.
+    SocketIo(Box<SocketIo>),
 }
 
 /// One list of alternatives, so that a mistake is told of the one that was meant.
@@ -269,4 +273,73 @@ pub struct MqttWill {
     /// Whether the server is to keep it. Default false.
     #[serde(default, skip_serializing_if = "no")]
     pub retain: bool,
+}
+
+/// Socket.IO. Keys left out have their default. Events are JSON arrays as they are on the wire: the event's name, then its
+/// arguments.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SocketIo {
+    /// Path of the server, in place of the address's own. Default: the address's own, or `/socket.io/` where it has none.
+    /// Templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that, tried by a probe, as clients do it unless
+    /// told otherwise. Both are asked on one connection. Default false: WebSocket from the start.
+    #[serde(default)]
+    pub polling: bool,
+    /// The namespace. Default "/".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What a connection says of itself when it asks for the namespace: an object of these members. Texts are templated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Table<Scalar>>,
+    /// The event that subscribes, with `{topic}`; `""`: there is none. Default `["subscribe","{topic}"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscribe: Option<String>,
+    /// Whether it asks for an acknowledgement; before that comes the connection is not ready. Default true.
+    #[serde(default = "yes")]
+    pub subscribe_ack: bool,
+    /// The event that publishes, with `{topic}` and `{payload}`. Default `["publish","{topic}","{payload}"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
+    /// Whether it asks for an acknowledgement, whose latency is `ack`. Default true.
+    #[serde(default = "yes")]
+    pub publish_ack: bool,
+    /// Whether payloads are binary attachments instead of text. Default false.
+    #[serde(default)]
+    pub binary: bool,
+    /// Name of the event that delivers. Default "message".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// JSON pointer to the topic in that event; `""`: it does not tell. Default "/1", its first argument.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// JSON pointer to the payload in that event. Default "/2", its second argument.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// What makes a refusal of an acknowledgement, whose arguments are a JSON array. Default: its first argument has an
+    /// `error` that is neither null nor false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Match>,
+}
+
+impl Default for SocketIo {
+    fn default() -> Self {
+        SocketIo {
+            path: None,
+            polling: false,
+            namespace: None,
+            auth: None,
+            subscribe: None,
+            subscribe_ack: true,
+            publish: None,
+            publish_ack: true,
+            binary: false,
+            message: None,
+            topic: None,
+            payload: None,
+            refused: None,
+        }
+    }
 }

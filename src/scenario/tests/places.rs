@@ -81,7 +81,7 @@ fn of_every_kind() {
             "",
             "subscirbe: [a]",
             &[
-                "4:1 unknown key `subscirbe` / did you mean `subscribe`, under `clients.<group>` or `clients.<group>.protocol.json_mapping`?",
+                "4:1 unknown key `subscirbe` / did you mean `subscribe`, under `clients.<group>`, `clients.<group>.protocol.json_mapping` or `clients.<group>.protocol.socket_io`?",
             ],
         ),
         (
@@ -239,7 +239,7 @@ fn of_every_kind() {
             "g",
             "protocol: jsn",
             &[
-                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `mqtt`, `json_mapping: ...`, `stomp: ...` or `mqtt: ...`",
+                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...` or `socket_io: ...`",
             ],
         ),
         (
@@ -251,7 +251,7 @@ fn of_every_kind() {
             "g",
             "protocol: [json]",
             &[
-                "4:11 `protocol` takes `raw`, `json`, `stomp`, `mqtt`, `json_mapping: ...`, `stomp: ...` or `mqtt: ...`, not a list",
+                "4:11 `protocol` takes `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...` or `socket_io: ...`, not a list",
             ],
         ),
         (

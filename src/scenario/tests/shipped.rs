@@ -66,6 +66,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "quickstart",
             "slow-consumers",
             "soak",
+            "socket-io",
             "sse",
             "stomp",
             "storm"

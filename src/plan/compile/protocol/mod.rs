@@ -2,6 +2,7 @@
 
 mod json;
 mod mqtt;
+mod socket_io;
 mod stomp;
 
 use super::Problems;
@@ -49,6 +50,13 @@ pub(super) fn compile(
         Protocol::Set(ProtocolSettings::Mqtt(written)) => {
             mqtt::compile(written, &at("mqtt"), scope, problems)
         }
+        Protocol::Named(ProtocolName::SocketIo) => {
+            let written = Default::default();
+            socket_io::compile(&written, &at("socket_io"), group, scope, problems)
+        }
+        Protocol::Set(ProtocolSettings::SocketIo(written)) => {
+            socket_io::compile(written, &at("socket_io"), group, scope, problems)
+        }
     };
     if spoken.config.has_session() {
         only_pauses(group, path, problems);
@@ -57,6 +65,29 @@ pub(super) fn compile(
         mqtt::topics(group, path, problems);
     }
     spoken
+}
+
+/// Where a protocol is spoken, for those that have an address of their own.
+pub(super) struct At<'a> {
+    /// Path, in place of the address's own, and where that is written.
+    pub path: Option<(&'a str, String)>,
+    /// Path, where the address has none.
+    pub usual: &'static str,
+    /// What the query must hold.
+    pub query: &'static str,
+    /// Where it says what the embedded gateway does not speak.
+    pub unknown_to_gateway: Option<String>,
+}
+
+/// Where a group's protocol is spoken; `path` is the group's.
+pub(super) fn address<'a>(group: &'a ClientGroup, path: &str) -> Option<At<'a>> {
+    match &group.protocol {
+        Protocol::Named(ProtocolName::SocketIo) => Some(socket_io::address(None, path)),
+        Protocol::Set(ProtocolSettings::SocketIo(written)) => {
+            Some(socket_io::address(Some(written), path))
+        }
+        _ => None,
+    }
 }
 
 /// What a protocol with a session says is the protocol's: messages written by hand would fall between.

@@ -1,0 +1,306 @@
+//! npm `socket.io`: rooms, acknowledgements, attachments, its own pings, and connection state recovery.
+
+use crate::harness::{Lab, Summary};
+use crate::servers::{Kind, Server, on_free_port};
+use crate::{lab, lab_at};
+use nix::sys::signal::Signal;
+use std::net::TcpStream;
+use std::process::Command;
+
+const TARGET: &str = "ws://127.0.0.1:PORT";
+
+/// 20 subscribers and 2 publishers in two rooms: each publish reaches 10, 300 publishes in all.
+const ROOMS: &str = r#"
+name: socket-io
+target: { url: TARGET }
+clients:
+  subscribers:
+    count: 20
+    vars: { room: { cycle: [red, blue] } }
+    subscribe: ["{room}/news", everybody]
+    protocol: PROTOCOL
+  publishers:
+    count: 2
+    vars: { room: { cycle: [red, blue] } }
+    publish: { topic: "{room}/news", rate: 150/s, in: steady }
+    protocol: PROTOCOL
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 2s }
+gates:
+  - opened == 22
+  - failed == 0
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - received == 3000
+  - acked == 300
+  - rejected == 0
+  - unacked == 0
+generator: { shards: 2, max_lag: 50s, max_cpu: 100% }
+"#;
+
+fn rooms(server: &Server, protocol: &str) -> Lab {
+    lab(&ROOMS.replace("PROTOCOL", protocol), server, TARGET)
+}
+
+/// Every message was delivered to all it was owed to, once, and acknowledged.
+fn all_delivered(summary: &Summary) {
+    for (counter, expected) in [
+        ("offered", 300),
+        ("sent", 300),
+        ("dropped", 0),
+        ("cancelled", 0),
+        ("expected", 3000),
+        ("received", 3000),
+        ("unique", 3000),
+        ("missed", 0),
+        ("unstamped", 0),
+        ("misrouted", 0),
+        ("acked", 300),
+        ("errors", 0),
+    ] {
+        assert_eq!(summary.count(counter), expected, "{counter}");
+    }
+    assert_eq!(summary.number("/timers/latency/count"), 3000.0);
+    assert_eq!(summary.number("/timers/ack/count"), 300.0);
+}
+
+#[test]
+fn everything_is_delivered_and_acknowledged_exactly() {
+    // With so many pings, one that is not answered ends its connection long before the run does.
+    let server = Server::start(Kind::SocketIo, &["--ping", "100"]);
+    let done = rooms(&server, "socket_io").run(&[]);
+    done.expect(0);
+    all_delivered(&done.summary());
+    // And a gate that does not hold fails the run.
+    let scenario = ROOMS.replace("PROTOCOL", "socket_io");
+    let scenario = scenario.replace("acked == 300", "acked == 299");
+    lab(&scenario, &server, TARGET).run(&[]).expect(99);
+}
+
+#[test]
+fn attachments_in_a_namespace_that_asks_who_comes() {
+    let server = Server::start(Kind::SocketIo, &["--token", "t-1", "--recovery", "10000"]);
+    let protocol = "{ socket_io: { namespace: /inner, binary: true, auth: { token: t-1 } } }";
+    let done = rooms(&server, protocol).run(&[]);
+    done.expect(0);
+    all_delivered(&done.summary());
+}
+
+#[test]
+fn what_begins_by_polling_is_upgraded() {
+    let server = Server::start(Kind::SocketIo, &["--ping", "100", "--recovery", "30000"]);
+    let done = rooms(&server, "{ socket_io: { polling: true } }").run(&[]);
+    done.expect(0);
+    all_delivered(&done.summary());
+    // And comes back so, to the session that was.
+    let scenario = DROPPED.replace(
+        "protocol: socket_io",
+        "protocol: { socket_io: { polling: true } }",
+    );
+    let summary = dropped_in(&scenario, &server, true, "missed == 0");
+    assert_eq!(summary.count("resumed"), 20);
+}
+
+/// HAProxy before two servers, requests in turn unless a cookie says where.
+const BALANCER: &str = "
+global
+    maxconn 200
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    timeout tunnel 1h
+listen servers
+    bind 127.0.0.1:PORT
+    balance roundrobin
+    cookie SERVER insert indirect nocache
+    server a 127.0.0.1:ONE cookie a
+    server b 127.0.0.1:OTHER cookie b
+";
+
+#[test]
+fn where_nothing_is_sticky_the_upgrade_is_refused_and_counted() {
+    let servers = [(); 2].map(|()| Server::start(Kind::SocketIo, &[]));
+    let folder = tempfile::tempdir().unwrap();
+    let configured = |command: &mut Command, port: u16| {
+        let config = BALANCER
+            .replace("PORT", &port.to_string())
+            .replace("ONE", &servers[0].port.to_string())
+            .replace("OTHER", &servers[1].port.to_string());
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, config).unwrap();
+        command.arg("-db").arg("-f").arg(file);
+    };
+    let listens = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let (_balancer, port) = on_free_port("haproxy", configured, listens);
+    // One that is alone has each of its requests answered by another server; those who keep the cookie stay.
+    for (count, cookies, code) in [(1, false, 109), (21, true, 0)] {
+        let scenario = format!(
+            "
+name: sticky
+target: {{ url: TARGET }}
+clients:
+  members: {{ count: {count}, subscribe: [a], keep_cookies: {cookies}, protocol: {{ socket_io: {{ polling: true }} }} }}
+phases: [ {{ name: ramp, for: 2s }} ]
+gates: [ 'opened == {count}', 'failed == 0' ]
+generator: {{ shards: 1, max_lag: 50s, max_cpu: 100% }}
+"
+        );
+        let done = lab_at(&scenario, port, TARGET).run(&[]);
+        let summary = done.expect(code).summary();
+        if code == 0 {
+            continue;
+        }
+        assert_eq!(summary.count("opened"), 0);
+        assert_eq!(
+            summary.at("/statuses/400"),
+            1,
+            "{:#}",
+            summary.at("/failures")
+        );
+        let samples = summary.at("/samples").to_string();
+        assert!(samples.contains("Session ID unknown"), "{samples}");
+    }
+}
+
+#[test]
+fn whoever_is_refused_is_counted() {
+    let server = Server::start(Kind::SocketIo, &["--token", "t-1", "--refuse", "blue/news"]);
+    let done = rooms(&server, "{ socket_io: { auth: { token: wrong } } }").run(&[]);
+    done.expect(109);
+    let summary = done.summary();
+    assert_eq!(summary.count("opened"), 0);
+    assert_eq!(
+        summary.at("/failures/denied"),
+        22,
+        "{:#}",
+        summary.at("/failures")
+    );
+    let samples = summary.at("/samples").to_string();
+    assert!(samples.contains("Not authorized"), "{samples}");
+    // Half of the subscribers want what is refused to them, and half of what is published is.
+    let done = rooms(&server, "{ socket_io: { auth: { token: t-1 } } }").run(&[]);
+    done.expect(99);
+    let summary = done.summary();
+    assert_eq!(summary.count("opened"), 12);
+    assert_eq!(
+        summary.at("/failures/denied"),
+        10,
+        "{:#}",
+        summary.at("/failures")
+    );
+    for (counter, expected) in [
+        ("sent", 300),
+        ("acked", 150),
+        ("rejected", 150),
+        ("received", 1500),
+    ] {
+        assert_eq!(summary.count(counter), expected, "{counter}");
+    }
+}
+
+/// 20 subscribers, all cut off while two publishers go on, who are back after a second.
+const DROPPED: &str = r#"
+name: socket-io-drop
+target: { url: TARGET }
+clients:
+  subscribers:
+    count: 20
+    vars: { room: { cycle: [red, blue] } }
+    subscribe: ["{room}/news"]
+    protocol: socket_io
+    reconnect: { backoff: constant, base: 1s, resume: RESUME }
+  publishers:
+    count: 2
+    vars: { room: { cycle: [red, blue] } }
+    publish: { topic: "{room}/news", rate: 100/s, in: [steady, drop] }
+    protocol: socket_io
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 1s }
+  - { name: drop, for: 4s, faults: [ { drop: { clients: subscribers, share: 100%, how: reset, after: 500ms } } ] }
+gates:
+  - close 1006 == 20
+  - reconnected == 20
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - GATE
+generator: { shards: 2, max_lag: 50s, max_cpu: 100% }
+"#;
+
+fn dropped(server: &Server, resume: bool, gate: &str) -> Summary {
+    dropped_in(DROPPED, server, resume, gate)
+}
+
+fn dropped_in(scenario: &str, server: &Server, resume: bool, gate: &str) -> Summary {
+    let scenario = scenario.replace("RESUME", &resume.to_string());
+    let lab = lab(&scenario.replace("GATE", gate), server, TARGET);
+    let summary = lab.run(&[]).expect(0).summary();
+    assert_eq!(summary.count("expected"), summary.count("sent") * 10);
+    assert_eq!(summary.count("acked"), summary.count("sent"));
+    summary
+}
+
+#[test]
+fn what_was_missed_is_recovered_where_the_server_keeps_it() {
+    let server = Server::start(Kind::SocketIo, &["--recovery", "30000"]);
+    let summary = dropped(&server, true, "missed == 0");
+    assert_eq!(summary.count("resumed"), 20);
+    assert_eq!(summary.count("state_lost"), 0);
+    assert_eq!(summary.count("unique"), summary.count("expected"));
+    assert!(
+        summary.count("recovered") > 500,
+        "{}",
+        summary.count("recovered")
+    );
+}
+
+#[test]
+fn what_was_missed_is_missed_where_nobody_keeps_it_or_asks() {
+    for (arguments, resume) in [(&[][..], true), (&["--recovery", "30000"], false)] {
+        let server = Server::start(Kind::SocketIo, arguments);
+        let summary = dropped(&server, resume, "missed > 500");
+        assert_eq!(summary.count("resumed"), 0);
+        assert_eq!(summary.count("state_lost"), 0);
+        let ended = summary.count("unique") + summary.count("missed");
+        assert_eq!(ended, summary.count("expected"));
+    }
+}
+
+#[test]
+fn a_session_that_the_server_has_forgotten_is_lost_and_said_so() {
+    // Kept for a tenth of a second, and asked for after one.
+    let server = Server::start(Kind::SocketIo, &["--recovery", "100"]);
+    let summary = dropped(&server, true, "missed > 500");
+    assert_eq!(summary.count("resumed"), 0);
+    assert_eq!(summary.count("state_lost"), 20);
+}
+
+#[test]
+fn a_server_that_pings_no_more_is_dead() {
+    let server = Server::start(Kind::SocketIo, &["--ping", "200"]);
+    let scenario = ROOMS.replace("PROTOCOL", "socket_io");
+    let gates = scenario.find("gates:").unwrap()..scenario.find("generator:").unwrap();
+    let mut frozen = scenario.replace(
+        "- { name: steady, for: 2s }",
+        "- { name: steady, for: 1s }\n  - { name: frozen, for: 3s }",
+    );
+    frozen = frozen.replace(&scenario[gates], "gates: [ 'opened == 22' ]\n");
+    let run = lab(&frozen, &server, TARGET).start(&[]);
+    run.wait_for_phase("frozen");
+    server.signal(Signal::SIGSTOP);
+    let summary = run.wait().expect(0).summary();
+    assert_eq!(
+        summary.at("/failures/dead"),
+        22,
+        "{:#}",
+        summary.at("/failures")
+    );
+    // After the interval and the timeout, counted from the last ping, and in time for the timer's ticks.
+    let detect = summary.number("/timers/detect/min");
+    assert!(detect >= 600.0, "{detect}");
+}
