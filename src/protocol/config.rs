@@ -1,5 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
+use super::extension::Extension;
 use super::stomp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -43,7 +44,8 @@ impl ProtocolConfig {
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {
-            ProtocolConfig::Raw | ProtocolConfig::Json(_) => Vec::new(),
+            ProtocolConfig::Raw => Vec::new(),
+            ProtocolConfig::Json(mapping) => mapping.extension.subprotocols.clone(),
             ProtocolConfig::Stomp(config) => config.subprotocols(),
         }
     }
@@ -82,6 +84,8 @@ pub struct Mapping {
     pub epoch: String,
     /// Pointer, in an acknowledgement, to the topic's last number so far.
     pub position: String,
+    /// More, of services that need it.
+    pub extension: Extension,
 }
 
 /// A test of a JSON message; all given parts must hold.
@@ -115,6 +119,7 @@ impl Default for Mapping {
             recovered: "/recovered".into(),
             epoch: "/epoch".into(),
             position: "/seq".into(),
+            extension: Extension::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 mod bursts;
 mod lasting;
+mod presets;
 mod reconnect;
 mod watch;
 

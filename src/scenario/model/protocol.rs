@@ -1,7 +1,7 @@
 //! What is spoken over a connection, as it is written: a name, or one with its settings.
 
 use super::super::units::{Count, Duration};
-use super::{Mapping, Table};
+use super::{Mapping, Preset, Table};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -32,6 +32,18 @@ pub enum ProtocolName {
     Json,
     /// STOMP 1.2, or an older version where the target speaks none newer. Topics are destinations.
     Stomp,
+    /// The preset of Phoenix channels.
+    Phoenix,
+    /// The preset of Centrifugo's JSON protocol.
+    Centrifugo,
+    /// The preset of the Pusher protocol.
+    Pusher,
+    /// The preset of GraphQL over WebSocket, graphql-transport-ws.
+    GraphqlTransportWs,
+    /// The preset of Action Cable.
+    ActionCable,
+    /// The preset of JSON-RPC 2.0.
+    JsonRpc,
 }
 
 /// A protocol with its settings.
@@ -43,6 +55,8 @@ pub enum ProtocolSettings {
     Mapping(Box<Mapping>),
     /// STOMP, with what is said of it.
     Stomp(Box<Stomp>),
+    /// A preset: a protocol that comes as a file.
+    Preset(Preset),
 }
 
 /// One list of alternatives, so that a mistake is told of the one that was meant.
