@@ -6,6 +6,7 @@ mod check;
 mod gateway;
 mod init;
 mod output;
+mod protocols;
 mod report;
 mod run;
 mod schema;
@@ -48,6 +49,8 @@ enum Verb {
     Init(init::Init),
     /// Print the JSON Schema of scenarios
     Schema,
+    /// List the protocols there are, or print a preset's file to be copied
+    Protocols(protocols::Protocols),
     /// Serve the embedded reference target on its own
     Gateway(Box<gateway::Gateway>),
     /// Render the report of an earlier run again
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.execute().into(),
         Verb::Init(init) => init.execute().into(),
         Verb::Schema => schema::execute().into(),
+        Verb::Protocols(protocols) => protocols.execute().into(),
         Verb::Gateway(gateway) => gateway.execute().into(),
         Verb::Report(report) => report.execute().into(),
         Verb::Shard { number: _ } => shard::execute(),

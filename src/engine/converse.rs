@@ -359,7 +359,8 @@ impl Shard {
 
     /// Time to have heard something.
     pub(super) fn silence(&mut self, c: usize, now: u64) {
-        let Some(within) = self.say(c, |session, _| session.rhythm().hear).flatten() else {
+        let rhythm = self.say(c, |session, _| session.rhythm().hear).flatten();
+        let Some(within) = rhythm.or_else(|| self.hears_within(c)) else {
             return;
         };
         let within = within.as_nanos() as u64;

@@ -409,7 +409,7 @@ impl Shard {
         // With a timeout longer than the interval a ping may still wait: it keeps its own deadline.
         if conn.ping_ns == 0 {
             conn.ping_ns = now.max(1);
-            self.queue_control(c, Opcode::Ping, &now.max(1).to_be_bytes());
+            self.queue_ping(c, now.max(1));
             self.count(c, Counter::PingsSent);
             self.set_timer(now + heartbeat.timeout.as_nanos() as u64, c, Due::PongCheck);
         }

@@ -218,6 +218,17 @@ impl Shard {
         if self.converses(c) {
             return self.converse(c, form, message, now);
         }
+        if self.groups[usize::from(self.conns[c].group)]
+            .codec
+            .is_extended()
+        {
+            return self.message_extended(c, message, now);
+        }
+        self.message_plain(c, message, now);
+    }
+
+    /// One that is to be asked nothing beyond what each mapping has.
+    pub(super) fn message_plain(&mut self, c: usize, message: &[u8], now: u64) {
         self.note_last(c, message);
         match self.conns[c].state {
             State::Opening => {
@@ -241,10 +252,18 @@ impl Shard {
                 self.delivered(c, g, &stamp, message.len(), now);
                 if let Some((topic, sequence)) = self.groups[g].codec.numbered(message) {
                     self.numbered(c, &topic, sequence);
+                } else if let Some((id, sequence)) = self.groups[g].codec.numbered_by_id(message) {
+                    self.numbered_by_id(c, id, sequence);
                 }
             }
             return;
         }
+        self.message_unstamped(c, message, now);
+    }
+
+    /// One whose stamp, if it has any, says nothing.
+    pub(super) fn message_unstamped(&mut self, c: usize, message: &[u8], now: u64) {
+        let g = usize::from(self.conns[c].group);
         if self.conns[c]
             .work
             .as_ref()
@@ -254,7 +273,7 @@ impl Shard {
             return;
         }
         match self.groups[g].codec.classify(message) {
-            Incoming::Error { text } => {
+            Incoming::Error { text } | Incoming::Refused { text } => {
                 self.recorder.sample("error", text);
                 self.count(c, Counter::Errors);
             }

@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// A subscription is acknowledged. Which one the answer says itself, or it is that of the next that was asked for.
-    pub(super) fn acknowledged(&mut self, c: usize, next: u32, message: &[u8]) {
+    pub(super) fn acknowledged(&mut self, c: usize, next: u32, message: &[u8], now: u64) {
         if !self.by_topic(c) {
             return;
         }
@@ -143,6 +143,7 @@ impl Shard {
         let named = answer.topic.as_deref();
         let place = named
             .and_then(|topic| self.conns[c].topics.place(topic))
+            .or_else(|| self.place_of(c, answer.id?))
             .unwrap_or(next);
         let asked = self.conns[c]
             .opening
@@ -166,6 +167,9 @@ impl Shard {
                 };
                 self.recorder.sample("resume", why.as_bytes());
             }
+        }
+        if asked && self.groups[g].codec.is_extended() {
+            self.backlog(c, place, message, now);
         }
     }
 

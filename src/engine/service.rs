@@ -11,9 +11,26 @@ use crate::metrics::{Counter, Fate};
 impl Shard {
     /// A message that the service numbered.
     pub(super) fn numbered(&mut self, c: usize, topic: &str, sequence: u64) {
-        let Some(place) = self.conns[c].topics.place(topic) else {
-            return;
-        };
+        if let Some(place) = self.conns[c].topics.place(topic) {
+            self.numbered_at(c, place, sequence);
+        }
+    }
+
+    /// The same by the `{id}` of the subscription: its place, from 1.
+    pub(super) fn numbered_by_id(&mut self, c: usize, id: u64, sequence: u64) {
+        if let Some(place) = self.place_of(c, id) {
+            self.numbered_at(c, place, sequence);
+        }
+    }
+
+    /// The place of the topic that was subscribed to with this `{id}`.
+    pub(super) fn place_of(&self, c: usize, id: u64) -> Option<u32> {
+        let place = u32::try_from(id.checked_sub(1)?).ok()?;
+        (place < self.conns[c].topics.named()).then_some(place)
+    }
+
+    /// The same by the place of the topic in the connection's list.
+    pub(super) fn numbered_at(&mut self, c: usize, place: u32, sequence: u64) {
         let (number, phase) = (self.number(c), self.phase);
         let _ = self.service.receive(number, place, sequence, phase, false);
         self.book_gaps();

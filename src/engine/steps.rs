@@ -101,17 +101,23 @@ impl Shard {
                 true
             }
             Stage::Resuming => self.session_message(c, message, now),
-            Stage::Subscribing(left)
-                if self.groups[g].codec.classify(message) == Incoming::Subscribed =>
-            {
-                opening.stage = Stage::Subscribing(left - 1);
-                let asked = self.plan.groups()[g].subscribe.len() as u32;
-                self.acknowledged(c, asked.saturating_sub(u32::from(left)), message);
-                if left == 1 {
-                    self.ready(c, now);
+            Stage::Subscribing(left) => match self.groups[g].codec.classify(message) {
+                Incoming::Subscribed => {
+                    opening.stage = Stage::Subscribing(left - 1);
+                    let asked = self.plan.groups()[g].subscribe.len() as u32;
+                    self.acknowledged(c, asked.saturating_sub(u32::from(left)), message, now);
+                    if left == 1 {
+                        self.ready(c, now);
+                    }
+                    true
                 }
-                true
-            }
+                Incoming::Refused { text } => {
+                    self.recorder.sample("denied", text);
+                    self.lost(c, Cause::Failed(Failure::Denied), now);
+                    true
+                }
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -223,7 +229,9 @@ impl Shard {
         if let Some(lifetime) = lifetime {
             self.set_timer(now + lifetime.as_nanos() as u64, c, Due::Lifetime);
         }
-        if let Some(heartbeat) = heartbeat {
+        if let Some(heartbeat) = heartbeat
+            && !self.begin_to_listen(c, now)
+        {
             // Each connection pings at its own place in the interval, so that they do not all at once.
             let mut place = plan::rng(self.plan.seed(), Purpose::Heartbeat, &[u64::from(number)]);
             let first = (heartbeat.every.as_nanos() as f64 * place.unit()) as u64;

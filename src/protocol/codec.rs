@@ -1,7 +1,8 @@
 //! A protocol ready to be spoken: its templates compiled, its pointers in place.
 
 use super::config::{Condition, Mapping, ProtocolConfig};
-use super::pointer::{Pointers, lookup};
+use super::extension::{Aside, Beat, Extended, lines};
+use super::pointer::{Found, Pointers, lookup};
 use super::template::{MessageTemplate, Values, escape};
 use std::borrow::Cow;
 
@@ -23,6 +24,7 @@ struct Json {
     /// To the type, the topic and the sequence number.
     pointers: Pointers<3>,
     acknowledged: Acknowledged,
+    extended: Option<Box<Extended>>,
 }
 
 /// How an acknowledgement is told.
@@ -46,6 +48,11 @@ pub enum Incoming<'a> {
         /// The service's own number of it in its topic, when the protocol tells.
         sequence: Option<u64>,
     },
+    /// The service refuses what it was asked for.
+    Refused {
+        /// The start of the message, as for an error.
+        text: &'a [u8],
+    },
     /// The service complains.
     Error {
         /// The start of the message as it came: untrusted, at most 256 bytes, cut anywhere.
@@ -60,6 +67,8 @@ pub enum Incoming<'a> {
 pub struct Acknowledgement<'a> {
     /// Which topic's it is.
     pub topic: Option<Cow<'a, str>>,
+    /// Or the `{id}` of the message that it answers.
+    pub id: Option<u64>,
     /// The topic's last number so far.
     pub position: Option<u64>,
     /// The name of the topic's numbering.
@@ -115,6 +124,7 @@ impl Codec {
                 publish: MessageTemplate::compile(&mapping.publish),
                 acknowledged: Acknowledged::of(mapping),
                 pointers: Pointers::new([&mapping.r#type, &mapping.topic, &mapping.sequence]),
+                extended: Extended::new(&mapping.extension),
                 mapping: (**mapping).clone(),
             })),
         };
@@ -124,6 +134,73 @@ impl Codec {
     /// Whether messages are JSON.
     pub fn is_json(&self) -> bool {
         self.json.is_some()
+    }
+
+    fn extended(&self) -> Option<&Extended> {
+        self.json.as_ref()?.extended.as_deref()
+    }
+
+    /// Whether there are asides, lines or answers by id at all: without them nothing of that need be asked.
+    pub fn is_extended(&self) -> bool {
+        self.extended().is_some()
+    }
+
+    /// Whether a message is a delivery, by what tells one and nothing else.
+    pub fn is_delivery(&self, message: &[u8]) -> bool {
+        self.json.as_ref().is_none_or(|json| {
+            json.is_delivery(message, |name| {
+                lookup(message, &json.mapping.r#type).is_some_and(|kind| kind.is(name))
+            })
+        })
+    }
+
+    /// What a message is, if it is an aside.
+    pub fn aside(&self, message: &[u8]) -> Option<Aside<'_>> {
+        self.extended()?.aside(message)
+    }
+
+    /// Whether one message may hold several JSON texts, one a line.
+    pub fn has_lines(&self) -> bool {
+        self.extended().is_some_and(|e| e.config.lines)
+    }
+
+    /// Those of a message.
+    pub fn lines<'a>(&self, message: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        lines(message)
+    }
+
+    /// Appends a heartbeat; `false`, and nothing, where the protocol sends none of its own.
+    pub fn beat(&self, id: u64, out: &mut Vec<u8>) -> bool {
+        self.extended().is_some_and(|e| e.beat(id, out))
+    }
+
+    /// Whether the service is the one that pings.
+    pub fn service_beats(&self) -> bool {
+        self.extended()
+            .is_some_and(|e| e.config.heartbeat == Some(Beat::Service))
+    }
+
+    /// A delivery's subscription (its `{id}`) and the service's own number of it, where the protocol tells those.
+    pub fn numbered_by_id(&self, message: &[u8]) -> Option<(u64, u64)> {
+        let json = self.json.as_ref()?;
+        let extended = json.extended.as_deref()?;
+        let sequence = &json.mapping.sequence;
+        if sequence.is_empty() || !json.mapping.topic.is_empty() {
+            return None;
+        }
+        Some((
+            extended.subscription(message)?,
+            lookup(message, sequence)?.number()?,
+        ))
+    }
+
+    /// The deliveries inside an acknowledgement, with the service's numbers of them.
+    pub fn backlog<'a>(
+        &'a self,
+        message: &'a [u8],
+    ) -> impl Iterator<Item = (Found<'a>, Option<u64>)> {
+        let extended = self.extended().into_iter();
+        extended.flat_map(move |extended| extended.backlog(message))
     }
 
     /// Whether a message is of the service's error type: one look-up, for messages whose stamp says the rest.
@@ -201,9 +278,16 @@ impl Codec {
         };
         let mapping = &json.mapping;
         let at = |path: &str| (!path.is_empty()).then(|| lookup(message, path))?;
+        let extended = json.extended.as_deref();
+        let position = at(&mapping.position).and_then(|found| found.number());
+        // Services with messages made from protobuf leave out what is 0.
+        let zero = extended
+            .is_some_and(|e| e.config.backlog.is_some())
+            .then_some(0);
         Acknowledgement {
             topic: at(&mapping.topic).map(|found| found.text()),
-            position: at(&mapping.position).and_then(|found| found.number()),
+            id: extended.and_then(|extended| extended.subscription(message)),
+            position: position.or(zero),
             // Empty where there are none, as for `{epoch}`.
             epoch: match mapping.epoch.as_str() {
                 "" => Some(Cow::Borrowed("")),
@@ -291,13 +375,15 @@ impl Json {
             Acknowledged::Type(name) => is(name),
             Acknowledged::When(condition) => condition.matches(message),
         };
+        let text = &message[..message.len().min(ERROR_TEXT)];
+        let extended = self.extended.as_deref();
         if subscribed {
             Incoming::Subscribed
+        } else if extended.is_some_and(|extended| extended.refuses(message)) {
+            Incoming::Refused { text }
         } else if !mapping.error.is_empty() && is(&mapping.error) {
-            Incoming::Error {
-                text: &message[..message.len().min(ERROR_TEXT)],
-            }
-        } else if mapping.message.is_empty() || is(&mapping.message) {
+            Incoming::Error { text }
+        } else if self.is_delivery(message, is) {
             Incoming::Message {
                 topic: topic.map(|found| found.text()),
                 sequence: sequence.and_then(|found| found.number()),
@@ -305,6 +391,21 @@ impl Json {
         } else {
             Incoming::Other
         }
+    }
+
+    fn is_delivery(&self, message: &[u8], is: impl Fn(&str) -> bool) -> bool {
+        let by_type = || self.mapping.message.is_empty() || is(&self.mapping.message);
+        let Some(extended) = self.extended.as_deref() else {
+            return by_type();
+        };
+        let config = &extended.config;
+        let told = match &config.delivery {
+            Some(delivery) => delivery.matches(message),
+            None => by_type(),
+        };
+        // Without a topic it is the subscription that makes it one: answers look the same.
+        let named = !self.mapping.topic.is_empty() || config.subscription.is_empty();
+        told && (named || extended.subscription(message).is_some())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is spoken over a connection: the protocol's part of the plan.
 
+use super::extension::Extension;
 use super::{mqtt, socket_io, stomp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -72,9 +73,8 @@ impl ProtocolConfig {
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {
-            ProtocolConfig::Raw | ProtocolConfig::Json(_) | ProtocolConfig::SocketIo(_) => {
-                Vec::new()
-            }
+            ProtocolConfig::Raw | ProtocolConfig::SocketIo(_) => Vec::new(),
+            ProtocolConfig::Json(mapping) => mapping.extension.subprotocols.clone(),
             ProtocolConfig::Stomp(config) => config.subprotocols(),
             ProtocolConfig::Mqtt(config) => config.subprotocols(),
         }
@@ -114,6 +114,8 @@ pub struct Mapping {
     pub epoch: String,
     /// Pointer, in an acknowledgement, to the topic's last number so far.
     pub position: String,
+    /// More, of services that need it.
+    pub extension: Extension,
 }
 
 /// A test of a JSON message; all given parts must hold.
@@ -147,6 +149,7 @@ impl Default for Mapping {
             recovered: "/recovered".into(),
             epoch: "/epoch".into(),
             position: "/seq".into(),
+            extension: Extension::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod codec;
 mod condition;
 mod config;
+mod extension;
 pub mod mqtt;
 pub mod pointer;
 mod session;
@@ -34,6 +35,7 @@ pub mod settings {
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
+pub use extension::{Aside, Backlog, Beat, Extension, ServicePing};
 pub use session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
 };

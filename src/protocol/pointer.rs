@@ -60,6 +60,27 @@ impl<'a> Found<'a> {
         })
     }
 
+    /// The elements, as far as the JSON is sound, of a list; none of anything else.
+    pub fn elements(&self) -> impl Iterator<Item = Found<'a>> + use<'a> {
+        let mut scan = Scan {
+            json: self.raw,
+            at: 0,
+        };
+        let mut more = scan.next() == Some(b'[');
+        std::iter::from_fn(move || {
+            if !more {
+                return None;
+            }
+            scan.space();
+            let start = scan.at;
+            scan.value()?;
+            let raw = &scan.json[start..scan.at];
+            scan.space();
+            more = scan.next() == Some(b',');
+            Some(Found { raw })
+        })
+    }
+
     /// What stands between the quotes of a string, escapes unresolved; `None` for other values.
     pub fn content(&self) -> Option<&'a [u8]> {
         self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")

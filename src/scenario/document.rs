@@ -5,6 +5,7 @@ use super::expand::Expander;
 use super::files::Folder;
 use super::node::{self, Found, Node};
 use super::overrides;
+use super::presets;
 use super::problem::{Problem, Report, Source, Span};
 use super::redact;
 use super::{Files, Scenario, schema};
@@ -143,6 +144,7 @@ pub fn parse(
         overrides::aim(&mut root, url, 1 + options.sets.len());
     }
     let folder = Folder::new(folder, options.allow_outside);
+    found.extend(presets::place(&mut root, &folder, &mut sources));
     found.extend(expand(&mut root, &options.env, &folder, &sources));
     finish(root, sources, found, &folder)
 }

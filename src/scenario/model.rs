@@ -7,6 +7,7 @@
 
 mod fault;
 mod page;
+mod preset;
 mod protocol;
 mod recovery;
 mod transport;
@@ -16,6 +17,7 @@ pub use fault::{
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
 pub use page::MetricsPage;
+pub use preset::{Backlog, Beat, ClientBeat, Preset, PresetWith, ServicePing};
 pub use protocol::{
     Mqtt, MqttVersion, MqttWill, Protocol, ProtocolName, ProtocolSettings, SocketIo, Stomp,
     StompAck, StompHeartBeat, StompVersion,
@@ -511,6 +513,30 @@ pub struct Mapping {
     /// JSON pointer, in an acknowledgement, to the topic's last sequence number so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// How a delivery is known, where no value of the type says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Match>,
+    /// How it is known that the service refuses what it was asked for: the opening fails (`denied`), later it counts in `errors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Match>,
+    /// JSON pointer to the `{id}` of the subscription that an acknowledgement answers, or a delivery without a topic is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// Pings that the service sends as messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_ping: Option<ServicePing>,
+    /// Heartbeats in messages instead of WebSocket pings. The group's `heartbeat` says how often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beat: Option<Beat>,
+    /// Whether one message may hold several JSON texts, one a line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lines: bool,
+    /// Messages that come inside the acknowledgement of a subscription that resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+    /// WebSocket subprotocols offered instead of the target's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
 }
 
 /// Whether and how subscribe messages are acknowledged.

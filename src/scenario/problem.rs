@@ -65,7 +65,7 @@ impl Problem {
 /// A stretch of a source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Span {
-    /// Index of the source: 0 is the file, others are `--set` and `--target` arguments.
+    /// Index of the source: 0 is the file, others are `--set` and `--target` arguments, then presets.
     pub source: usize,
     /// First byte.
     pub start: usize,

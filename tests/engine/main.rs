@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // waiting for processes polls
 
 mod answers;
+mod asides;
 mod bench;
 mod comeback;
 mod conversation;

@@ -2,6 +2,7 @@ mod bursts;
 mod gates;
 mod lasting;
 mod mqtt;
+mod presets;
 mod reconnect;
 mod socket_io;
 mod watch;

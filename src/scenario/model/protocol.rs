@@ -1,7 +1,7 @@
 //! What is spoken over a connection, as it is written: a name, or one with its settings.
 
 use super::super::units::{Count, Duration};
-use super::{Mapping, Match, Scalar, Table};
+use super::{Mapping, Match, Preset, Scalar, Table};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -36,6 +36,18 @@ pub enum ProtocolName {
     Mqtt,
     /// Socket.IO 3 and 4 (protocol 5 over Engine.IO 4), over WebSocket from the start.
     SocketIo,
+    /// The preset of Phoenix channels.
+    Phoenix,
+    /// The preset of Centrifugo's JSON protocol.
+    Centrifugo,
+    /// The preset of the Pusher protocol.
+    Pusher,
+    /// The preset of GraphQL over WebSocket, graphql-transport-ws.
+    GraphqlTransportWs,
+    /// The preset of Action Cable.
+    ActionCable,
+    /// The preset of JSON-RPC 2.0.
+    JsonRpc,
 }
 
 /// A protocol with its settings.
@@ -51,6 +63,8 @@ pub enum ProtocolSettings {
     Mqtt(Box<Mqtt>),
     /// Socket.IO, with what is said of it.
     SocketIo(Box<SocketIo>),
+    /// A preset: a protocol that comes as a file.
+    Preset(Preset),
 }
 
 /// One list of alternatives, so that a mistake is told of the one that was meant.

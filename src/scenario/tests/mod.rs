@@ -5,6 +5,7 @@ use super::*;
 mod limits;
 mod outside;
 mod places;
+mod presets;
 mod secrets;
 mod shipped;
 

@@ -60,6 +60,7 @@ pub(super) fn compile(written: &model::Mapping, path: &str, problems: &mut Probl
     if written.subscribe.is_some() && written.resubscribe.is_none() {
         mapping.resubscribe.clear();
     }
+    mapping.extension = super::extension::compile(written, path, problems);
     mapping.message = written.message.clone().unwrap_or(mapping.message);
     mapping.error = written.error.clone().unwrap_or(mapping.error);
     match &written.subscribed {

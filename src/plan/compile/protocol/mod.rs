@@ -1,5 +1,6 @@
 //! What a group speaks: its protocol's settings, and what each of its connections says of itself.
 
+mod extension;
 mod json;
 mod mqtt;
 mod socket_io;
@@ -34,8 +35,19 @@ pub(super) fn compile(
     let spoken = match &group.protocol {
         Protocol::Named(ProtocolName::Raw) => plain(ProtocolConfig::Raw),
         Protocol::Named(ProtocolName::Json) => plain(ProtocolConfig::Json(Box::default())),
+        // Loading has put the preset's keys in its place, or said why it could not.
+        Protocol::Set(ProtocolSettings::Preset(_))
+        | Protocol::Named(
+            ProtocolName::Phoenix
+            | ProtocolName::Centrifugo
+            | ProtocolName::Pusher
+            | ProtocolName::GraphqlTransportWs
+            | ProtocolName::ActionCable
+            | ProtocolName::JsonRpc,
+        ) => plain(ProtocolConfig::Json(Box::default())),
         Protocol::Set(ProtocolSettings::Mapping(mapping)) => {
             let mapping = json::compile(mapping, &at("json_mapping"), problems);
+            extension::with_group(&mapping.extension, group, path, problems);
             plain(ProtocolConfig::Json(Box::new(mapping)))
         }
         Protocol::Named(ProtocolName::Stomp) => {
