@@ -226,9 +226,8 @@ fn raw_messages_allocate_nothing() {
     assert_nothing_per_message(&seconds);
 }
 
-/// Fan-out, publishes with an id of their own and questions in the gateway's JSON dialect.
-#[test]
-fn json_messages_allocate_nothing() {
+/// A gateway, while what is done with it lasts.
+fn with_gateway(what: impl FnOnce(SocketAddr)) {
     let (ready, address) = std::sync::mpsc::channel();
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let server = std::thread::spawn(move || {
@@ -247,20 +246,44 @@ fn json_messages_allocate_nothing() {
             .block_on(gateway::serve(config, ended, tell))
             .unwrap();
     });
-    let (seconds, totals) = seconds(
-        address.recv().unwrap(),
-        "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: { resume: true }\n  \
-         sitters:\n    count: 2\n    subscribe: [news]\n    \
-         reconnect: { resume: { first: '{last}', last: /seq, recovered: { contains: ok } } }\n  \
-         numberers:\n    count: 1\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
-         { publish: '{\"type\":\"publish\",\"topic\":\"{topic}\",\"id\":{id},\"payload\":\"{payload}\"}' }\n  \
-         speakers:\n    count: 2\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \
-         request: { rate: 50/s, timeout: 500ms }\n",
-        &["numberers", "speakers"],
-    );
-    assert_eq!(totals.count(Counter::Lost, None, None), 0);
-    assert!(totals.count(Counter::Replies, None, None) > 0);
-    assert_nothing_per_message(&seconds);
+    what(address.recv().unwrap());
     drop(end);
     server.join().unwrap();
+}
+
+/// Fan-out, publishes with an id of their own and questions in the gateway's JSON dialect.
+#[test]
+fn json_messages_allocate_nothing() {
+    with_gateway(|address| {
+        let (seconds, totals) = seconds(
+            address,
+            "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: { resume: true }\n  \
+             sitters:\n    count: 2\n    subscribe: [news]\n    \
+             reconnect: { resume: { first: '{last}', last: /seq, recovered: { contains: ok } } }\n  \
+             numberers:\n    count: 1\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
+             { publish: '{\"type\":\"publish\",\"topic\":\"{topic}\",\"id\":{id},\"payload\":\"{payload}\"}' }\n  \
+             speakers:\n    count: 2\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \
+             request: { rate: 50/s, timeout: 500ms }\n",
+            &["numberers", "speakers"],
+        );
+        assert_eq!(totals.count(Counter::Lost, None, None), 0);
+        assert!(totals.count(Counter::Replies, None, None) > 0);
+        assert_nothing_per_message(&seconds);
+    });
+}
+
+/// Fan-out and acknowledged publishes in Socket.IO.
+#[test]
+fn socket_io_messages_allocate_nothing() {
+    with_gateway(|address| {
+        let (seconds, totals) = seconds(
+            address,
+            "  hearers:\n    count: 20\n    subscribe: [news]\n    protocol: socket_io\n    reconnect: { resume: true }\n  \
+             speakers:\n    count: 2\n    protocol: socket_io\n    publish: { topic: news, rate: 20/s, size: 200B }\n",
+            &["speakers"],
+        );
+        assert_eq!(totals.count(Counter::Lost, None, None), 0);
+        assert_eq!(totals.count(Counter::Unacked, None, None), 0);
+        assert_nothing_per_message(&seconds);
+    });
 }

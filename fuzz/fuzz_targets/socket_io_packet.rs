@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
         let (message, later) = more.split_at(length);
         rest = later;
         packet(message);
+        let _ = Session::new(&Arc::new(Config::default())).polled(message);
         let form = if form % 2 == 1 { Form::Binary } else { Form::Text };
         session.subscribe(0, "t", &mut out);
         session.publish("t", b"p", &mut out);

@@ -1,8 +1,8 @@
 //! The embedded reference target: a small, honest WebSocket gateway with topics, limits and knobs
 //! to misbehave.
 //!
-//! It speaks the default JSON mapping of [`crate::protocol`], and other protocols by their tongues (`tongue.rs`), and knows nothing
-//! else of squall: no scenario, no plan, and above all nothing of the engine that it is measured with. `docs/gateway.md`
+//! It speaks the default JSON mapping of [`crate::protocol`], other protocols by their tongues, and knows nothing else of squall: no
+//! scenario, no plan, and above all nothing of the engine that it is measured with. `docs/gateway.md`
 //! describes its dialect for people.
 
 mod bench;
