@@ -9,6 +9,7 @@ mod gates;
 mod generator;
 mod group;
 mod http;
+mod inject;
 mod message;
 mod names;
 mod page;
@@ -67,7 +68,16 @@ pub fn compile(
     let process = process::compile(&scenario.target, files, &mut problems);
     let page = scenario.target.metrics.as_ref();
     let page = page.and_then(|page| page::compile(page, &mut problems));
-    let groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
+    let mut groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
+    inject::compile(
+        scenario,
+        &timeline,
+        &target,
+        files,
+        machine,
+        &mut groups,
+        &mut problems,
+    );
     let stride = groups
         .iter()
         .map(|g| g.publish.len())

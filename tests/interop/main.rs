@@ -10,6 +10,7 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod mosquitto;
+mod nats;
 mod nginx;
 mod rabbitmq;
 mod rehearsal;

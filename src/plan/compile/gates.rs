@@ -11,7 +11,8 @@ use std::net::IpAddr;
 /// Parses the gates and checks the names in them; and adds those that groups imply whose connections must not move.
 pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
     let phases: Vec<&str> = scenario.phases.iter().map(|p| p.name.as_str()).collect();
-    let groups: Vec<&str> = scenario.clients.keys().map(String::as_str).collect();
+    let groups = scenario.clients.keys().chain(scenario.inject.keys());
+    let groups: Vec<&str> = groups.map(String::as_str).collect();
     let mut gates = Vec::new();
     for (i, text) in scenario.gates.iter().enumerate() {
         let parsed = gate::parse(text).and_then(|gate| {

@@ -1,5 +1,6 @@
 mod bursts;
 mod gates;
+mod inject;
 mod lasting;
 mod mqtt;
 mod presets;
