@@ -301,6 +301,7 @@ impl Shard {
         for counter in arrival.counters() {
             recorder.count(*counter, phase, g, 1);
         }
+        recorder.came(stamp.stream, arrival, recovered);
         self.book_losses();
         if !arrival.first() {
             return;

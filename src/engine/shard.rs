@@ -242,7 +242,8 @@ impl Shard {
         });
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
-            recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len()),
+            recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len())
+                .with_streams(plan.numbered_streams()),
             delivery: Delivery::spaced(shards),
             service: Delivery::spaced(shards),
             resumes: Resumes::default(),

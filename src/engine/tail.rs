@@ -7,7 +7,7 @@ use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
 use crate::metrics::{Absence, Failure, Fate, StreamEnd};
-use crate::plan::{self, Part, Plan, VarSource};
+use crate::plan::Plan;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -110,23 +110,9 @@ pub(super) fn origin(
     if stream >= plan.streams() {
         return None;
     }
-    let (number, ordinal) = plan.stream_owner(stream);
-    let group = &plan.groups()[plan.group_of(number)];
-    let publish = group.publish.get(ordinal as usize)?;
-    let index = number - group.first;
-    let captured = publish.topic.parts.iter().any(|part| {
-                    matches!(part, Part::Var(slot) if matches!(group.vars.get(*slot as usize).map(|v| &v.source), Some(VarSource::Captured) | None))
-                });
-    let topic = plan::render(&publish.topic, |part| match part {
-        Part::Text(text) => text.clone().into(),
-        Part::Var(slot) => plan::var_value(plan.seed(), group, *slot, index).into(),
-        Part::Builtin(plan::Builtin::Connection) => number.to_string().into(),
-        Part::Builtin(plan::Builtin::Index) => index.to_string().into(),
-        Part::Builtin(plan::Builtin::Group) => group.name.clone().into(),
-        Part::Builtin(_) => "".into(),
-    });
+    let publish = plan.publish_of(stream)?;
     let origin = Origin {
-        topic: (!captured && !publish.topic.is_empty()).then(|| topic_hash(&topic)),
+        topic: plan.topic_of(stream).map(|topic| topic_hash(&topic)),
         starts_ns: publish
             .profile
             .segments
@@ -171,6 +157,7 @@ impl Shard {
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
+            recorder.never_came(&loss);
             if loss.fate == Fate::Lost {
                 faults.skipped(c, loss.count, recorder);
             }

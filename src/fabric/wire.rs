@@ -206,7 +206,7 @@ mod tests {
     use crate::metrics::{
         Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
         FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally, NodeName,
-        SNAPSHOT_VERSION, Sample, Side, Step, Tagged, Timer, TimerDelta,
+        SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -308,6 +308,14 @@ mod tests {
                     ..NeighbourTally::default()
                 },
                 latencies: vec![(Side::Victims, vec![4, 5])],
+            }],
+            streams: vec![StreamDelta {
+                stream: Some(u32::MAX),
+                tally: StreamTally {
+                    unique: u64::MAX,
+                    missed: 3,
+                    ..StreamTally::default()
+                },
             }],
             gauges: Gauges {
                 open: vec![1, 2],

@@ -172,7 +172,7 @@ impl Delivery {
         entry.window = shifted(old.window, seq + 1 - old.high) | 1;
         entry.high = seq + 1;
         let gaps = self.gaps.entry(key).or_default();
-        settle(gaps, &old, low, conn, &mut self.losses);
+        settle(gaps, &old, low, (conn, stream), &mut self.losses);
         if seq > old.high {
             let from = old.high.max(low);
             let fate = if missed { Fate::Missed } else { Fate::Lost };
@@ -181,6 +181,7 @@ impl Delivery {
                 &mut self.losses,
                 Loss {
                     conn,
+                    stream,
                     phase,
                     fate,
                     count: beyond,
@@ -208,7 +209,13 @@ impl Delivery {
         if let Some(entry) = self.streams.remove(&key)
             && let Some(mut gaps) = self.gaps.remove(&key)
         {
-            settle(&mut gaps, &entry, u64::MAX, conn, &mut self.losses);
+            settle(
+                &mut gaps,
+                &entry,
+                u64::MAX,
+                (conn, stream),
+                &mut self.losses,
+            );
         }
     }
 
@@ -255,7 +262,13 @@ impl Delivery {
             if let Some(mut gaps) = self.gaps.remove(&key)
                 && let Some(entry) = &seen
             {
-                settle(&mut gaps, entry, u64::MAX, conn, &mut self.losses);
+                settle(
+                    &mut gaps,
+                    entry,
+                    u64::MAX,
+                    (conn, end.stream),
+                    &mut self.losses,
+                );
             }
             let here = seen.map_or(0, |entry| entry.epoch);
             let fate = if here == epoch {
@@ -271,6 +284,7 @@ impl Delivery {
                 };
                 let loss = Loss {
                     conn,
+                    stream: end.stream,
                     phase: owed.phase,
                     fate,
                     count: owed.count,
@@ -301,7 +315,7 @@ impl Delivery {
                     &mut gaps,
                     entry,
                     u64::MAX,
-                    (key >> 32) as u32,
+                    ((key >> 32) as u32, key as u32),
                     &mut self.losses,
                 );
                 entry.gapped = false;
@@ -396,7 +410,13 @@ fn owed<'a>(
 }
 
 /// Makes final what is missing below `low` and drops the holes that are over. `entry` is as it was before `high` moved.
-fn settle(gaps: &mut Vec<Gap>, entry: &Entry, low: u64, conn: u32, losses: &mut Vec<Loss>) {
+fn settle(
+    gaps: &mut Vec<Gap>,
+    entry: &Entry,
+    low: u64,
+    (conn, stream): (u32, u32),
+    losses: &mut Vec<Loss>,
+) {
     gaps.retain_mut(|gap| {
         let to = gap.to.min(low);
         if to > gap.from {
@@ -406,6 +426,7 @@ fn settle(gaps: &mut Vec<Gap>, entry: &Entry, low: u64, conn: u32, losses: &mut 
                 losses,
                 Loss {
                     conn,
+                    stream,
                     phase: gap.phase,
                     fate,
                     count,

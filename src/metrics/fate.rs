@@ -78,6 +78,8 @@ pub enum Fate {
 pub struct Loss {
     /// Whose.
     pub conn: u32,
+    /// Of which stream.
+    pub stream: u32,
     /// Passed when the hole was found; for a tail, the phase it was published in.
     pub phase: usize,
     /// What became of them.

@@ -18,6 +18,7 @@ mod recorder;
 mod shard;
 mod snapshot;
 mod storm;
+mod streams;
 mod timeline;
 mod totals;
 mod validity;
@@ -41,6 +42,7 @@ pub use snapshot::{
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
+pub use streams::{STREAMS, StreamDelta, StreamTally, StreamTotals};
 pub use timeline::{Beside, Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

@@ -5,6 +5,7 @@
 
 use super::absence::{Absence, AbsenceDelta};
 use super::clean::clean;
+use super::fate::{Arrival, Loss};
 use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
@@ -14,9 +15,11 @@ use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
+use super::streams::Streams;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Distinct texts kept of one kind in one interval.
 const TEXTS_PER_KIND: usize = 20;
@@ -42,6 +45,7 @@ pub struct Recorder {
     drains: BTreeMap<DrainKey, u64>,
     moved: BTreeMap<u16, FaultTally>,
     neighbours: BTreeMap<u16, Recording>,
+    streams: Streams,
     timers: Vec<Option<Histogram<u32>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
@@ -74,11 +78,19 @@ impl Recorder {
             drains: BTreeMap::new(),
             moved: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            streams: Streams::default(),
             timers,
             spare: Vec::new(),
             serializer: V2Serializer::new(),
             samples: BTreeMap::new(),
         }
+    }
+
+    /// The same of a run that numbers its streams in these ranges.
+    #[must_use]
+    pub fn with_streams(mut self, numbered: impl IntoIterator<Item = Range<u32>>) -> Self {
+        self.streams = Streams::new(numbered);
+        self
     }
 
     /// The cell of a phase and group of the key's table; what is beyond the last counts to the last.
@@ -196,6 +208,16 @@ impl Recorder {
         self.neighbours.entry(tag16(number)).or_default()
     }
 
+    /// Counts a stamped message to its stream, which is known to be one of the run's.
+    pub fn came(&mut self, stream: u32, arrival: Arrival, recovered: bool) {
+        self.streams.came(stream, arrival, recovered);
+    }
+
+    /// Counts messages that never came to their stream.
+    pub fn never_came(&mut self, loss: &Loss) {
+        self.streams.lost(loss);
+    }
+
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
     pub fn sample(&mut self, kind: &str, text: &[u8]) {
         if let Some(texts) = self.samples.get_mut(kind) {
@@ -298,6 +320,11 @@ impl Recorder {
                 .iter_mut()
                 .filter_map(|(fault, of)| of.take(*fault, &mut self.serializer))
                 .collect(),
+            streams: if last {
+                self.streams.take()
+            } else {
+                Vec::new()
+            },
             gauges,
             samples: std::mem::take(&mut self.samples)
                 .into_iter()

@@ -5,10 +5,11 @@ use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::NeighbourDelta;
 use super::nodes::NodeName;
+use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 4;
+pub const SNAPSHOT_VERSION: u16 = 5;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub timers: Vec<TimerDelta>,
     /// What slow consumers and those beside them got, by fault; only where there was something.
     pub neighbours: Vec<NeighbourDelta>,
+    /// What became of each stream's messages in the whole run: only in the last one.
+    pub streams: Vec<StreamDelta>,
     /// State of the shard now.
     pub gauges: Gauges,
     /// Bounded, cleaned texts from the target (close reasons, bodies, error messages), by kind.

@@ -11,6 +11,7 @@ use super::snapshot::{
     CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
     Snapshot, Tagged,
 };
+use super::streams::StreamTotals;
 use super::timeline::{Pending, Second};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,7 @@ pub struct Totals {
     faults: BTreeMap<u16, FaultTally>,
     steps: Steps,
     neighbours: BTreeMap<u16, Neighbours>,
+    streams: StreamTotals,
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
@@ -116,6 +118,7 @@ impl Totals {
             faults: BTreeMap::new(),
             steps: Steps::default(),
             neighbours: BTreeMap::new(),
+            streams: StreamTotals::default(),
             fault_ends: BTreeMap::new(),
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
@@ -205,6 +208,7 @@ impl Totals {
             let messages = self.absences.entry(delta.fault).or_default();
             *messages = messages.and(delta.messages);
         }
+        self.streams.add(&snapshot.streams);
         tally(&mut self.faults, &snapshot.faults);
         tally(&mut self.moved, &snapshot.moved);
         for delta in &snapshot.drains {
@@ -346,6 +350,11 @@ impl Totals {
     /// What slow consumers and those beside them got of the run's fault with this number.
     pub fn neighbours(&self, number: usize) -> Option<&Neighbours> {
         self.neighbours.get(&u16::try_from(number).ok()?)
+    }
+
+    /// What became of each stream's messages, of shards that came to their end.
+    pub fn streams(&self) -> &StreamTotals {
+        &self.streams
     }
 
     /// How the target ended connections under the run's fault with this number.

@@ -8,6 +8,7 @@ mod fault;
 mod needs;
 mod pacer;
 mod seeded;
+mod streams;
 mod template;
 mod types;
 

@@ -482,6 +482,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         timers,
         timers_by_phase,
         timers_by_group: BTreeMap::from([("subscribers".to_string(), map(&[("reconnect", back)]))]),
+        streams: Some(streams()),
         pressure: vec![slow_consumers()],
         per_shard: (0..4).map(shard).collect(),
         cost: CostReport {
@@ -511,6 +512,34 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
             ),
         ],
         warnings: vec!["2 publishes were larger than one TCP segment".into()],
+    }
+}
+
+fn streams() -> StreamsReport {
+    let messages = |published, lost, missed| StreamMessages {
+        published: Some(published),
+        expected: Some(10 * published),
+        received: Some(10 * published - lost - missed),
+        lost,
+        missed,
+        ..StreamMessages::default()
+    };
+    let worst = |publisher, topic: &str, messages| StreamReport {
+        group: "publishers".into(),
+        publisher,
+        publish: 0,
+        topic: (!topic.is_empty()).then(|| topic.into()),
+        messages,
+    };
+    StreamsReport {
+        told_apart: true,
+        worst: vec![
+            worst(7, "acme/orders", messages(14_001, 0, 4_114)),
+            worst(31, "globex/orders", messages(14_002, 0, 4_000)),
+            worst(2, "", messages(13_999, 0, 0)),
+        ],
+        others: 47,
+        rest: messages(658_049, 0, 0),
     }
 }
 
@@ -737,6 +766,12 @@ pub(super) fn hostile() -> Bundle {
     keys(&mut outcome.timers_by_group, rename);
     for group in &mut outcome.groups {
         group.name = rename(&group.name);
+    }
+    for stream in outcome.streams.iter_mut().flat_map(|of| &mut of.worst) {
+        stream.group = rename(&stream.group);
+        stream.topic.get_or_insert_default().push_str(&evil);
+        stream.messages.lost = u64::MAX;
+        stream.messages.missed = u64::MAX;
     }
     for of in &mut outcome.pressure {
         for text in [&mut of.fault, &mut of.phase, &mut of.group, &mut of.policy] {

@@ -1,6 +1,7 @@
 //! The one value every report is rendered from; serialised it is `summary.json`.
 
 use super::PressureReport;
+use super::StreamsReport;
 use super::deploy::DeployReport;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct Outcome {
     pub timers_by_phase: BTreeMap<String, BTreeMap<String, TimerReport>>,
     /// The same by group name, then timer name.
     pub timers_by_group: BTreeMap<String, BTreeMap<String, TimerReport>>,
+    /// What became of each (topic, publisher)'s messages; absent where nobody was owed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamsReport>,
     /// What each `slow` fault did, and what the target did about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pressure: Vec<PressureReport>,

@@ -114,6 +114,7 @@ impl Redactor {
             timers: _,
             timers_by_phase,
             timers_by_group,
+            streams,
             pressure,
             per_shard,
             cost: _,
@@ -141,6 +142,10 @@ impl Redactor {
         for of in pressure {
             texts.extend([&mut of.fault, &mut of.phase, &mut of.group, &mut of.why]);
             texts.extend([&mut of.policy, &mut of.neighbour.why]);
+        }
+        for stream in streams.iter_mut().flat_map(|streams| &mut streams.worst) {
+            texts.push(&mut stream.group);
+            texts.extend(&mut stream.topic);
         }
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));
         texts.extend(samples.iter_mut().map(|(kind, _)| kind));

@@ -8,7 +8,7 @@ pub(super) use trouble::{absence, storm};
 use super::number::{self, count, millis, millis_row, percent};
 use super::{
     DeployReport, GateStatus, MemoryReport, NeighbourReport, Outcome, PlaceReport, PressureReport,
-    TimerReport, ValidityState,
+    StreamReport, TimerReport, ValidityState,
 };
 use std::collections::BTreeMap;
 
@@ -309,7 +309,43 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
             parts.push(format!("{} {}", words(name), count(n(name))));
         }
     }
+    parts.extend(worst(outcome));
     Some(line("delivery", parts))
+}
+
+/// The stream that fared worst, where there are several and something is wrong.
+fn worst(outcome: &Outcome) -> Option<String> {
+    let streams = outcome.streams.as_ref()?;
+    let several = streams.worst.len() > 1 || streams.others > 0;
+    let stream = streams.worst.first().filter(|_| several)?;
+    let of = &stream.messages;
+    let wrong = [
+        ("lost", of.lost),
+        ("missed", of.missed),
+        ("duplicated", of.duplicated),
+        ("reordered", of.reordered),
+        ("indeterminate", of.indeterminate),
+    ];
+    let wrong = wrong.iter().filter(|(_, n)| *n > 0);
+    let words: Vec<String> = wrong
+        .map(|(name, n)| format!("{name} {}", count(*n)))
+        .collect();
+    (!words.is_empty()).then(|| {
+        format!(
+            "worst stream {} ({})",
+            stream_name(stream),
+            words.join(", ")
+        )
+    })
+}
+
+/// `orders of publishers 3`
+pub(super) fn stream_name(stream: &StreamReport) -> String {
+    let topic = match &stream.topic {
+        Some(topic) => topic.clone(),
+        None => format!("publish {}", stream.publish),
+    };
+    format!("{topic} of {} {}", stream.group, stream.publisher)
 }
 
 fn requests(outcome: &Outcome) -> Option<Line> {

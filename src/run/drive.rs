@@ -42,6 +42,8 @@ pub struct Course {
     pub length: Duration,
     /// Bytes of all that the shards said.
     pub heard: u64,
+    /// By stream, in order: messages published, of shards that said so.
+    pub published: Vec<(u32, u64)>,
     /// What came of the deploys that were begun, by the fault's number.
     pub deploys: BTreeMap<usize, Done>,
 }
@@ -80,6 +82,7 @@ struct Drive<'a, F, P> {
     shards: Vec<Shard>,
     totals: Totals,
     ledger: Vec<StreamEnd>,
+    published: Vec<(u32, u64)>,
     deploys: Deploys,
     start: Option<Instant>,
     interrupted: Option<Duration>,
@@ -117,6 +120,7 @@ pub async fn drive<F: Fabric, P: Progress>(
             .collect(),
         totals: Totals::new(plan.phases().len(), plan.groups().len(), shards as usize),
         ledger: Vec::new(),
+        published: Vec::new(),
         deploys,
         start: None,
         interrupted: None,
@@ -134,6 +138,7 @@ pub async fn drive<F: Fabric, P: Progress>(
         interrupted,
         deserted,
         deploys,
+        published,
         ..
     } = drive;
     let deploys = deploys.finish(start).await;
@@ -147,6 +152,7 @@ pub async fn drive<F: Fabric, P: Progress>(
         totals,
         reached: start.map_or(Duration::ZERO, |_| until.min(plan.length())),
         heard,
+        published,
         deploys,
         shards: shards.into_iter().map(|s| s.fate).collect(),
         interrupted,
@@ -199,6 +205,7 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
 
         let mut ledger = std::mem::take(&mut self.ledger);
         ledger.sort_by_key(|end| end.stream);
+        self.published = ledger.iter().map(|end| (end.stream, end.total())).collect();
         self.tell_all(&ToWorker::Streams(ledger));
         self.reach(Step::Settled, self.longest_wait() + GRACE, interrupts)
             .await;

@@ -5,6 +5,7 @@ mod deploy;
 mod fault;
 mod pressure;
 mod storm;
+mod streams;
 
 use super::drive::Course;
 use super::places;
@@ -118,6 +119,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
+        streams: streams::report(plan, course),
         pressure: pressure.into_iter().map(|p| p.report).collect(),
         per_shard: shards(course),
         cost: CostReport {

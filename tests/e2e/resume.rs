@@ -28,6 +28,35 @@ fn check_sums(summary: &Summary) {
         .map_or(0, |n| n.as_u64().unwrap());
     assert_eq!(recovery, n("recovered"));
     assert_eq!(latency + recovery, n("unique"), "each in one distribution");
+    check_streams(summary);
+}
+
+/// Each message is of one stream: told apart and the rest together are all there were.
+fn check_streams(summary: &Summary) {
+    let worst = summary.at("/streams/worst").as_array().expect("a list");
+    let rest = summary.at("/streams/rest");
+    for name in [
+        "expected",
+        "received",
+        "lost",
+        "missed",
+        "recovered",
+        "duplicated",
+        "reordered",
+        "indeterminate",
+        "unaccounted",
+    ] {
+        let of = |row: &Value| {
+            row[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{name}: {row}"))
+        };
+        let sum = worst.iter().map(of).sum::<u64>() + of(rest);
+        assert_eq!(sum, summary.count(name), "{name}");
+    }
+    let published = |row: &Value| row["published"].as_u64().expect("a number");
+    let sum = worst.iter().map(published).sum::<u64>() + published(rest);
+    assert_eq!(sum, summary.count("sent"));
 }
 
 /// Everything that was recovered or missed here is of connections that a fault cut, and of one fault each.
@@ -362,6 +391,15 @@ fn what_a_service_did_is_reported_as_exactly_that() {
             "without reconnects, {shards} shards"
         );
         assert_eq!(summary.count("recovered"), 0);
+
+        let stream = |summary: &Summary| summary.at("/streams/worst/0").clone();
+        let all = SUBSCRIBERS as u64;
+        let row = json!({
+            "group": "pub", "publisher": 0, "publish": 0, "topic": "t", "published": PUBLISHED,
+            "expected": PUBLISHED * all, "received": (PUBLISHED - 7 + 3) * all, "lost": 7 * all, "missed": 0,
+            "recovered": 0, "duplicated": 3 * all, "reordered": 2 * all, "indeterminate": 0, "unaccounted": 0,
+        });
+        assert_eq!(stream(&summary), row, "{shards} shards");
 
         let (summary, each) = account(true, true, shards);
         let mut resumed = HashMap::from(always);

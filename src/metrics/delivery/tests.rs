@@ -83,6 +83,7 @@ fn what_is_forgotten_begins_anew_and_leaves_its_holes() {
     delivery.forget(1, 1);
     let hole = Loss {
         conn: 1,
+        stream: 0,
         phase: 2,
         fate: Fate::Lost,
         count: 1,
@@ -360,6 +361,7 @@ fn an_absence_without_a_hole_misses_nothing() {
         losses,
         [Loss {
             conn: 1,
+            stream: 5,
             phase: 0,
             fate: Fate::Lost,
             count: 1
@@ -417,6 +419,7 @@ fn gaps_of_streams_without_a_ledger_are_closed_too() {
         losses,
         [Loss {
             conn: 7,
+            stream: 6,
             phase: 2,
             fate: Fate::Lost,
             count: 1

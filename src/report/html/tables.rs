@@ -3,7 +3,7 @@
 use crate::metrics::{Counter, Timer};
 use crate::report::text::clean;
 use crate::report::{
-    FaultReport, Outcome, PlaceReport, PressureReport, TimerReport, number, story,
+    FaultReport, Outcome, PlaceReport, PressureReport, StreamMessages, TimerReport, number, story,
 };
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
             h2 { "Counts by client group" }
             (counts(outcome, &groups, &outcome.counts_by_group))
         }
+        (streams(outcome))
         (places(outcome, &phases))
         div.pair {
             div { (closes(outcome)) }
@@ -276,6 +277,51 @@ fn counts(
         rows.push(row);
     }
     table(&head, &rows)
+}
+
+/// What became of each publisher's messages of each topic, the worst first.
+fn streams(outcome: &Outcome) -> Markup {
+    let head = [
+        "stream",
+        "published",
+        "expected",
+        "received",
+        "lost",
+        "missed",
+        "recovered",
+        "duplicated",
+        "reordered",
+        "indeterminate",
+        "unaccounted",
+    ];
+    let row = |name: String, of: &StreamMessages| {
+        let known = [of.published, of.expected, of.received];
+        let known = known.map(|n| n.map_or(number::NONE.into(), number::count));
+        let counts = [
+            of.lost,
+            of.missed,
+            of.recovered,
+            of.duplicated,
+            of.reordered,
+            of.indeterminate,
+            of.unaccounted,
+        ];
+        let cells = known.into_iter().chain(counts.map(number::count));
+        std::iter::once(name).chain(cells).collect::<Vec<_>>()
+    };
+    html! {
+        @if let Some(streams) = &outcome.streams {
+            @let rows = streams.worst.iter().map(|of| row(clean(&story::stream_name(of)), &of.messages));
+            @let others = streams.others > 0 || !streams.told_apart;
+            @let rest = others.then(|| row(format!("{} others", number::count(streams.others)), &streams.rest));
+            h2 { "Streams" }
+            p.soft {
+                "One publisher's messages of one topic, over all subscribers; the worst first."
+                @if !streams.told_apart { " There are too many to tell apart: only what went wrong is known of each." }
+            }
+            (table(&owned(&head), &rows.chain(rest).collect::<Vec<_>>()))
+        }
+    }
 }
 
 /// Openings by node and by address of the target, where there is anything to compare.

@@ -139,6 +139,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         moved: Vec::new(),
         timers: Vec::new(),
         neighbours: Vec::new(),
+        streams: Vec::new(),
         gauges: Gauges::default(),
         samples: Vec::new(),
     }))
