@@ -53,7 +53,7 @@ const MAY: &[(&str, &[&str])] = &[
 /// What one file may name beyond its module's line.
 const FILES: &[(&str, &[&str])] = &[
     ("fabric/worker.rs", &["engine"]),
-    ("run/deploy/webhook.rs", &["transport"]),
+    ("run/http.rs", &["transport"]),
 ];
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.

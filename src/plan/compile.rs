@@ -7,8 +7,10 @@ mod answer;
 mod fault;
 mod generator;
 mod group;
+mod http;
 mod message;
 mod names;
+mod page;
 mod process;
 mod profile;
 mod protocol;
@@ -24,6 +26,7 @@ mod upgrade;
 mod vars;
 
 use super::needs::{Machine, Needs};
+use super::page::Page;
 use super::types::Plan;
 use crate::gate::{self, Gate};
 use crate::scenario::model::{Moves, OneOrMany};
@@ -43,6 +46,8 @@ pub struct Compiled {
     pub needs: Needs,
     /// The target's process, where the scenario names it.
     pub process: Option<u32>,
+    /// Where the target tells its memory, where the scenario says so.
+    pub page: Option<Page>,
 }
 
 /// Compiles a scenario.
@@ -59,6 +64,8 @@ pub fn compile(
     let timeline = timeline::compile(scenario, &mut problems);
     let target = target::compile(&scenario.target, files, &mut problems);
     let process = process::compile(&scenario.target, files, &mut problems);
+    let page = scenario.target.metrics.as_ref();
+    let page = page.and_then(|page| page::compile(page, &mut problems));
     let groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
     let stride = groups
         .iter()
@@ -98,6 +105,7 @@ pub fn compile(
         warnings: problems.list,
         needs,
         process,
+        page,
     })
 }
 

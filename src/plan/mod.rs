@@ -7,6 +7,7 @@ mod compile;
 mod fault;
 mod needs;
 mod pacer;
+mod page;
 mod seeded;
 mod streams;
 mod template;
@@ -20,6 +21,7 @@ pub use fault::{
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
+pub use page::Page;
 pub use seeded::{Purpose, Stream, lifetime, payload_size, rng, var_value};
 pub use template::{percent_encode, render, value_of};
 pub use types::*;

@@ -502,6 +502,16 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
                 },
             ],
         },
+        memory: Some(TargetMemory {
+            page: "http://rt.example.com:9100".into(),
+            metric: "process_resident_memory_bytes".into(),
+            samples: vec![MemorySample {
+                at: 130.0,
+                bytes: 96 << 20,
+            }],
+            failed: 2,
+            why: "no answer within 2 s".into(),
+        }),
         deploys: vec![deploy()],
         timeline,
         samples: vec![
@@ -710,6 +720,7 @@ fn slow_consumers() -> PressureReport {
             dropped: 7,
         },
         recovery: Some(2.0),
+        memory_unknown: String::new(),
         memory: Some(MemoryReport {
             before: 64 << 20,
             most: 96 << 20,
@@ -767,6 +778,11 @@ pub(super) fn hostile() -> Bundle {
     for group in &mut outcome.groups {
         group.name = rename(&group.name);
     }
+    if let Some(of) = &mut outcome.memory {
+        for text in [&mut of.page, &mut of.metric, &mut of.why] {
+            text.push_str(&evil);
+        }
+    }
     for stream in outcome.streams.iter_mut().flat_map(|of| &mut of.worst) {
         stream.group = rename(&stream.group);
         stream.topic.get_or_insert_default().push_str(&evil);
@@ -778,6 +794,7 @@ pub(super) fn hostile() -> Bundle {
             text.push_str(&evil);
         }
         of.why.push_str(&evil);
+        of.memory_unknown.push_str(&evil);
         of.neighbour.ratio = None;
         of.neighbour.why.push_str(&evil);
     }

@@ -1,8 +1,8 @@
 //! The one value every report is rendered from; serialised it is `summary.json`.
 
 use super::PressureReport;
-use super::StreamsReport;
 use super::deploy::DeployReport;
+use super::{StreamsReport, TargetMemory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,6 +85,9 @@ pub struct Outcome {
     /// What the run cost this machine.
     #[serde(default)]
     pub cost: CostReport,
+    /// The target's memory as its page of metrics tells it; absent where the scenario names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<TargetMemory>,
     /// Deploys, in order.
     #[serde(default)]
     pub deploys: Vec<DeployReport>,

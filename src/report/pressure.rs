@@ -39,8 +39,11 @@ pub struct PressureReport {
     pub publishers: PublisherReport,
     /// From the fault's end until the others' p99 and the victims' are as before; absent: not reached.
     pub recovery: Option<f64>,
-    /// The target's memory; absent: nobody said which process it is.
+    /// The target's memory; absent: not known, see `memory_unknown`.
     pub memory: Option<MemoryReport>,
+    /// Why the memory or its slope is not known; empty where they are, and where the scenario does not say how to know them.
+    #[serde(default)]
+    pub memory_unknown: String,
     /// Second by second: what each side got.
     pub seconds: Vec<PressureSecond>,
 }
@@ -93,6 +96,30 @@ pub struct MemoryReport {
     pub most: u64,
     /// Slope within the fault, bytes per second: least squares over the samples; absent with fewer than three.
     pub slope: Option<f64>,
+}
+
+/// The memory of a target that tells it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetMemory {
+    /// Scheme, host and port of the page that was read.
+    pub page: String,
+    /// The metric on it.
+    pub metric: String,
+    /// What was read, in order; about one a second.
+    pub samples: Vec<MemorySample>,
+    /// Reads that told nothing.
+    pub failed: u64,
+    /// Why the last of these did not, and what to do about it.
+    pub why: String,
+}
+
+/// Memory at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemorySample {
+    /// When the answer was there, seconds from the run's start.
+    pub at: f64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// One second, by when messages arrived.

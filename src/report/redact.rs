@@ -118,6 +118,7 @@ impl Redactor {
             pressure,
             per_shard,
             cost: _,
+            memory,
             deploys,
             timeline: _,
             samples,
@@ -142,10 +143,14 @@ impl Redactor {
         for of in pressure {
             texts.extend([&mut of.fault, &mut of.phase, &mut of.group, &mut of.why]);
             texts.extend([&mut of.policy, &mut of.neighbour.why]);
+            texts.push(&mut of.memory_unknown);
         }
         for stream in streams.iter_mut().flat_map(|streams| &mut streams.worst) {
             texts.push(&mut stream.group);
             texts.extend(&mut stream.topic);
+        }
+        if let Some(of) = memory {
+            texts.extend([&mut of.page, &mut of.metric, &mut of.why]);
         }
         texts.extend(per_shard.iter_mut().map(|shard| &mut shard.state));
         texts.extend(samples.iter_mut().map(|(kind, _)| kind));

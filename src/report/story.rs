@@ -429,6 +429,9 @@ fn pressure(of: &PressureReport, outcome: &Outcome) -> Line {
     }
     parts.push(recovery(of));
     parts.extend(of.memory.as_ref().and_then(grown));
+    if of.memory.is_none() && !of.memory_unknown.is_empty() {
+        parts.push("the target's memory: unknown (see the report)".into());
+    }
     Line {
         of_phase: true,
         ..line(&of.phase, parts)

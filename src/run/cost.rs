@@ -13,6 +13,7 @@ use std::process;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Processes whose memory is looked at in a second, on the average: a look walks the page tables of one, about
 /// 0.3 ms for 20 MiB, and 120 processes at once would be noticed.
@@ -26,6 +27,8 @@ pub struct Meter<'a, P> {
     accounts: Option<JoinHandle<Vec<CostSample>>>,
     processes: usize,
     seconds: usize,
+    /// Whoever else looks once a second.
+    also: Option<UnboundedSender<Duration>>,
 }
 
 /// Processes that others may join: a node that is restarted is another one. Those that ended stay, as what they used
@@ -96,7 +99,13 @@ impl<'a, P: Progress> Meter<'a, P> {
             accounts: thread.spawn(move || accounts.keep(&asked)).ok(),
             processes,
             seconds: 0,
+            also: None,
         }
+    }
+
+    /// Whoever else is to be told each second how long the run has lasted.
+    pub fn also(&mut self, asks: Option<UnboundedSender<Duration>>) {
+        self.also = asks;
     }
 
     /// The accounts: one sample for each look, in order.
@@ -118,6 +127,9 @@ impl<P: Progress> Progress for Meter<'_, P> {
 
     fn second(&mut self, plan: &Plan, elapsed: Duration, totals: &Totals) {
         self.watcher.second(plan, elapsed, totals);
+        if let Some(also) = &self.also {
+            let _ = also.send(elapsed);
+        }
         if self.seconds.is_multiple_of(self.processes.div_ceil(LOOKS)) {
             let last = totals.timeline().last();
             let open = last.map_or(0, |second| second.open.iter().sum());

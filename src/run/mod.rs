@@ -5,10 +5,12 @@ mod cost;
 mod deploy;
 mod drive;
 mod embedded;
+mod http;
 pub mod machine;
 mod outcome;
 mod places;
 mod progress;
+mod scrape;
 mod signals;
 mod storm;
 mod verdict;
@@ -16,13 +18,14 @@ mod verdict;
 use crate::exit::Exit;
 use crate::fabric::local::Local;
 use crate::plan::{self, Compiled, Plan};
-use crate::report::{self, Bundle, CostSample, Look, Outcome, Redactor};
+use crate::report::{self, Bundle, CostSample, Look, Outcome, Redactor, TargetMemory};
 use crate::scenario::{self, Document, Problem};
 use cost::Meter;
 use deploy::Deploys;
 use drive::Course;
 use embedded::Gateway;
 use progress::{Display, Progress};
+use scrape::Scraper;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,6 +59,7 @@ struct Measured {
     started: String,
     against: Vec<String>,
     cost: Vec<CostSample>,
+    memory: Option<TargetMemory>,
 }
 
 /// Runs a scenario to its verdict. Prints progress and problems to standard error, the summary to
@@ -144,6 +148,7 @@ fn one(
         started,
         against,
         cost,
+        memory,
     } = measured;
     let facts = outcome::Facts {
         plan: &plan,
@@ -157,6 +162,7 @@ fn one(
         target,
         against,
         cost,
+        memory,
         kernel: embedded_kernel(document),
         warnings: compiled.warnings.iter().map(worded).collect(),
     };
@@ -267,11 +273,14 @@ fn measure(
         if let (None, Some(pid)) = (&gateway, compiled.process) {
             served_by.add(pid);
         }
+        let scraper = compiled.page.clone().map(Scraper::start);
         let mut meter = Meter::new(display, served_by);
+        meter.also(scraper.as_ref().map(Scraper::asks));
         let redact = Redactor::new(document.secrets());
         let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
         let course = shards(&program, &plan, interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
+        let memory = scraper.map(Scraper::finish);
         let mut against = Vec::new();
         if let Some(mut gateway) = gateway {
             if let Some(how) = gateway.ended() {
@@ -286,6 +295,7 @@ fn measure(
             started,
             against,
             cost,
+            memory,
         })
     })
 }

@@ -15,8 +15,8 @@ use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::Plan;
 use crate::report::{
     CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
-    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TimerReport, Validity,
-    ValidityState,
+    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TargetMemory, TimerReport,
+    Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub warnings: Vec<String>,
     /// What the run cost this machine.
     pub cost: Vec<CostSample>,
+    /// The target's memory, where it tells it.
+    pub memory: Option<TargetMemory>,
     /// Bytes that the target's kernel may hold for a connection; `None`: as Linux has it.
     pub kernel: Option<f64>,
 }
@@ -59,7 +61,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let validity = validity(plan, course, against);
     let storms = storm::storms(plan, &phases, course);
     let kernel = facts.kernel.unwrap_or(pressure::KERNEL);
-    let pressure = pressure::all(plan, course, kernel, &facts.cost);
+    let pressure = pressure::all(plan, course, kernel, (&facts.cost, facts.memory.as_ref()));
     let looked_at = looked_at(&phases, &pressure);
     let mut gates: Vec<GateReport> = gates
         .iter()
@@ -126,6 +128,13 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             telemetry_bytes: course.heard,
             samples: facts.cost,
         },
+        warnings: facts
+            .warnings
+            .into_iter()
+            .chain(late_openings(&course.totals))
+            .chain(facts.memory.as_ref().and_then(pressure::unread))
+            .collect(),
+        memory: facts.memory,
         deploys,
         timeline: totals
             .timeline()
@@ -135,11 +144,6 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         samples: totals
             .samples()
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
-            .collect(),
-        warnings: facts
-            .warnings
-            .into_iter()
-            .chain(late_openings(&course.totals))
             .collect(),
     }
 }

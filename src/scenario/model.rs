@@ -6,6 +6,7 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod fault;
+mod page;
 mod protocol;
 mod recovery;
 mod transport;
@@ -14,6 +15,7 @@ pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
+pub use page::MetricsPage;
 pub use protocol::{
     Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
@@ -144,6 +146,9 @@ pub struct Target {
     /// File with that number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<String>,
+    /// Where the target tells its memory, in Prometheus' text format; read every second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsPage>,
 }
 
 /// Which of the target's addresses a connection dials.

@@ -3,6 +3,8 @@
 
 use crate::harness::{Gateway, Lab, Summary};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 
 /// Twenty subscribers, four of which read nothing for four seconds; so much is sent that no kernel's buffers hold it.
 fn scenario(gateway: &str) -> String {
@@ -163,18 +165,22 @@ fn one_line_for_all_is_a_noisy_neighbour() {
     answer.is("buffer");
 }
 
+/// The scenario against a gateway that is not the run's own, one message a second: that fits into the kernels' buffers.
+fn elsewhere(gateway: &Gateway, told: &str) -> Lab {
+    let address = gateway.address;
+    let scenario = scenario("queue: 50");
+    let start = scenario.find("target:").expect("a target");
+    let end = start + scenario[start..].find('\n').expect("a line");
+    let target = format!("target: {{ url: 'ws://{address}', {told} }}");
+    let scenario = scenario.replacen(&scenario[start..end], &target, 1);
+    Lab::new(&scenario.replace("300/s", "1/s"))
+}
+
 /// Of a target that is not ours, the scenario may say which process it is; how much its kernel holds, nobody does.
 #[test]
 fn short_evidence_is_unknown() {
     let gateway = Gateway::start();
-    let address = gateway.address;
-    // One message a second fits into the kernels' buffers.
-    let scenario = scenario("queue: 50");
-    let start = scenario.find("target:").expect("a target");
-    let end = start + scenario[start..].find('\n').expect("a line");
-    let target = format!("target: {{ url: 'ws://{address}', pid_file: target.pid }}");
-    let scenario = scenario.replacen(&scenario[start..end], &target, 1);
-    let lab = Lab::new(&scenario.replace("300/s", "1/s"));
+    let lab = elsewhere(&gateway, "pid_file: target.pid");
     std::fs::write(lab.path().join("target.pid"), gateway.pid().to_string()).expect("written");
     let summary = lab.run(&[]).expect(107).summary();
     assert_eq!(summary.at("/pressure/0/policy"), "unknown");
@@ -188,4 +194,65 @@ fn short_evidence_is_unknown() {
     assert_eq!(summary.text("/gates/0/status"), "no_evidence");
     let memory = summary.at("/pressure/0/memory/most").as_u64();
     assert!(memory > Some(1 << 20), "{memory:?}");
+}
+
+/// A page whose metric grows by a MiB with each time that it is read, or that is never answered.
+fn page(answers: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
+        for (read, stream) in listener.incoming().flatten().enumerate() {
+            if !answers {
+                unanswered.push(stream);
+                continue;
+            }
+            let mut request = BufReader::new(&stream);
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert!(request.read_line(&mut line).expect("a request") > 0);
+            }
+            let bytes = (read + 9) << 20;
+            let body = format!("# TYPE resident gauge\nresident{{job=\"a b\"}} {bytes}\n");
+            let _ = write!(&stream, "HTTP/1.1 200 OK\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+/// A target may tell its memory itself; one that does not answer leaves it unknown, with the reason.
+#[test]
+fn the_memory_that_a_target_tells_has_a_slope() {
+    let gateway = Gateway::start();
+    let at = |address| format!("metrics: {{ url: 'http://{address}/metrics', memory: resident }}");
+    let summary = elsewhere(&gateway, &at(page(true)))
+        .run(&[])
+        .expect(107)
+        .summary();
+    let samples = summary.at("/memory/samples").as_array().expect("a list");
+    assert!(samples.len() >= 8, "{samples:?}");
+    assert_eq!(samples[0]["bytes"], 9 << 20);
+    // It grows with every read.
+    let slope = summary.number("/pressure/0/memory/slope");
+    assert!(slope > 0.0, "{slope}: {samples:?}");
+    assert_eq!(summary.text("/pressure/0/memory_unknown"), "");
+    assert_eq!(summary.number("/memory/failed"), 0.0);
+
+    let silent = page(false);
+    let done = elsewhere(&gateway, &at(silent)).run(&[]);
+    let summary = done.expect(107).summary();
+    assert_eq!(summary.at("/pressure/0/memory"), &Value::Null);
+    let why = summary.text("/pressure/0/memory_unknown");
+    let words =
+        format!("reads of the target's memory at http://{silent} failed: no answer within 2 s");
+    assert!(why.contains(&words), "{why}");
+    let warned = |w: &Value| w.as_str().is_some_and(|w| w.contains(&words));
+    let warnings = summary.at("/warnings").as_array().expect("a list");
+    assert!(warnings.iter().any(warned), "{warnings:?}");
+    assert!(
+        done.stdout.contains("the target's memory: unknown"),
+        "{}",
+        done.stdout
+    );
 }

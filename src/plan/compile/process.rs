@@ -9,6 +9,7 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
     let given = [
         target.pid.map(|_| "pid"),
         target.pid_file.as_ref().map(|_| "pid_file"),
+        target.metrics.as_ref().map(|_| "metrics"),
         target.embedded.as_ref().map(|_| "embedded"),
     ];
     let mut given = given.into_iter().flatten();
@@ -16,7 +17,7 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
         let message = format!("`{one}` and `{other}` exclude each other");
         problems.add(
             Problem::error(format!("target.{one}"), message).help(
-                "the processes of the embedded gateway are known; of any other target name one",
+                "the processes of the embedded gateway are known; of any other target give one of `pid`, `pid_file` and `metrics`",
             ),
         );
         return None;
@@ -61,6 +62,16 @@ mod tests {
                 "{ url: 'ws://h', pid: 7, pid_file: good.pid }",
                 None,
                 &["target.pid"],
+            ),
+            (
+                "{ url: 'ws://h', pid: 7, metrics: { url: 'http://h/' } }",
+                None,
+                &["target.pid"],
+            ),
+            (
+                "{ embedded: {}, metrics: { url: 'http://h/' } }",
+                None,
+                &["target.metrics"],
             ),
             ("{ embedded: {}, pid: 7 }", None, &["target.pid"]),
             (

@@ -105,7 +105,10 @@ fn pressure(outcome: &Outcome) -> Markup {
             )
         }),
         ("memory's slope", &|of| {
-            or_none(of.memory.as_ref().and_then(story::grown))
+            let slope = of.memory.as_ref().and_then(story::grown);
+            let unknown = || format!("unknown: {}", clean(&of.memory_unknown));
+            let asked = !of.memory_unknown.is_empty();
+            or_none(slope.or_else(|| asked.then(unknown)))
         }),
     ];
     let faults = outcome.pressure.iter();

@@ -9,12 +9,15 @@ use crate::metrics::{
 use crate::plan::{Action, Effect, Hit, Plan, Reading, Watch};
 use crate::report::{
     CostSample, EvictionReport, MemoryReport, NeighbourReport, PressureReport, PressureSecond,
-    PublisherReport,
+    PublisherReport, TargetMemory,
 };
 use std::time::Duration;
 
 /// What Linux lets a socket's send buffer grow to unless told otherwise (`net.ipv4.tcp_wmem`), bytes.
 pub(in super::super) const KERNEL: f64 = 4_194_304.0;
+
+/// What there is to know the target's memory by: that of its processes, or what it tells itself.
+type Told<'a> = (&'a [CostSample], Option<&'a TargetMemory>);
 
 /// A `slow` fault as it was, for the report and for gates.
 pub(super) struct Pressure {
@@ -29,7 +32,7 @@ pub(super) struct Pressure {
 }
 
 /// All of them. `kernel`: bytes that the target's kernel may hold for a connection.
-pub(super) fn all(plan: &Plan, course: &Course, kernel: f64, cost: &[CostSample]) -> Vec<Pressure> {
+pub(super) fn all(plan: &Plan, course: &Course, kernel: f64, told: Told<'_>) -> Vec<Pressure> {
     let watches = plan.watches();
     let each = watches.iter().filter_map(|watch| {
         let fault = plan.faults().nth(watch.fault)?;
@@ -46,7 +49,7 @@ pub(super) fn all(plan: &Plan, course: &Course, kernel: f64, cost: &[CostSample]
             hit,
         };
         let reading = slow.read != Reading::Normal;
-        Some(one.pressure(&fault.label, reading, kernel, cost))
+        Some(one.pressure(&fault.label, reading, kernel, told))
     });
     each.collect()
 }
@@ -59,7 +62,7 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn pressure(&self, label: &str, reading: bool, kernel: f64, cost: &[CostSample]) -> Pressure {
+    fn pressure(&self, label: &str, reading: bool, kernel: f64, told: Told<'_>) -> Pressure {
         let (watch, totals) = (self.watch, &self.course.totals);
         let group = watch.group as usize;
         let phase = self.plan.phase_at(watch.start.as_nanos() as u64);
@@ -112,6 +115,7 @@ impl One<'_> {
         let end = watch.end.as_secs_f64();
         let recovery = limit.and_then(|limit| metrics::recovered(end, limit, gone, &moments));
         let evicted = totals.quantiles(Timer::Evicted, Some(phase), Some(group));
+        let (memory, memory_unknown) = memory(watch, told);
         let report = PressureReport {
             fault: label.to_owned(),
             phase: self.plan.phases()[phase].name.clone(),
@@ -133,7 +137,8 @@ impl One<'_> {
                 dropped: evidence.dropped,
             },
             recovery,
-            memory: memory(watch, cost),
+            memory,
+            memory_unknown,
             seconds: self.seconds(others, victims),
         };
         Pressure {
@@ -247,22 +252,57 @@ fn neighbour(
     }
 }
 
-/// The memory of the target's processes, from the samples of what the run cost.
-fn memory(watch: &Watch, cost: &[CostSample]) -> Option<MemoryReport> {
-    let within = |from: Duration, to: Duration| {
-        let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
-        let known = cost.iter().filter(|sample| sample.gateway_memory > 0);
-        known.filter(move |sample| sample.at >= from && sample.at <= to)
+/// The memory of the target within a fault, and why it or its slope is not known.
+fn memory(watch: &Watch, (cost, page): Told<'_>) -> (Option<MemoryReport>, String) {
+    let processes = cost.iter().filter(|sample| sample.gateway_memory > 0);
+    let samples: Vec<(f64, u64)> = match page {
+        Some(page) => page.samples.iter().map(|s| (s.at, s.bytes)).collect(),
+        None => processes.map(|s| (s.at, s.gateway_memory)).collect(),
     };
-    let samples: Vec<(f64, f64)> = within(watch.start, watch.end)
-        .map(|sample| (sample.at, sample.gateway_memory as f64))
+    let (start, end) = (watch.start.as_secs_f64(), watch.end.as_secs_f64());
+    let within: Vec<(f64, f64)> = (samples.iter())
+        .filter(|(at, _)| (start..=end).contains(at))
+        .map(|(at, bytes)| (*at, *bytes as f64))
         .collect();
-    let most = samples.iter().map(|(_, bytes)| *bytes).reduce(f64::max)?;
-    let before = within(Duration::ZERO, watch.start).next_back();
-    Some(MemoryReport {
-        before: before.map_or(0, |sample| sample.gateway_memory),
+    let slope = slope(&within);
+    let unknown = match (slope, page) {
+        (None, Some(page)) => {
+            let words = format!("{} of its memory within the fault", many(within.len()));
+            let why = unread(page).map_or(String::new(), |why| format!("; {why}"));
+            format!("{words}, three are needed for a slope{why}")
+        }
+        (None, None) if !samples.is_empty() => format!(
+            "{} of its memory within the fault, three are needed for a slope",
+            many(within.len())
+        ),
+        _ => String::new(),
+    };
+    let most = within.iter().map(|(_, bytes)| *bytes).reduce(f64::max);
+    let before = samples.iter().rfind(|(at, _)| *at <= start);
+    let report = most.map(|most| MemoryReport {
+        before: before.map_or(0, |(_, bytes)| *bytes),
         most: most as u64,
-        slope: slope(&samples),
+        slope,
+    });
+    (report, unknown)
+}
+
+fn many(samples: usize) -> String {
+    match samples {
+        0 => "no sample".into(),
+        1 => "one sample".into(),
+        n => format!("{n} samples"),
+    }
+}
+
+/// Reads of the target's page that told nothing, in words; none where all did.
+pub(super) fn unread(page: &TargetMemory) -> Option<String> {
+    let (failed, all) = (page.failed, page.failed + page.samples.len() as u64);
+    (failed > 0).then(|| {
+        format!(
+            "{failed} of {all} reads of the target's memory at {} failed: {}",
+            page.page, page.why
+        )
     })
 }
 
@@ -282,6 +322,7 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::MemorySample;
 
     #[test]
     fn a_slope_is_of_least_squares() {
@@ -311,10 +352,38 @@ mod tests {
             .zip(0u32..)
             .map(|(memory, at)| sample(f64::from(at) + 0.5, memory))
             .collect();
-        let memory = memory(&watch, &cost).expect("samples");
-        assert_eq!((memory.before, memory.most), (110, 400));
-        assert_eq!(memory.slope, Some(100.0));
-        let unknown = [sample(3.0, 0)];
-        assert_eq!(super::memory(&watch, &unknown), None);
+        let (known, unknown) = memory(&watch, (&cost, None));
+        let known = known.expect("samples");
+        assert_eq!((known.before, known.most), (110, 400));
+        assert_eq!((known.slope, unknown.as_str()), (Some(100.0), ""));
+        let nothing = [sample(3.0, 0)];
+        assert_eq!(memory(&watch, (&nothing, None)), (None, String::new()));
+        let (few, why) = memory(&watch, (&cost[..4], None));
+        assert_eq!(few.expect("two").slope, None);
+        assert!(why.contains("2 samples") && why.contains("three"), "{why}");
+        // What the target tells comes before what a process takes.
+        let mut page = TargetMemory {
+            page: "http://h:9".into(),
+            samples: (0..6)
+                .map(|at| MemorySample {
+                    at: f64::from(at) + 0.5,
+                    bytes: 7,
+                })
+                .collect(),
+            ..TargetMemory::default()
+        };
+        let (known, why) = memory(&watch, (&cost, Some(&page)));
+        let known = known.expect("samples");
+        assert_eq!((known.before, known.most, known.slope), (7, 7, Some(0.0)));
+        assert_eq!(why, "");
+        (page.failed, page.why) = (3, "HTTP 404".into());
+        page.samples.clear();
+        let (known, why) = memory(&watch, (&cost, Some(&page)));
+        assert_eq!(known, None, "it is unknown, not zero");
+        assert_eq!(
+            why,
+            "no sample of its memory within the fault, three are needed for a slope; \
+             3 of 3 reads of the target's memory at http://h:9 failed: HTTP 404"
+        );
     }
 }

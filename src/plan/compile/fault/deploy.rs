@@ -1,7 +1,7 @@
 //! `deploy`: something is done to the target, at most once in a phase, and measured to the phase's end.
 
 use super::super::target::{is_token, nodes};
-use super::super::{Problems, names};
+use super::super::{Problems, http, names};
 use super::{beyond, left};
 use crate::plan::fault::{
     Action, Deploy, PlannedFault, Receiver, Rollout, SIGNALS, Webhook, quoted,
@@ -210,64 +210,24 @@ fn signal(signal: &model::SendSignal, path: &str, problems: &mut Problems) -> Op
 
 fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option<Rollout> {
     let before = problems.list.len();
-    let mut bad = |key: &str, what: String| {
-        problems.add(Problem::error(format!("{path}.{key}"), what));
-    };
-    let parsed = url::Url::parse(&hook.url).ok();
-    let parsed =
-        parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-    if parsed.is_none() {
-        bad("url", "it is not an http:// or https:// address".into());
-    }
-    if parsed
-        .as_ref()
-        .is_some_and(|url| !url.username().is_empty() || url.password().is_some())
-    {
-        bad(
-            "url",
-            "user and password do not belong into an address: give a header".into(),
-        );
-    }
+    let address = http::address(&hook.url, path, problems);
     let method = hook.method.as_deref().unwrap_or("POST");
     if !is_token(method) {
-        bad("method", format!("`{method}` is not a method of HTTP"));
+        let what = format!("`{method}` is not a method of HTTP");
+        problems.add(Problem::error(format!("{path}.method"), what));
     }
-    for (name, value) in &hook.headers {
-        let own = ["host", "connection", "content-length", "transfer-encoding"];
-        if !is_token(name) {
-            bad(
-                &format!("headers.{name}"),
-                format!("`{name}` is not the name of a header"),
-            );
-        } else if own.contains(&name.to_ascii_lowercase().as_str()) {
-            bad(
-                &format!("headers.{name}"),
-                format!("`{name}` is set by squall"),
-            );
-        } else if value.chars().any(|c| c.is_control() && c != '\t') {
-            bad(&format!("headers.{name}"), "a header is one line".into());
-        }
-    }
-    let url = parsed?;
+    let headers = http::headers(&hook.headers, path, problems);
+    let address = address?;
     if problems.list.len() > before {
         return None;
     }
-    let host = url.host_str().unwrap_or_default();
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
     Some(Rollout::Webhook(Webhook {
-        tls: url.scheme() == "https",
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port: url.port_or_known_default().unwrap_or(80),
-        path,
+        tls: address.tls,
+        host: address.host,
+        port: address.port,
+        path: address.path,
         method: method.to_owned(),
-        headers: hook
-            .headers
-            .iter()
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect(),
+        headers,
         body: hook.body.clone().unwrap_or_default(),
     }))
 }

@@ -1,0 +1,101 @@
+//! HTTP/1.1 of the coordinator's own: one connection, one request, one answer whose head is read here.
+
+use crate::transport::{TlsConfig, tls};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Bytes of a head that are read.
+const HEAD: usize = 16 * 1024;
+
+/// What a request goes over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Connects, over TLS with the system's certificates if it is wanted: whoever is asked here is not the target.
+///
+/// # Errors
+/// In words, with the address.
+pub(super) async fn dial(host: &str, port: u16, secure: bool) -> Result<Box<dyn Stream>, String> {
+    let tcp = TcpStream::connect((host, port)).await;
+    let tcp = tcp.map_err(|error| format!("{host}:{port}: {error}"))?;
+    if !secure {
+        return Ok(Box::new(tcp));
+    }
+    let config = TlsConfig::default();
+    let failed = |error: String| format!("{host}: {error}");
+    let name = tls::server_name(&config, host).map_err(|e| failed(e.to_string()))?;
+    let client = tls::client_config(&config).map_err(|e| failed(e.to_string()))?;
+    let connector = TlsConnector::from(client);
+    let stream = connector.connect(name, tcp).await;
+    Ok(Box::new(stream.map_err(|e| failed(e.to_string()))?))
+}
+
+/// What stands in `Host`.
+pub(super) fn authority(host: &str, port: u16, secure: bool) -> String {
+    let usual = if secure { 443 } else { 80 };
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    match port == usual {
+        true => host,
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// The head of an answer.
+pub(super) struct Head {
+    pub status: u16,
+    /// Of its body, where it says so.
+    pub length: Option<usize>,
+    /// Whether its body comes in chunks.
+    pub chunked: bool,
+    /// What came of the body with it.
+    pub rest: Vec<u8>,
+}
+
+/// Reads the head of the answer.
+pub(super) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Head> {
+    let nonsense = |_| io::Error::new(io::ErrorKind::InvalidData, "not HTTP");
+    let mut bytes = Vec::new();
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut response = httparse::Response::new(&mut headers);
+        if let httparse::Status::Complete(end) = response.parse(&bytes).map_err(nonsense)? {
+            let status = response.code.unwrap_or(0);
+            // 100 and its like come before the answer.
+            if (200..=599).contains(&status) {
+                let value = |name: &str| {
+                    let header = response
+                        .headers
+                        .iter()
+                        .find(|h| h.name.eq_ignore_ascii_case(name))?;
+                    std::str::from_utf8(header.value).ok().map(str::trim)
+                };
+                let length = value("content-length").and_then(|text| text.parse().ok());
+                let chunked = value("transfer-encoding")
+                    .is_some_and(|text| text.to_ascii_lowercase().ends_with("chunked"));
+                return Ok(Head {
+                    status,
+                    length,
+                    chunked,
+                    rest: bytes.split_off(end),
+                });
+            }
+            bytes.drain(..end);
+            continue;
+        }
+        if bytes.len() > HEAD {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a head without end",
+            ));
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
