@@ -158,9 +158,10 @@ impl Shard {
         if !established && matches!(failure, Some(Failure::Eof | Failure::Reset)) {
             ended_with = Some(1006);
         }
-        if self.conns[c].troubled {
-            self.trouble_lost(c, ended_with, now);
-        }
+        let parted = match self.conns[c].troubled {
+            true => self.trouble_lost(c, ended_with, now),
+            false => None,
+        };
         self.leave_ready(c);
         self.abandon(c);
         let conn = &mut self.conns[c];
@@ -197,8 +198,11 @@ impl Shard {
             return;
         }
         if was_ready && conn.lost_ns == 0 {
-            // What a fault's cut had come of it is behind: this loss is another's.
-            self.resumes.uncut(c);
+            // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
+            match parted {
+                Some(fault) => self.resumes.cut(c, fault),
+                None => self.resumes.uncut(c),
+            }
             self.goes_away(c, now);
         }
         self.come_back(c, told, was_ready, now);

@@ -1,4 +1,4 @@
-//! What came of the messages of connections that a fault cut off: each counts to the last fault that cut its connection,
+//! What came of the messages of connections that a fault cut off, or kept away until they were given up: each counts to the last fault that cut its connection,
 //! so that nothing is counted twice.
 
 use super::fate::{Fate, Loss};

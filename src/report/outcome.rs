@@ -182,7 +182,7 @@ pub struct FaultReport {
     /// How these and the target fared under it.
     #[serde(default)]
     pub effects: FaultEffects,
-    /// Of one that cuts connections off: what came of their messages.
+    /// Of one that cut connections off, or kept them away until they were given up: what came of their messages.
     #[serde(default)]
     pub absence: Option<AbsenceReport>,
 }

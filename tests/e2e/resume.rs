@@ -198,6 +198,44 @@ fn who_does_not_ask_misses() {
     assert_eq!(asked, [0, 0, 0]);
 }
 
+/// Whoever is given up in a partition, by itself or by the target, misses by the partition's doing.
+#[test]
+fn what_a_partition_made_them_miss_is_its_doing() {
+    for (resume, outcome) in [(false, "missed"), (true, "recovered")] {
+        let scenario = format!(
+            "
+name: parted
+seed: 3
+target: {{ embedded: {{ history: {{ messages: 1000, for: 1m }}, ping: {{ every: 500ms, timeout: 1s }} }} }}
+clients:
+  beating: {{ count: 5, subscribe: [a], heartbeat: {{ every: 200ms, timeout: 300ms }}, reconnect: {{ base: 100ms, resume: {resume} }} }}
+  patient: {{ count: 7, subscribe: [a], reconnect: {{ base: 100ms, resume: {resume} }} }}
+  pubs: {{ count: 2, publish: {{ topic: a, rate: 100/s }} }}
+phases:
+  - {{ name: open, for: 1s }}
+  - name: parted
+    for: 4s
+    faults:
+      - partition: {{ clients: beating, for: 3s }}
+      - partition: {{ clients: patient, for: 3s }}
+  - {{ name: calm, for: 1s }}
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+        );
+        let summary = Lab::new(&scenario)
+            .run(&["--shards", "2"])
+            .expect(0)
+            .summary();
+        check_sums(&summary);
+        check_faults(&summary);
+        for (fault, victims) in [(0, 5), (1, 7)] {
+            let absence = summary.at(&format!("/phases/1/faults/{fault}/absence"));
+            let sum = absence[outcome].as_u64().expect("a number");
+            assert!(sum > 10 * victims, "{outcome}: {absence}");
+        }
+    }
+}
+
 /// What the service does to each subscriber, by its own numbers.
 const DROPPED: [usize; 7] = [20, 41, 62, 90, 104, 125, 146];
 const DOUBLED: [usize; 3] = [30, 60, 100];

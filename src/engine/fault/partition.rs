@@ -4,6 +4,7 @@
 use super::super::shard::Shard;
 use super::super::stream::Stream;
 use super::Faults;
+use super::trouble::After;
 use std::net::SocketAddr;
 
 /// First time that the kernel repeats a SYN after, doubled for each further one (RFC 6298 §2, tcp(7)).
@@ -76,12 +77,18 @@ impl Shard {
 
     /// The fault with this number is over for a connection: what the kernel has is read, and what waits is written.
     pub(super) fn end_partition(&mut self, c: usize, number: usize, now: u64) {
+        let patience = self.plan.target().close_timeout.as_nanos() as u64;
         let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
             return;
         };
         if trouble.partition.take_if(|own| *own == number).is_none() {
             return;
         }
+        // That the target gave it up meanwhile is found only now.
+        trouble.healed = Some(After {
+            number,
+            until_ns: now + patience,
+        });
         trouble.unread = true;
         if let Some(dial) = &mut trouble.dial {
             dial.let_through(now);

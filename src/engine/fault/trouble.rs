@@ -39,6 +39,8 @@ pub struct Trouble {
     pub dial: Option<Dial>,
     /// What comes to light once a fault is over.
     pub after: Option<After>,
+    /// The same of a partition: a loss that was its doing.
+    pub healed: Option<After>,
     /// The socket may hold bytes that no further event will tell of.
     pub unread: bool,
     /// First sign that the target ends the connection: its Close frame, or the kernel's word. 0: none.
@@ -75,6 +77,7 @@ impl Trouble {
             && self.partition.is_none()
             && self.dial.is_none()
             && self.after.is_none()
+            && self.healed.is_none()
     }
 
     /// Bytes that may be read now.
@@ -127,9 +130,9 @@ impl Trouble {
     fn next_ns(&self, now: u64, conn: &Conn) -> u64 {
         let mut next = u64::MAX;
         let mut at = |time: u64| next = next.min(time);
-        if let Some(after) = self.after.as_ref().filter(|_| self.ended_ns == 0) {
-            at(after.until_ns);
-        }
+        let over = self.after.iter().chain(&self.healed);
+        over.filter(|_| self.ended_ns == 0)
+            .for_each(|after| at(after.until_ns));
         if self.partition.is_some() {
             return next;
         }
@@ -252,6 +255,7 @@ impl Shard {
             // Whoever has said goodbye by then is on its way.
             if trouble.ended_ns == 0 {
                 trouble.after.take_if(|after| after.until_ns <= now);
+                trouble.healed.take_if(|after| after.until_ns <= now);
             }
             self.pump(c as usize);
         }
@@ -354,12 +358,24 @@ impl Shard {
         self.look_again(c);
     }
 
-    /// A connection in trouble is lost: with this code, if the target ended it.
-    pub(in super::super) fn trouble_lost(&mut self, c: usize, ended_with: Option<u16>, now: u64) {
+    /// A connection in trouble is lost: with this code, if the target ended it. The number of the partition whose doing
+    /// it is, if it is one's.
+    pub(in super::super) fn trouble_lost(
+        &mut self,
+        c: usize,
+        ended_with: Option<u16>,
+        now: u64,
+    ) -> Option<usize> {
         self.conns[c].troubled = false;
-        let Some(trouble) = self.faults.troubles.remove(&(c as u32)) else {
-            return;
-        };
+        let trouble = self.faults.troubles.remove(&(c as u32))?;
+        let healed = trouble.healed.as_ref().map(|healed| healed.number);
+        let parted = trouble.partition.or(healed);
+        self.blame(c, *trouble, ended_with, now);
+        parted
+    }
+
+    /// Counts the end of a connection that was in this trouble to the fault whose doing it is.
+    fn blame(&mut self, c: usize, trouble: Trouble, ended_with: Option<u16>, now: u64) {
         if let Some(number) = trouble.partition
             && let Some(mut stream) = self.conns[c].stream.take()
         {

@@ -2,7 +2,7 @@
 
 use super::super::drive::Course;
 use super::seconds_of;
-use crate::metrics::{Second, Totals};
+use crate::metrics::{Absence, Second, Totals};
 use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{AbsenceReport, FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
                         .map(|did| seconds_of(did.ended_ns)),
                 },
                 touched: did.map_or(0, |did| did.touched),
-                absence: hit.effect.cuts().then(|| absence(&course.totals, number)),
+                absence: absence(fault, &course.totals, number),
                 effects: told.map_or_else(FaultEffects::default, |told| FaultEffects {
                     taken: told.taken,
                     unread: told.unread,
@@ -45,13 +45,15 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
     }
 }
 
-fn absence(totals: &Totals, number: usize) -> AbsenceReport {
+/// What came of the messages of those whom it took away: of a fault that is there for that, or that did.
+fn absence(fault: &PlannedFault, totals: &Totals, number: usize) -> Option<AbsenceReport> {
     let absence = totals.absence(number);
-    AbsenceReport {
+    let took = fault.action.cuts() || absence != Absence::default();
+    took.then_some(AbsenceReport {
         recovered: absence.recovered,
         missed: absence.missed,
         lost: absence.lost,
-    }
+    })
 }
 
 fn ends(number: usize, course: &Course) -> Vec<FaultEndReport> {
