@@ -43,6 +43,8 @@ struct Running {
     /// Its number in the run.
     number: usize,
     group: usize,
+    /// Index of the phase it begins in, to which what the target does about it counts.
+    phase: usize,
     effect: Effect,
     victims: Victims,
     start_ns: u64,
@@ -98,6 +100,7 @@ impl Faults {
             Some(Running {
                 number,
                 group,
+                phase: plan.phase_at(fault.start.as_nanos() as u64),
                 effect: hit.effect.clone(),
                 victims: Victims::new(plan.seed(), number, when, of, shard, shards),
                 start_ns: fault.start.as_nanos() as u64,
@@ -307,8 +310,11 @@ impl Shard {
         match effect {
             Effect::Cut(_) => return,
             Effect::Slow(slow) => {
-                let slowed = slow::Slowed::new(number, &slow, now);
-                self.faults.trouble(c).slow.get_or_insert(slowed);
+                let part = &mut self.faults.trouble(c).slow;
+                if part.is_none() {
+                    *part = Some(slow::Slowed::new(number, &slow, now));
+                    self.afflicted(number, c);
+                }
             }
             Effect::Stall(stall) => {
                 let group = &self.plan.groups()[usize::from(self.conns[c].group)];
@@ -405,6 +411,18 @@ impl Shard {
             };
             self.recorder.fault_did(running.number, one);
         }
+    }
+
+    /// From now on it is the target's turn to end the connection, or not.
+    fn afflicted(&mut self, number: usize, c: usize) {
+        let (phase, group) = (self.phase_of(number), usize::from(self.conns[c].group));
+        self.recorder.count(Counter::Afflicted, phase, group, 1);
+    }
+
+    /// The phase that a fault of the run counts to.
+    fn phase_of(&self, number: usize) -> usize {
+        let fault = self.faults.running.iter().find(|f| f.number == number);
+        fault.map_or(self.phase, |fault| fault.phase)
     }
 
     /// The same by the fault's number in the run.

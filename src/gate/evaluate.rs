@@ -212,8 +212,12 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
     };
     let mut note = String::new();
     if never > 0 {
+        let what = match timer {
+            Timer::Evicted | Timer::Drain => "were not ended meanwhile, as far as was seen",
+            _ => "never came back",
+        };
         note = format!(
-            "{} of {} never came back or took over 60 s",
+            "{} of {} {what} or took over 60 s",
             thousands(never as f64),
             thousands(all as f64)
         );
@@ -258,6 +262,14 @@ fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judge
     judged(gate, worst.value, format!("{:.2}", worst.value), note)
 }
 
+/// Those whose end by the target the timer times, or that never came.
+fn ended_of(timer: Timer) -> Counter {
+    match timer {
+        Timer::Drain => Counter::Old,
+        _ => Counter::Afflicted,
+    }
+}
+
 /// How many of what the timer times never ended, or ended beyond the histogram's range.
 fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
     let failures = |kind: Failure| totals.failures(Some(kind), scope.phase, scope.group);
@@ -288,9 +300,14 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         | Timer::Tls
         | Timer::Upgrade
         | Timer::Ready
-        | Timer::OpenLag
-        | Timer::Evicted
-        | Timer::Drain => 0,
+        | Timer::OpenLag => 0,
+        // Who was not ended is slower than everybody who was. So is who was ended beyond the histogram's range, or was seen
+        // to be only when what had been held back was read.
+        Timer::Evicted | Timer::Drain => {
+            let all = scope.count(totals, ended_of(timer));
+            let ended = totals.histogram(timer, scope.phase, scope.group).len();
+            return all.saturating_sub(ended);
+        }
         // Who was cut in a phase is back in it or later, and counts there.
         Timer::CutOff => {
             let cut = scope.count(totals, Counter::Severed);

@@ -169,6 +169,7 @@ impl Count {
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
                 | C::Cut
+                | C::Afflicted
                 | C::Old
                 | C::Offered
                 | C::Expected
@@ -203,6 +204,7 @@ impl Count {
                 C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
                 C::Churned
                 | C::Cut
+                | C::Afflicted
                 | C::Errors
                 | C::PingsSent
                 | C::PingsAnswered
@@ -347,6 +349,9 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Moved => "Reconnected on another node of the target than before, as it tells them",
         Counter::Stayed => "Reconnected on the same node of the target as before",
         Counter::Cut => "Connections cut on purpose by a fault",
+        Counter::Afflicted => {
+            "Times that a `slow` or `stall` took hold of a connection, or that it vanished; `evicted` has those that the target ended meanwhile"
+        }
         Counter::Old => "Connections open when a deploy began",
         Counter::Severed => {
             "Of these, those that the target ended (or let go silent) during the deploy"

@@ -98,6 +98,9 @@ names! {
         Churned = "churned",
         /// Connections cut on purpose by a fault.
         Cut = "cut",
+        /// Times that a `slow` or `stall` fault took hold of a connection, or that it vanished: those that the target ended
+        /// meanwhile are timed as evicted.
+        Afflicted = "afflicted",
         /// Connections open when a deploy began.
         Old = "old",
         /// Of these, those that ended during the deploy, and not by us.

@@ -691,8 +691,45 @@ phases:
     }
 }
 
-fn tables() -> [Table; 10] {
+/// A target that ends nobody, whoever is slow or vanishes, and a deploy that no connection feels.
+fn kept() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("afflicted", "in slow", 1),
+        counts("afflicted", "in vanish", 2),
+        counts("old", "in deploy", 9),
+        counts("severed", "in deploy", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        // Nobody was ended, so that even the first is not reached.
+        not_reached("evicted min < 20s in slow"),
+        not_reached("evicted max < 20s in vanish of leavers"),
+        not_reached("drain max < 20s in deploy"),
+        no_evidence("evicted max < 20s in open"),
+    ]);
+    Table {
+        name: "kept",
+        body: "
+target: { embedded: {} }
+clients:
+  stayers: { count: 4, subscribe: [t] }
+  leavers: { count: 4, subscribe: [t], reconnect: { base: 100ms } }
+  publisher: { count: 1, publish: { topic: t, rate: 50/s, in: [open, slow, vanish] } }
+phases:
+  - { name: open, for: 1s }
+  - { name: slow, for: 2s, faults: [ { slow: { clients: stayers, count: 1, read: none, for: 1s } } ] }
+  - { name: vanish, for: 2s, faults: [ { drop: { clients: leavers, count: 2, how: vanish } } ] }
+  - { name: deploy, for: 2s, faults: [ { deploy: { run: ['true'], hitless: true } } ] }
+",
+        cases,
+    }
+}
+
+fn tables() -> [Table; 11] {
     [
+        kept(),
         deploys(),
         clean(),
         deliveries(),
@@ -786,6 +823,13 @@ fn a_target_that_does_all_it_should_passes() {
     let done = table.lab().run(&["--quiet"]);
     let summary = table.check(&done, 0);
     assert_eq!(summary.text("/verdict"), "PASSED");
+}
+
+#[test]
+fn who_is_not_ended_is_not_forgotten() {
+    let table = kept();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
 }
 
 #[test]

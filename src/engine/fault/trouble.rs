@@ -353,6 +353,7 @@ impl Shard {
                 && let Some(stalls) = trouble.wrote(gone, upgrading, now)
             {
                 self.touch_by(stalls, c);
+                self.afflicted(stalls, c);
             }
         }
         self.look_again(c);
@@ -415,7 +416,8 @@ impl Shard {
             };
             let g = usize::from(self.conns[c].group);
             let took = seen as i64 - since as i64;
-            self.recorder.time(Timer::Evicted, self.phase, g, took);
+            let phase = self.phase_of(number);
+            self.recorder.time(Timer::Evicted, phase, g, took);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::super::shard::Shard;
 use super::super::stream::Stream;
-use crate::metrics::{FaultEndKey, Timer};
+use crate::metrics::{Counter, FaultEndKey, Timer};
 use mio::{Interest, Token};
 use std::collections::HashMap;
 
@@ -54,6 +54,9 @@ impl Shard {
         // Should the kernel refuse, it is as silent, and its end is not told: one measurement less, and no wrong one.
         let registry = self.poll.registry();
         let _ = registry.reregister(&mut stream.socket, token, Interest::READABLE);
+        let group = usize::from(self.conns[c].group);
+        self.recorder
+            .count(Counter::Afflicted, self.phase, group, 1);
         let silent = Silent {
             stream,
             number,

@@ -460,6 +460,9 @@ fn what_never_came_back_is_censored_not_forgotten() {
         }),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),
+        // All that there were: those that the timer has, and these.
+        (Timer::Evicted, |r, _| r.count(C::Afflicted, 1, 0, 1000)),
+        (Timer::Drain, |r, _| r.count(C::Old, 1, 0, 1000)),
         (Timer::Open, |r, n| {
             (0..n).for_each(|_| r.fail(Failure::Refused, 1, 0))
         }),
@@ -489,10 +492,12 @@ fn what_never_came_back_is_censored_not_forgotten() {
             "not reached",
         );
         let judgement = judge(&format!("{name} p99 < 6ms"), &with(20));
-        assert_eq!(
-            judgement.note,
-            "20 of 1,000 never came back or took over 60 s"
-        );
+        let what = match timer {
+            Timer::Evicted | Timer::Drain => "were not ended meanwhile, as far as was seen",
+            _ => "never came back",
+        };
+        let note = format!("20 of 1,000 {what} or took over 60 s");
+        assert_eq!(judgement.note, note);
         assert_eq!(judgement.value, None);
         fails(&format!("{name} max < 6ms"), &with(1), "not reached");
         fails(&format!("{name} mean < 6ms"), &with(1), "not reached");
