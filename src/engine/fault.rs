@@ -51,13 +51,21 @@ struct Running {
     end_ns: u64,
     /// Turns that came.
     due: u64,
-    /// Of a fault that lasts: connections it has come to, and whether they count as touched.
-    known: HashMap<u32, bool>,
+    /// Of a fault that lasts: connections it has come to.
+    known: HashMap<u32, Known>,
     /// From its end on: those for whom it is not over yet.
     ending: Option<Vec<u32>>,
     /// Sockets of connections that were given up in a partition: the target hears of it when that is over.
     buried: Vec<Stream>,
     over: bool,
+}
+
+/// What counts of a connection that a fault has come to: each once, however often it comes back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    touched: bool,
+    /// The target closed it.
+    closed: bool,
 }
 
 impl Running {
@@ -144,13 +152,28 @@ impl Faults {
 
     /// A connection lost messages while it was there: it is the doing of each fault that touched it.
     pub fn skipped(&self, c: usize, count: u64, recorder: &mut Recorder) {
-        let touched = |f: &&Running| f.known.get(&(c as u32)) == Some(&true);
+        let touched = |f: &&Running| f.known.get(&(c as u32)).is_some_and(|known| known.touched);
         for fault in self.running.iter().filter(touched) {
             let more = FaultTally {
                 skipped: count,
                 ..FaultTally::default()
             };
             recorder.fault_did(fault.number, more);
+        }
+    }
+
+    /// The target closed a connection under the fault with this number.
+    fn closed(&mut self, number: usize, c: usize, recorder: &mut Recorder) {
+        let fault = self.running.iter_mut().find(|f| f.number == number);
+        let Some(known) = fault.and_then(|fault| fault.known.get_mut(&(c as u32))) else {
+            return;
+        };
+        if known.touched && !std::mem::replace(&mut known.closed, true) {
+            let one = FaultTally {
+                closed: 1,
+                ..FaultTally::default()
+            };
+            recorder.fault_did(number, one);
         }
     }
 
@@ -302,7 +325,7 @@ impl Shard {
         }
         let running = &mut self.faults.running[fault];
         let number = running.number;
-        running.known.entry(c as u32).or_insert(false);
+        running.known.entry(c as u32).or_default();
         let effect = running.effect.clone();
         if !self.make_way(c, &effect, number, now) {
             return;
@@ -404,7 +427,8 @@ impl Shard {
     /// Counts a connection as touched, once.
     fn touch(&mut self, fault: usize, c: usize) {
         let running = &mut self.faults.running[fault];
-        if running.known.insert(c as u32, true) != Some(true) {
+        let known = running.known.entry(c as u32).or_default();
+        if !std::mem::replace(&mut known.touched, true) {
             let one = FaultTally {
                 touched: 1,
                 ..FaultTally::default()

@@ -133,6 +133,8 @@ pub struct FaultTally {
     pub unread: u64,
     /// Messages that connections it had touched lost while connected, from then on to the end of the run.
     pub skipped: u64,
+    /// Of the touched ones, those that the target closed under it, whenever that was seen; each once.
+    pub closed: u64,
     /// Smallest receive buffer in effect (SO_RCVBUF as the kernel says) of sockets it was set for; 0: of none.
     pub receive_buffer: u32,
 }
@@ -150,6 +152,7 @@ impl Default for FaultTally {
             taken: 0,
             unread: 0,
             skipped: 0,
+            closed: 0,
             receive_buffer: 0,
         }
     }
@@ -193,6 +196,7 @@ impl FaultTally {
             taken: self.taken.saturating_add(other.taken),
             unread: self.unread.saturating_add(other.unread),
             skipped: self.skipped.saturating_add(other.skipped),
+            closed: self.closed.saturating_add(other.closed),
             receive_buffer: smallest,
         }
     }

@@ -691,6 +691,7 @@ fn slow_consumers() -> PressureReport {
         owed: Some(2_400_000.0),
         taken: 81_920.0,
         skipped: 12,
+        victims_closed: 0,
         closed: vec![EvictionReport {
             code: 1013,
             after: false,

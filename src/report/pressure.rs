@@ -29,7 +29,10 @@ pub struct PressureReport {
     pub taken: f64,
     /// Messages that victims lost while connected.
     pub skipped: u64,
-    /// Victims that the target closed.
+    /// Victims that the target closed, each once.
+    #[serde(default)]
+    pub victims_closed: u64,
+    /// How the target ended victims: one that comes back and is ended again is in here again.
     pub closed: Vec<EvictionReport>,
     /// Time from becoming slow to being closed, of those seen to be closed while they were slow.
     pub evicted: Option<TimerReport>,
@@ -48,7 +51,7 @@ pub struct PressureReport {
     pub seconds: Vec<PressureSecond>,
 }
 
-/// Victims that the target ended in one way.
+/// Times that the target ended a victim in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictionReport {
     /// Close code, or the HTTP status by which an opening was refused.

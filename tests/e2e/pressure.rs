@@ -5,6 +5,9 @@ use crate::harness::{Gateway, Lab, Summary};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::accept_hdr;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 /// Twenty subscribers, four of which read nothing for four seconds; so much is sent that no kernel's buffers hold it.
 fn scenario(gateway: &str) -> String {
@@ -254,5 +257,58 @@ fn the_memory_that_a_target_tells_has_a_slope() {
         done.stdout.contains("the target's memory: unknown"),
         "{}",
         done.stdout
+    );
+}
+
+/// A target that ends the first client again and again, and never the second.
+fn unfair() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut who = String::new();
+                #[expect(clippy::result_large_err, reason = "the library's own signature")]
+                let name = |request: &Request, response: Response| {
+                    who = request.uri().query().unwrap_or_default().to_owned();
+                    Ok(response)
+                };
+                let mut socket = accept_hdr(stream, name).expect("an upgrade");
+                match who.as_str() {
+                    "0" => std::thread::sleep(Duration::from_millis(300)),
+                    _ => while socket.read().is_ok() {},
+                }
+            });
+        }
+    });
+    address
+}
+
+/// One that is ended three times is one, and not as good as three.
+#[test]
+fn a_victim_that_is_ended_again_and_again_counts_once() {
+    let address = unfair();
+    let scenario = format!(
+        "
+name: unfair
+target: {{ url: 'ws://{address}/?{{connection}}' }}
+clients: {{ two: {{ count: 2, protocol: raw, reconnect: {{ backoff: no_jitter, base: 50ms }} }} }}
+phases:
+  - {{ name: before, for: 1s }}
+  - {{ name: slow, for: 3s, faults: [ {{ slow: {{ clients: two, share: 100%, read: none }} }} ] }}
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+    );
+    let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
+    let closes: u64 = (summary.at("/pressure/0/closed").as_array().expect("a list"))
+        .iter()
+        .map(|of| of["count"].as_u64().expect("a count"))
+        .sum();
+    assert!(closes >= 2, "{}", summary.at("/pressure"));
+    assert_eq!(summary.number("/pressure/0/victims_closed"), 1.0);
+    assert_eq!(summary.text("/pressure/0/policy"), "unknown");
+    assert_eq!(
+        summary.text("/pressure/0/why"),
+        "1 were closed and 1 were not"
     );
 }

@@ -283,6 +283,7 @@ fn a_target_that_notices_who_vanished_is_timed() {
     assert_eq!(totals.fault_ends(0), BTreeMap::from([(key, 3)]));
     let evicted = totals.histogram(Timer::Evicted, Some(0), Some(0));
     assert_eq!(evicted.len(), 3);
+    assert_eq!(totals.count(Counter::Afflicted, Some(0), Some(0)), 4);
     assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), 3);
     // 800 ms after they were accepted, which is at most 400 ms before they vanished.
     assert!(evicted.min() >= 390_000, "{} µs", evicted.min());

@@ -126,6 +126,8 @@ fn a_target_that_hangs_up_is_seen_while_the_fault_lasts() {
     let totals = under(serve, 1, "2s", fault, "");
     assert_eq!(totals.fault_ends(0), ended(1013, false, 1));
     assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), 1);
+    assert_eq!(count(&totals, Counter::Afflicted), 1);
+    assert_eq!(did(&totals).closed, 1);
     assert_eq!(did(&totals).taken, 10_004);
     assert_eq!(count(&totals, Counter::Unstamped), 100);
 }
@@ -148,6 +150,8 @@ fn a_goodbye_that_is_read_after_the_fault_is_told_as_such() {
     let totals = under(serve, 1, "1500ms", fault, "");
     assert_eq!(totals.fault_ends(0), ended(1008, true, 1));
     assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), 0);
+    assert_eq!(count(&totals, Counter::Afflicted), 1);
+    assert_eq!(did(&totals).closed, 1);
     assert_eq!(did(&totals).unread, 1_004);
 }
 
@@ -173,6 +177,10 @@ fn a_victim_that_comes_back_is_still_one_and_counts_once() {
     }];
     assert!(seen >= 4, "{ends:?}");
     assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), seen);
+    // Each of its lives was one that the target could end; the last ones may have been longer than the fault.
+    let afflicted = count(&totals, Counter::Afflicted);
+    assert!((seen..=seen + 2).contains(&afflicted), "{afflicted}");
+    assert_eq!(did.closed, 2, "each once, however often");
 }
 
 #[test]

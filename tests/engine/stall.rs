@@ -143,6 +143,7 @@ fn a_target_that_waits_no_longer_is_timed_with_its_code() {
     assert_eq!(totals.fault_ends(0), BTreeMap::from([(key, 2)]));
     let evicted = totals.histogram(Timer::Evicted, None, None);
     assert_eq!(evicted.len(), 2);
+    assert_eq!(count(&totals, Counter::Afflicted), 2);
     assert!(evicted.min() >= 299_000, "{} µs", evicted.min());
 }
 
@@ -207,6 +208,7 @@ fn a_request_that_trickles_is_refused_and_later_ones_are_not() {
     assert!(during >= 2, "{ends:?}");
     let evicted = totals.histogram(Timer::Evicted, None, None);
     assert_eq!(evicted.len(), during);
+    assert!(count(&totals, Counter::Afflicted) >= during);
     assert!(evicted.min() >= 300_000, "{} µs", evicted.min());
     assert_eq!(count(&totals, Counter::Reconnected), 2);
 }

@@ -407,6 +407,10 @@ impl Shard {
             return;
         };
         let after = since.is_none();
+        // A refused opening is nobody's close.
+        if refused.is_none() {
+            self.faults.closed(number, c, &mut self.recorder);
+        }
         self.recorder.fault_end(number, FaultEndKey { code, after });
         if let Some(since) = since {
             let seen = if trouble.ended_ns > 0 {

@@ -60,7 +60,7 @@ pub struct Evidence {
     pub taken: f64,
     /// Bytes that the target's kernel may have held for each.
     pub kernel: f64,
-    /// Victims that the target closed, whenever it was seen.
+    /// Victims that the target closed, each once, whenever it was seen.
     pub closed: u64,
     /// Messages that victims lost while connected.
     pub skipped: u64,
@@ -104,15 +104,15 @@ impl Evidence {
         }
         let victims = self.victims;
         if self.closed > 0 {
-            return if self.closed as f64 >= ALL_BUT_ALL * victims as f64 {
-                let closed = self.closed.min(victims);
+            let closed = self.closed.min(victims);
+            return if closed as f64 >= ALL_BUT_ALL * victims as f64 {
                 (
                     Policy::Disconnect,
                     format!("{closed} of {victims} were closed"),
                 )
             } else {
-                let kept = victims - self.closed;
-                unknown(format!("{} were closed and {kept} were not", self.closed))
+                let kept = victims - closed;
+                unknown(format!("{closed} were closed and {kept} were not"))
             };
         }
         let held_up = self.held_up();
@@ -243,7 +243,7 @@ mod tests {
                 "10 of 10",
             ),
             (
-                "closed again and again",
+                "more than there were",
                 |e| e.closed = 30,
                 Policy::Disconnect,
                 "10 of 10",

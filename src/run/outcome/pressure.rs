@@ -94,11 +94,7 @@ impl One<'_> {
             owed,
             taken: each(did.taken + did.unread),
             kernel,
-            closed: (closed.iter())
-                // Not those whose opening was refused.
-                .filter(|closed| closed.code >= 1000)
-                .map(|closed| closed.count)
-                .sum(),
+            closed: did.closed,
             skipped: did.skipped,
             fast: others,
             fast_lost,
@@ -128,6 +124,7 @@ impl One<'_> {
             owed,
             taken: evidence.taken,
             skipped: did.skipped,
+            victims_closed: did.closed,
             closed,
             evicted: evicted.as_ref().map(millis),
             neighbour: neighbour(&bounds, &ratio),
