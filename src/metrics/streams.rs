@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn of_too_many_streams_only_what_went_wrong_is_told_apart() {
         let many = STREAMS as u32 + 1;
-        let mut streams = Streams::new([0..many]);
+        let mut streams = Streams::new(std::iter::once(0..many));
         streams.came(7, Arrival::New, false);
         for stream in 0..many {
             streams.came(stream, Arrival::Duplicated, false);
