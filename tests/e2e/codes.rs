@@ -71,7 +71,7 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn an_invalid_scenario_is_104_with_the_place() {
-    let lab = Lab::new(&scenario("'lost == 0'").replace("count: 2", "cuont: 2"));
+    let lab = Lab::untimed(&scenario("'lost == 0'").replace("count: 2", "cuont: 2"));
     for verb in ["run", "check"] {
         let output = squall()
             .current_dir(lab.path())
@@ -107,7 +107,7 @@ fn an_unreachable_target_is_109() {
     let (_refusing, address) = refusing();
     let fault = "phases[0].faults=[{ burst: { clients: publishers, rate: 2x } }]";
     let target = format!("ws://{address}/");
-    let done = Lab::new(&scenario("'lost == 0'")).run(&["--target", &target, "--set", fault]);
+    let done = Lab::untimed(&scenario("'lost == 0'")).run(&["--target", &target, "--set", fault]);
     let summary = done.expect(109).summary();
     // The reason is that nobody was there, not that a fault found nobody.
     assert!(!summary.reasons().contains("touched no connection"));
@@ -119,7 +119,7 @@ fn an_unreachable_target_is_109() {
 #[test]
 fn results_that_cannot_be_written_are_108() {
     // A file where the folder should be: refused before anything runs.
-    let lab = Lab::new(&scenario("'lost == 0'"));
+    let lab = Lab::untimed(&scenario("'lost == 0'"));
     std::fs::write(lab.path().join("taken"), "mine").expect("written");
     let done = lab.run(&["--out", "taken"]);
     done.expect(108);
@@ -154,7 +154,7 @@ fn results_that_cannot_be_written_are_108() {
 fn the_generator_that_cannot_keep_its_schedule_is_106() {
     // No machine sends everything within a nanosecond of its time.
     let text = scenario("'lost == 0'").replace("shards: 1", "shards: 1, max_lag: 1ns");
-    let summary = Lab::new(&text).run(&[]).expect(106).summary();
+    let summary = Lab::untimed(&text).run(&[]).expect(106).summary();
     assert!(
         summary.reasons().contains("generator-limited"),
         "{}",
@@ -169,7 +169,7 @@ fn a_fault_that_touched_nobody_makes_the_run_invalid() {
                     pubs: { count: 2, publish: { topic: a, rate: 20/s } }\nphases:\n  \
                     - { name: one, for: 1s, faults: [ { burst: { clients: pubs, rate: 2x } } ] }\n  \
                     - { name: two, for: 1s, open: { pubs: all_at_once } }\ngates: ['lost == 0']\n";
-    let summary = Lab::new(scenario).run(&[]).expect(106).summary();
+    let summary = Lab::untimed(scenario).run(&[]).expect(106).summary();
     assert_eq!(summary.at("/phases/0/faults/0/touched"), 0);
     assert!(summary.reasons().contains("touched no connection"));
     assert_ne!(summary.text("/gates/0/status"), "passed");
@@ -179,7 +179,7 @@ fn a_fault_that_touched_nobody_makes_the_run_invalid() {
 fn a_refusal_is_told_with_its_status_and_words() {
     let text =
         scenario("'lost == 0'").replace("{ embedded: {} }", "{ embedded: { tokens: [right] } }");
-    let done = Lab::new(&text).run(&[]);
+    let done = Lab::untimed(&text).run(&[]);
     done.expect(109);
     assert!(done.stdout.contains("status 401 ×3"), "{}", done.stdout);
     assert!(done.stdout.contains("heard"), "{}", done.stdout);

@@ -130,7 +130,7 @@ fn what_could_not_even_be_begun_makes_the_run_invalid() {
         ("signal: { to: { pid_file: nowhere.pid } }", "nowhere.pid"),
         ("webhook: { url: 'http://127.0.0.1:1/' }", "127.0.0.1:1"),
     ] {
-        let done = Lab::new(&scenario(way)).run(&[]);
+        let done = Lab::untimed(&scenario(way)).run(&[]);
         let summary = done.expect(106).summary();
         assert_eq!(deploy(&summary)["result"], "not_begun", "{way}");
         let reasons = summary.reasons();
@@ -159,7 +159,7 @@ fn a_deploy_that_touched_nobody_proves_nothing_unless_it_may() {
 #[test]
 fn an_interrupt_ends_the_command_too() {
     let run = "shell: 'sleep 600 & echo $! > grandchild; echo $$ > pid; wait'";
-    let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
+    let lab = Lab::untimed(&scenario(run).replace("for: 1500ms", "for: 10m"));
     let mut running = lab.start(&[]);
     let command = pid(&lab.path().join("pid"));
     let grandchild = pid(&lab.path().join("grandchild"));
@@ -194,7 +194,7 @@ fn a_second_interrupt_ends_all_that_the_command_started_at_once() {
 #[test]
 fn a_command_does_not_outlive_a_coordinator_that_is_killed() {
     let run = "run: [sh, -c, 'echo $$ > pid; exec sleep 600']";
-    let lab = Lab::new(&scenario(run).replace("for: 1500ms", "for: 10m"));
+    let lab = Lab::untimed(&scenario(run).replace("for: 1500ms", "for: 10m"));
     let mut running = lab.start(&[]);
     let command = pid(&lab.path().join("pid"));
     let children = running.children();

@@ -18,7 +18,7 @@ generator: { shards: 2 }
 #[test]
 fn an_interrupt_ends_the_run_in_order_with_a_report() {
     for signal in [SIGINT, SIGTERM] {
-        let lab = Lab::new(LONG);
+        let lab = Lab::untimed(LONG);
         let mut run = lab.start(&[]);
         run.wait_for("messages", |line| {
             line.contains("received") && !line.contains("received       0/s")
@@ -81,7 +81,7 @@ fn a_second_interrupt_ends_at_once_and_leaves_no_orphan() {
 
 #[test]
 fn children_die_with_a_killed_coordinator() {
-    let lab = Lab::new(LONG);
+    let lab = Lab::untimed(LONG);
     let mut run = lab.start(&[]);
     run.wait_for_phase("steady");
     let children = run.children();
@@ -95,7 +95,7 @@ fn children_die_with_a_killed_coordinator() {
 
 #[test]
 fn a_shard_that_never_comes_back_does_not_hang_the_run() {
-    let lab = Lab::new(&LONG.replace("10m", "2s"));
+    let lab = Lab::untimed(&LONG.replace("10m", "2s"));
     let mut run = lab.start(&[]);
     run.wait_for_phase("steady");
     let children = run.children();
@@ -118,7 +118,7 @@ fn a_shard_that_never_comes_back_does_not_hang_the_run() {
 
 #[test]
 fn a_target_that_dies_does_not_hang_the_run() {
-    let lab = Lab::new(&LONG.replace("10m", "2s"));
+    let lab = Lab::untimed(&LONG.replace("10m", "2s"));
     let mut run = lab.start(&[]);
     run.wait_for_phase("steady");
     let gateway = run.gateway();

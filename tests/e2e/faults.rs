@@ -100,7 +100,7 @@ phases:
   - { name: two, for: 1s, open: { subs: all_at_once } }
 gates: ['failed == 0']
 ";
-    let summary = Lab::new(scenario).run(&[]).expect(106).summary();
+    let summary = Lab::untimed(scenario).run(&[]).expect(106).summary();
     let fault = &faults(&summary, 0)[0];
     assert_eq!(fault["touched"], 0);
     assert!(fault["actual_start"].is_number(), "its time came: {fault}");
@@ -124,7 +124,7 @@ phases:
   - { name: storm, for: 40s, faults: [ { drop: { clients: subs, share: 100%, how: fin, over: 40s } } ] }
 gates: ['failed == 0']
 ";
-    let mut run = Lab::new(scenario).start(&[]);
+    let mut run = Lab::untimed(scenario).start(&[]);
     run.wait_for_phase("storm");
     run.signal(SIGINT);
     let summary = run.wait().expect(105).summary();

@@ -28,13 +28,18 @@ pub fn squall() -> Command {
 #[derive(Clone)]
 pub struct Lab {
     folder: Arc<tempfile::TempDir>,
+    turn: FlockArg,
 }
 
 /// One run at a time, across processes too: the runs measure time, on a machine with few cores.
 pub fn turn() -> Flock<File> {
+    take_turn(FlockArg::LockExclusive)
+}
+
+fn take_turn(how: FlockArg) -> Flock<File> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e.lock");
     let file = File::create(path).expect("a lock file");
-    Flock::lock(file, FlockArg::LockExclusive).unwrap_or_else(|(_, e)| panic!("no turn: {e}"))
+    Flock::lock(file, how).unwrap_or_else(|(_, e)| panic!("no turn: {e}"))
 }
 
 impl Lab {
@@ -43,6 +48,16 @@ impl Lab {
         std::fs::write(folder.path().join("scenario.yaml"), scenario).expect("a scenario");
         Lab {
             folder: Arc::new(folder),
+            turn: FlockArg::LockExclusive,
+        }
+    }
+
+    /// One whose run may go on beside others of this kind, as nothing asked of it depends on time: neither how long
+    /// anything took nor whether the generator kept its schedule. `.config/nextest.toml` lists them too.
+    pub fn untimed(scenario: &str) -> Lab {
+        Lab {
+            turn: FlockArg::LockShared,
+            ..Lab::new(scenario)
         }
     }
 
@@ -71,7 +86,7 @@ impl Lab {
     }
 
     pub fn start_command(&self, mut command: Command) -> Running {
-        let turn = turn();
+        let turn = take_turn(self.turn);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -33,7 +33,7 @@ gates: ['opened == 50', 'failed refused == 50']
         second.address
     );
     for shards in ["1", "2"] {
-        let done = Lab::new(&scenario).run(&["--shards", shards]);
+        let done = Lab::untimed(&scenario).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
         let expected = [(first.clone(), 0), (format!("ws://{}", second.address), 50)];
         assert_eq!(opened(&summary, "/endpoints"), expected);
@@ -59,7 +59,7 @@ gates: ['reconnected == 40 in after', 'gave_up == 0']
 ",
         first.address, second.address
     );
-    let run = Lab::new(&scenario).start(&[]);
+    let run = Lab::untimed(&scenario).start(&[]);
     run.wait_for_phase("after");
     first.signal(SIGKILL);
     let done = run.wait();
@@ -92,7 +92,7 @@ gates: ['reconnected == 15', 'gave_up == 0']
 
 #[test]
 fn who_comes_back_to_its_own_address_keeps_its_node() {
-    let done = Lab::new(&cut("embedded: { nodes: 3 }")).run(&["--shards", "2"]);
+    let done = Lab::untimed(&cut("embedded: { nodes: 3 }")).run(&["--shards", "2"]);
     let summary = done.expect(0).summary();
     assert_eq!((summary.count("moved"), summary.count("stayed")), (0, 15));
     // The gate that nobody wrote.
@@ -116,7 +116,7 @@ fn who_comes_back_to_its_own_address_keeps_its_node() {
 #[test]
 fn who_moved_though_it_must_not_fails_the_run() {
     // All go on from the first node to the second.
-    let done = Lab::new(&cut("embedded: { nodes: 3 }, pick: failover")).run(&[]);
+    let done = Lab::untimed(&cut("embedded: { nodes: 3 }, pick: failover")).run(&[]);
     let summary = done.expect(99).summary();
     assert_eq!((summary.count("moved"), summary.count("stayed")), (15, 0));
     assert_eq!(summary.text("/gates/2/status"), "failed");
@@ -129,7 +129,7 @@ fn who_moved_though_it_must_not_fails_the_run() {
 #[test]
 fn a_target_that_tells_no_node_gives_no_evidence_that_nobody_moved() {
     let silent = cut("embedded: {}").replace("X-Squall-Node", "X-Other");
-    let done = Lab::new(&silent).run(&[]);
+    let done = Lab::untimed(&silent).run(&[]);
     let summary = done.expect(107).summary();
     assert_eq!(summary.text("/gates/2/status"), "no_evidence");
     assert_eq!(summary.at("/nodes/untold"), 45);

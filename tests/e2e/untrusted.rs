@@ -59,7 +59,7 @@ generator: { shards: 1 }
 
 #[test]
 fn secrets_of_a_target_that_fails_appear_nowhere() {
-    let lab = Lab::new(&format!(
+    let lab = Lab::untimed(&format!(
         "
 name: secrets
 target:
@@ -100,7 +100,7 @@ fn hostile_text_reaches_neither_terminal_nor_html() {
         "HTTP/1.1 503 \x1b[2J<script>alert(1)</script>\r\nX-Evil: \x1b]0;owned\x07<script>alert(2)</script>\r\n\
          Content-Length: 70\r\n\r\n\x1b[31m<script>alert(3)</script><img src=x onerror=alert(4)>\u{202e}\r\n| table | `code` |\n",
     );
-    let lab = Lab::new(
+    let lab = Lab::untimed(
         "
 name: hostile
 target: { url: 'ws://replaced' }
