@@ -63,23 +63,20 @@ impl Shard {
         match conn.state {
             State::Ready => {
                 self.groups[g].open -= 1;
-                let number = self.number(c);
-                self.delivery.away(number);
+                self.away(c);
             }
             State::Opening => {
                 self.opening -= 1;
                 let subscribed = |o: &Opening| matches!(o.stage, Stage::Subscribing(_));
                 if conn.opening.as_deref().is_some_and(subscribed) {
                     // Of what it had asked for already, messages may have come: what follows comes to another life.
-                    let number = self.number(c);
-                    self.delivery.away(number);
+                    self.away(c);
                 }
             }
             State::Closing => {
                 self.closing -= 1;
                 // Messages between the Close frames belong to the time before: from here on it is away.
-                let number = self.number(c);
-                self.delivery.away(number);
+                self.away(c);
             }
             State::Waiting => self.waiting -= 1,
             State::Idle | State::Over => {}

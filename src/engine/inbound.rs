@@ -289,7 +289,7 @@ impl Shard {
 
     /// A stamped delivery.
     pub(super) fn delivered(&mut self, c: usize, g: usize, stamp: &Stamp, bytes: usize, now: u64) {
-        let number = self.number(c);
+        let number = self.account_of(c);
         // Metrics of a message belong to the phase it was due in, whenever it arrives.
         let phase = self.plan.phase_at(stamp.intended_ns);
         let recovered = self.is_recovered(c, stamp.sent_ns);
@@ -321,6 +321,7 @@ impl Shard {
         }
         recorder.came(stamp.stream, arrival, recovered);
         self.book_losses();
+        self.one_more_shared(c);
         if !arrival.first() {
             return;
         }

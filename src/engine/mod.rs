@@ -25,6 +25,7 @@ mod resume;
 mod service;
 mod session;
 mod shard;
+mod share;
 mod steps;
 mod stream;
 mod tail;

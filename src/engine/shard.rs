@@ -12,6 +12,7 @@ use super::outbox::Outbox;
 use super::over_http::Http;
 use super::resume::Resumes;
 use super::session::Wire;
+use super::share::Share;
 use super::tail::{Origin, Tail};
 use super::watch::Watches;
 use super::wheel::{Due, Timer, Wheel};
@@ -141,6 +142,7 @@ pub struct Shard {
     /// Connections (index, generation) whose socket may still hold bytes: an edge is reported once.
     pub(super) again: VecDeque<(u32, u32)>,
     pub(super) origins: HashMap<u32, Origin>,
+    pub(super) shares: Vec<Share>,
     pub(super) tail: Option<Tail>,
     pub(super) told_published: bool,
     pub(super) drained_by: Option<u64>,
@@ -273,6 +275,7 @@ impl Shard {
             dirty: Vec::new(),
             again: VecDeque::new(),
             origins: HashMap::new(),
+            shares: Vec::new(),
             tail: None,
             told_published: false,
             drained_by: None,

@@ -151,7 +151,13 @@ impl Shard {
         let over_http = self.is_over_http(c);
         let named = converses || over_http || self.groups[g].codec.is_json();
         let subscribed = match named {
-            true => Topics::of(&names, &self.plan.groups()[g].protocol),
+            true => match names
+                .iter()
+                .find(|name| self.plan.groups()[g].protocol.is_shared(name))
+            {
+                Some(shared) => self.join_share(c, shared),
+                None => Topics::of(&names, &self.plan.groups()[g].protocol),
+            },
             false => Topics::Any,
         };
         self.set_topics(c, subscribed);

@@ -38,6 +38,8 @@ pub(super) enum Topics {
     Many(Box<Box<[u64]>>),
     /// Whatever comes: raw, or patterns that only the target can tell.
     Any,
+    /// A share of what comes to all who subscribed so: the place of the share in the shard's table.
+    Shared(u32),
 }
 
 impl Topics {
@@ -54,7 +56,7 @@ impl Topics {
     pub fn takes(&self, origin: &Origin) -> bool {
         match (self, origin.topic) {
             (Topics::None, _) => false,
-            (Topics::Any, _) | (_, None) => true,
+            (Topics::Any | Topics::Shared(_), _) | (_, None) => true,
             (Topics::One(mine), Some(topic)) => *mine == topic,
             (Topics::Many(mine), Some(topic)) => mine.contains(&topic),
         }
@@ -87,7 +89,7 @@ impl Topics {
         match self {
             Topics::One(one) => std::slice::from_ref(one),
             Topics::Many(many) => many,
-            Topics::None | Topics::Any => &[],
+            Topics::None | Topics::Any | Topics::Shared(_) => &[],
         }
     }
 }
@@ -293,17 +295,20 @@ impl Shard {
         self.service.close_gaps();
         self.book_gaps();
         self.time_out_pending();
+        self.tell_shares();
         true
     }
 
     /// A connection's number, when it was first ready, and the ends of the streams it is owed.
     fn account<'a>(&self, c: usize, tail: &'a Tail) -> (u32, Option<u64>, Vec<&'a StreamEnd>) {
         let conn = &self.conns[c];
-        let number = self.number(c);
+        let number = self.account_of(c);
         let ready = (conn.first_ready_ns != u64::MAX).then_some(conn.first_ready_ns);
         let ends = match &conn.topics {
+            // One of them stands for all.
+            Topics::Shared(_) if number != self.number(c) => Vec::new(),
             // Which streams a pattern takes only the target knows: those that have come at all.
-            Topics::Any => tail
+            Topics::Any | Topics::Shared(_) => tail
                 .all
                 .iter()
                 .filter(|end| self.delivery.knows(number, end.stream))

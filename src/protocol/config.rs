@@ -70,6 +70,11 @@ impl ProtocolConfig {
         }
     }
 
+    /// Whether a topic that is subscribed to is shared: each message goes to one of those who do.
+    pub fn is_shared(&self, topic: &str) -> bool {
+        matches!(self, ProtocolConfig::Mqtt(_)) && topic.starts_with("$share/")
+    }
+
     /// WebSocket subprotocols that it is spoken under, most wanted first; empty: any.
     pub fn subprotocols(&self) -> Vec<String> {
         match self {

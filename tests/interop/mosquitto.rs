@@ -165,6 +165,43 @@ fn without_a_session_it_is_missed() {
     assert_eq!(summary.count("lost"), 0);
 }
 
+/// Two shares of one topic, by 4 and by 3 members, and one who hears all: each share has each message once.
+#[test]
+fn a_shared_subscription_has_each_message_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_broker, port) = mosquitto(folder.path(), "allow_anonymous true");
+    let scenario = r#"
+name: shared
+target: { url: "ws://127.0.0.1:PORT/mqtt" }
+clients:
+  four: { count: 4, protocol: mqtt, subscribe: ["$share/four/jobs"] }
+  three: { count: 3, protocol: mqtt, subscribe: ["$share/three/+"] }
+  all: { count: 1, protocol: mqtt, subscribe: [jobs] }
+  pubs: { count: 2, protocol: mqtt, publish: { topic: jobs, rate: 100/s, in: steady } }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 2s }
+gates:
+  - lost == 0
+  - duplicated == 0
+  - misrouted == 0
+  - received == 600
+  - received == 200 of four
+  - received == 200 of three
+generator: { max_lag: 50s, max_cpu: 100% }
+"#;
+    let lab = lab(scenario, port);
+    let summary = lab.run(&[]).expect(0).summary();
+    assert_eq!(summary.count("expected"), 600);
+    let text = summary.0.to_string();
+    for said in ["$share/four/jobs: 4 members", "$share/three/+: 3 members"] {
+        assert!(text.contains(said), "{text}");
+    }
+    // Had each member all messages, that would be told.
+    let each = lab.run(&["--set", r#"gates=["received == 800 of four"]"#]);
+    each.expect(99);
+}
+
 #[test]
 fn a_refusal_is_told_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use super::Problems;
 use super::topics::Traffic;
 use crate::plan::needs::{self, GatewayShape, Machine, Needs};
-use crate::plan::types::{GeneratorPlan, Lifetime, Plan};
+use crate::plan::types::{GeneratorPlan, Group, Lifetime, Part, Plan};
 use crate::scenario::{Problem, Scenario};
 use crate::transport::Pick;
 use std::net::IpAddr;
@@ -56,6 +56,29 @@ pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Generator
     }
 }
 
+/// Of a shared subscription each message goes to one member: only a shard that has them all can tell what is missing.
+fn one_shard_if_shared(plan: &mut Plan, problems: &mut Problems) {
+    let shares = |group: &Group| {
+        let mut first = group
+            .subscribe
+            .iter()
+            .filter_map(|topic| topic.parts.first());
+        first.any(|part| matches!(part, Part::Text(text) if group.protocol.is_shared(text)))
+    };
+    if !plan.groups.iter().any(shares) {
+        return;
+    }
+    match plan.generator.shards {
+        0 => plan.generator.shards = 1,
+        1 => {}
+        _ => {
+            let message = "a shared subscription (`$share/…`) is accounted for by one shard, which has all its members";
+            problems
+                .add(Problem::error("generator.shards", message).help("say 1, or leave it out"));
+        }
+    }
+}
+
 /// Gives the plan its shards and sources, and says what it needs.
 pub(super) fn fit(
     plan: &mut Plan,
@@ -65,6 +88,7 @@ pub(super) fn fit(
     problems: &mut Problems,
 ) -> Needs {
     let connections = plan.connections();
+    one_shard_if_shared(plan, problems);
     plan.generator.shards = match plan.generator.shards {
         0 => needs::shards(connections, traffic.peak, machine),
         wanted if u64::from(wanted) > connections => {

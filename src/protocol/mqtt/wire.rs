@@ -165,5 +165,5 @@ pub(super) fn put_binary(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// A string; what is more than a length can say is cut off, whole characters at a time.
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
-    put_binary(text[..text.floor_char_boundary(LONGEST)].as_bytes(), out);
+    put_binary(&text.as_bytes()[..text.floor_char_boundary(LONGEST)], out);
 }

@@ -145,6 +145,19 @@ pub(super) fn topics(group: &ClientGroup, path: &str, problems: &mut Problems) {
             );
         }
     }
+    // One that is no filter was told of.
+    let shares = |filter: &String| {
+        filter.starts_with("$share/") && (filter.contains('{') || Filter::parse(filter).is_some())
+    };
+    let shared = group.subscribe.iter().position(shares);
+    if let Some(i) = shared
+        && group.subscribe.len() > 1
+    {
+        let message = "whoever shares a subscription has no other: which message came by which cannot be told";
+        problems.add(
+            Problem::error(format!("{path}.subscribe[{i}]"), message).help("make it another group"),
+        );
+    }
     let Some(publishes) = &group.publish else {
         return;
     };

@@ -158,3 +158,24 @@ fn whoever_has_a_session_resumes() {
         &[(patch, "clients.sub.reconnect.resume", "session_expiry")],
     );
 }
+
+/// Each message of a shared subscription goes to one member: one shard has to have them all.
+#[test]
+fn shared_subscriptions_are_of_one_shard() {
+    let share = "clients: {sub: {protocol: mqtt, subscribe: ['$share/g/t']}}";
+    let shards = |patch: &str| compiled(patch).plan.generator().shards;
+    assert_eq!(shards(&format!("{{{share}}}")), 1);
+    assert_eq!(shards(&format!("{{{share}, generator: {{shards: 1}}}}")), 1);
+    let two = format!("{{{share}, generator: {{shards: 2}}}}");
+    one_problem(
+        Level::Error,
+        &[(&two, "generator.shards", "has all its members")],
+    );
+    let more = "{clients: {sub: {protocol: mqtt, subscribe: [t, '$share/g/t']}}}";
+    one_problem(
+        Level::Error,
+        &[(more, "clients.sub.subscribe[1]", "another group")],
+    );
+    // In other protocols it is a name like any other.
+    compiled("{clients: {sub: {subscribe: ['$share/g/t', t]}}, generator: {shards: 2}}");
+}
