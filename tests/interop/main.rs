@@ -1,5 +1,6 @@
 //! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
-//! restarted under load, gateways that share a Redis server, one behind nginx, and event streams of nchan.
+//! restarted under load, gateways that share a Redis server, one behind nginx, event streams of nchan, and what speaks the
+//! protocols of the presets.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -10,6 +11,7 @@
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod nginx;
+mod presets;
 mod rehearsal;
 mod restarts;
 mod servers;
