@@ -1,5 +1,6 @@
 //! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
-//! restarted under load, gateways that share a Redis server, one behind nginx, event streams of nchan, and RabbitMQ.
+//! restarted under load, gateways that share a Redis server, one behind nginx, event streams of nchan, brokers, and what speaks
+//! the protocols of the presets.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -12,6 +13,7 @@ mod harness;
 mod mosquitto;
 mod nats;
 mod nginx;
+mod presets;
 mod rabbitmq;
 mod rehearsal;
 mod restarts;

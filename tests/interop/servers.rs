@@ -23,6 +23,14 @@ pub enum Kind {
     Websockets,
     /// npm `socket.io`.
     SocketIo,
+    /// npm `graphql-ws`.
+    Graphql,
+    /// npm `rpc-websockets`.
+    Rpc,
+    /// Rails' Action Cable.
+    ActionCable,
+    /// Ours, of protocols whose servers cannot be had here: see the file.
+    Dialects,
 }
 
 impl Kind {
@@ -48,6 +56,26 @@ impl Kind {
                 let python = root.join("target/tools/bin/python");
                 (python.clone(), python, "websockets_server.py")
             }
+            Kind::Graphql => (
+                servers.join("node_modules/graphql-ws"),
+                PathBuf::from("node"),
+                "graphql.mjs",
+            ),
+            Kind::Rpc => (
+                servers.join("node_modules/rpc-websockets"),
+                PathBuf::from("node"),
+                "rpc.mjs",
+            ),
+            Kind::ActionCable => (
+                PathBuf::from("/usr/bin/puma"),
+                PathBuf::from("ruby"),
+                "action_cable.rb",
+            ),
+            Kind::Dialects => (
+                servers.join("node_modules/centrifuge"),
+                PathBuf::from("node"),
+                "dialects.mjs",
+            ),
         };
         assert!(
             needed.exists(),
