@@ -4,6 +4,7 @@
 //! protocol) → metrics → gate → report. `ARCHITECTURE.md` says what each module may know; the test
 //! `tests/layering.rs` holds that table.
 
+pub mod broker;
 pub mod cli;
 pub mod engine;
 pub mod exit;

@@ -15,14 +15,18 @@ const MAY: &[(&str, &[&str])] = &[
     ("scenario", &[]),
     ("protocol", &[]),
     ("transport", &[]),
+    ("broker", &["transport"]),
     ("metrics", &[]),
     ("gate", &["metrics"]),
-    ("plan", &["gate", "protocol", "scenario", "transport"]),
+    (
+        "plan",
+        &["broker", "gate", "protocol", "scenario", "transport"],
+    ),
     ("report", &["exit", "metrics"]),
-    ("gateway", &["heap", "protocol"]),
+    ("gateway", &["broker", "heap", "protocol"]),
     (
         "engine",
-        &["heap", "metrics", "plan", "protocol", "transport"],
+        &["broker", "heap", "metrics", "plan", "protocol", "transport"],
     ),
     ("fabric", &["metrics", "plan"]),
     (
@@ -34,6 +38,7 @@ const MAY: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "broker",
             "exit",
             "fabric",
             "gate",
@@ -58,6 +63,7 @@ const FILES: &[(&str, &[&str])] = &[
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[
+    ("broker", &["Config", "Endpoint", "Login", "NatsConfig"]),
     (
         "transport",
         &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],

@@ -12,7 +12,8 @@ use super::output;
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{
-    Certificate, Config, History, Ping, PongLie, WhenFull, self_signed, serve, shutdown_signal,
+    Certificate, Config, Consume, History, Ping, PongLie, WhenFull, self_signed, serve,
+    shutdown_signal,
 };
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -84,6 +85,20 @@ pub(super) struct Gateway {
     /// The Redis server that keeps them, and joins all gateways that share it
     #[arg(long, value_name = "URL", requires = "history")]
     history_store: Option<String>,
+    /// NATS server to consume from: what is published there goes to subscribers
+    #[arg(long, value_name = "URL")]
+    consume_nats: Option<String>,
+    /// Subject to consume; its fixed beginning is no part of the topic
+    #[arg(
+        long,
+        value_name = "SUBJECT",
+        requires = "consume_nats",
+        default_value = "squall.>"
+    )]
+    consume_subject: String,
+    /// Consume from this stream of JetStream, made if it is not there
+    #[arg(long, value_name = "NAME", requires = "consume_nats")]
+    consume_stream: Option<String>,
     /// Silently drop every Nth delivery of a subscription
     #[arg(long, value_name = "N")]
     drop_every: Option<u32>,
@@ -221,6 +236,13 @@ impl Gateway {
                 store: self.history_store.or(before.store),
             });
         }
+        if let Some(url) = self.consume_nats {
+            config.consume = Some(Consume {
+                url,
+                subject: self.consume_subject,
+                stream: self.consume_stream,
+            });
+        }
         config.when_full = match self.when_full {
             None => config.when_full,
             Some(Full::DropNewest) => WhenFull::DropNewest,
@@ -283,6 +305,9 @@ impl Order {
         };
         // As many connections as the machine lets one process have.
         let _ = crate::run::machine::raise_descriptor_limit();
+        if self.nodes > 1 && config.consume.is_some() {
+            return Err("a gateway of several nodes does not consume from a broker".into());
+        }
         if self.nodes > 1 {
             return several(&config, self.nodes, self.one_port, coordinated, ready);
         }

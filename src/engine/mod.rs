@@ -14,6 +14,7 @@ mod end;
 mod fault;
 mod fill;
 mod inbound;
+mod inject;
 mod mask;
 mod open;
 mod outbox;
@@ -37,8 +38,10 @@ use shard::{Shard, Stretch};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Which share of which plan.
@@ -125,6 +128,8 @@ pub async fn run(
     report: UnboundedSender<Report>,
 ) -> Result<(), EngineError> {
     let mut shard = Shard::new(spec)?;
+    let brokers = Rc::new(Notify::new());
+    shard.prepare_injectors(&brokers);
     let queue = watch(&shard.poll).map_err(EngineError::Poll)?;
     // Whoever listens to the reports also holds the control channel: its end shows there.
     let tell = |what| drop(report.send(what));
@@ -169,6 +174,7 @@ pub async fn run(
                 None => return Ok(()),
             },
             Some(looked) = shard.resolver.next() => shard.looked_up(looked),
+            () = brokers.notified() => {}
             ready = queue.readable() => ready.map_err(EngineError::Poll)?.clear_ready(),
         }
     }

@@ -6,6 +6,7 @@ use super::clock::{self, Alarm};
 use super::conn::{Conn, Mark};
 use super::dns::Resolver;
 use super::fault::{self, Faults};
+use super::inject::Injector;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::over_http::Http;
@@ -71,6 +72,8 @@ pub(super) struct Group {
     pub http: Vec<Option<Box<Http>>>,
     /// WebSocket subprotocols that are offered.
     pub subprotocols: Vec<String>,
+    /// Which of the shard's injectors its messages go to; none: its connections.
+    pub injector: Option<usize>,
 }
 
 impl Group {
@@ -106,6 +109,7 @@ pub struct Shard {
     pub(super) run: u32,
     pub(super) shards: u32,
     pub(super) groups: Vec<Group>,
+    pub(super) injectors: Vec<Injector>,
     pub(super) conns: Vec<Conn>,
     pub(super) poll: Poll,
     events: Events,
@@ -234,6 +238,7 @@ impl Shard {
                 sessions,
                 http,
                 subprotocols,
+                injector: None,
             });
         }
         conns.shrink_to_fit();
@@ -250,6 +255,7 @@ impl Shard {
             run,
             shards,
             groups,
+            injectors: Vec::new(),
             conns,
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -301,6 +307,11 @@ impl Shard {
         clock::monotonic_ns().saturating_sub(self.started_at)
     }
 
+    /// The run's start, of CLOCK_MONOTONIC.
+    pub(super) fn started_at(&self) -> u64 {
+        self.started_at
+    }
+
     /// Counts from here on to the phase of this moment.
     pub(super) fn enter_phase(&mut self, now: u64) {
         self.phase = self.plan.phase_at(now);
@@ -344,6 +355,9 @@ impl Shard {
         self.enter_phase(now);
         if self.look_ns <= now {
             self.look_ns = u64::MAX;
+        }
+        if !self.injectors.is_empty() {
+            self.hear_brokers();
         }
         more |= self.read_again(now);
         more |= self.fire_timers(now);
@@ -492,7 +506,10 @@ impl Shard {
                     left -= 1;
                     if let Some(due) = self.groups[g].publishes[ordinal].next() {
                         let c = self.local(g, due.index);
-                        self.publish(g, c, ordinal, due.at_ns);
+                        match self.groups[g].injector {
+                            None => self.publish(g, c, ordinal, due.at_ns),
+                            Some(injector) => self.inject(injector, c, due.at_ns),
+                        }
                     }
                 }
             }

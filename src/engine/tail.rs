@@ -188,7 +188,7 @@ impl Shard {
             return false;
         }
         let drain = self.plan.generator().drain.as_nanos() as u64;
-        if self.blocked > 0 {
+        if self.blocked > 0 || self.injecting() {
             let deadline = *self.drained_by.get_or_insert(now + drain);
             if now < deadline {
                 self.look_at(now + LOOK_NS);
@@ -201,6 +201,7 @@ impl Shard {
                 }
             }
         }
+        self.end_injecting();
         self.told_published = true;
         true
     }

@@ -14,7 +14,7 @@ use mio::Interest;
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
 
 /// Appends `size` bytes of payload: head, stamp, filler. The stamp always fits.
-fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
+pub(super) fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
     let end = out.len() + size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD);
     out.extend_from_slice(head);
     out.extend_from_slice(&stamp.text());

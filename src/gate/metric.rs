@@ -171,6 +171,7 @@ impl Count {
                 | C::Cut
                 | C::Old
                 | C::Offered
+                | C::Resent
                 | C::Expected
                 | C::Unaccounted
                 | C::Misrouted
@@ -203,6 +204,7 @@ impl Count {
                 C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
                 C::Churned
                 | C::Cut
+                | C::Resent
                 | C::Errors
                 | C::PingsSent
                 | C::PingsAnswered
@@ -357,13 +359,18 @@ fn counter_doc(counter: Counter) -> &'static str {
         }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
-        Counter::Sent => "Publishes written",
-        Counter::Dropped => "Publishes due while the connection could not take them",
+        Counter::Sent => "Publishes written; of `inject`, those that the broker has confirmed",
+        Counter::Dropped => {
+            "Publishes due while the connection could not take them; of `inject`, also those that the broker never confirmed"
+        }
         Counter::Cancelled => "Publishes due that the end of the run or an interruption cut off",
         Counter::Acked => "Publishes that the target acknowledged",
         Counter::Rejected => "Publishes that the target refused, in answer to them",
         Counter::Unacked => {
             "Publishes that were to be acknowledged and never were: the connection was lost, or the run over"
+        }
+        Counter::Resent => {
+            "Messages written to a broker again, as it was lost, or refused them, before it had confirmed them"
         }
         Counter::Received => {
             "Stamped messages received by subscribers, duplicates included; the share is of distinct ones"

@@ -52,6 +52,8 @@ pub struct Config {
     /// What is kept of each topic, so that clients that come back can have what they missed; `None`: nothing, and no
     /// epochs are told.
     pub history: Option<History>,
+    /// A broker whose messages go to subscribers; `None`: none.
+    pub consume: Option<Consume>,
     /// Trouble made on purpose.
     pub misbehave: Misbehave,
     /// From accept to the end of the upgrade (TLS included), at most.
@@ -66,6 +68,19 @@ pub struct Config {
     /// Shutdown ends after this, whatever is still open.
     #[serde(with = "millis")]
     pub drain_deadline: Duration,
+}
+
+/// What is consumed from a NATS server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consume {
+    /// Its address, with user and password where it wants them.
+    pub url: String,
+    /// Subject. What stands before its first wildcard is no part of the topic that a message goes to.
+    pub subject: String,
+    /// Stream of JetStream, made if it is not there; `None`: core NATS.
+    #[serde(default)]
+    pub stream: Option<String>,
 }
 
 impl Default for Config {
@@ -87,6 +102,7 @@ impl Default for Config {
             origins: Vec::new(),
             ping: None,
             history: None,
+            consume: None,
             misbehave: Misbehave::default(),
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -155,6 +171,10 @@ impl Config {
             .is_some_and(|code| !(1000..=4999).contains(&code))
         {
             return bad("close_code must be from 1000 to 4999");
+        }
+        let stored = self.history.as_ref().is_some_and(|h| h.store.is_some());
+        if self.consume.is_some() && stored {
+            return bad("consume and a history's store exclude each other");
         }
         if let Some(history) = &self.history {
             if history.messages == 0 || history.lasts.is_zero() {

@@ -10,6 +10,7 @@ mod bus;
 mod client;
 mod config;
 mod connection;
+mod consume;
 mod dialect;
 mod events;
 mod frame;
@@ -41,7 +42,9 @@ use store::Store;
 pub use bus::node::serve_node;
 pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
-pub use config::{BadDrain, Certificate, Config, History, Misbehave, Ping, PongLie, WhenFull};
+pub use config::{
+    BadDrain, Certificate, Config, Consume, History, Misbehave, Ping, PongLie, WhenFull,
+};
 pub use listener::{Reserved, reserve};
 pub use shutdown::{Goodbye, shutdown_signal};
 pub use stats::Stats;
@@ -60,6 +63,8 @@ pub enum GatewayError {
     Bus(BusError),
     /// The store that keeps the history cannot be used, or is gone.
     Store(String),
+    /// The broker that is consumed from cannot be used.
+    Broker(String),
     /// A node, by index, could not serve.
     Node(usize, String),
 }
@@ -73,6 +78,7 @@ impl fmt::Display for GatewayError {
             }
             GatewayError::Tls(what) => f.write_str(what),
             GatewayError::Store(what) => write!(f, "the store failed: {what}"),
+            GatewayError::Broker(what) => write!(f, "the broker failed: {what}"),
             GatewayError::Bus(error) => error.fmt(f),
             GatewayError::Node(node, why) => write!(f, "node {node}: {why}"),
         }
@@ -104,6 +110,10 @@ pub async fn serve(
         return bus::node::serve_with(store, config, listener, tls, shutdown).await;
     }
     let hub = Arc::new(Hub::new(config, Instant::now(), None));
+    let _consuming = match &hub.config.consume {
+        Some(from) => Some(consume::start(from, &hub).await?),
+        None => None,
+    };
     on_ready(address);
     listener::run(listener, tls, &hub, async { shutdown.await.into() }).await;
     Ok(hub.stats())

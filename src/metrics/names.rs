@@ -120,6 +120,8 @@ names! {
         Rejected = "rejected",
         /// Publishes that were to be acknowledged and never were: the connection was lost, or the run over.
         Unacked = "unacked",
+        /// Messages written to a broker again, as it was lost, or refused them, before it had confirmed them.
+        Resent = "resent",
         /// Stamped messages received by subscribers, duplicates included.
         Received = "received",
         /// Distinct stamped messages received: received − duplicated − indeterminate.

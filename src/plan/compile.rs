@@ -7,6 +7,7 @@ mod answer;
 mod fault;
 mod generator;
 mod group;
+mod inject;
 mod message;
 mod names;
 mod process;
@@ -59,7 +60,16 @@ pub fn compile(
     let timeline = timeline::compile(scenario, &mut problems);
     let target = target::compile(&scenario.target, files, &mut problems);
     let process = process::compile(&scenario.target, files, &mut problems);
-    let groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
+    let mut groups = group::compile(scenario, &timeline, &target, files, machine, &mut problems);
+    inject::compile(
+        scenario,
+        &timeline,
+        &target,
+        files,
+        machine,
+        &mut groups,
+        &mut problems,
+    );
     let stride = groups
         .iter()
         .map(|g| g.publish.len())
@@ -104,7 +114,8 @@ pub fn compile(
 /// Parses the gates and checks the names in them; and adds those that groups imply whose connections must not move.
 fn gates(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate> {
     let phases: Vec<&str> = scenario.phases.iter().map(|p| p.name.as_str()).collect();
-    let groups: Vec<&str> = scenario.clients.keys().map(String::as_str).collect();
+    let groups = scenario.clients.keys().chain(scenario.inject.keys());
+    let groups: Vec<&str> = groups.map(String::as_str).collect();
     let mut gates = Vec::new();
     for (i, text) in scenario.gates.iter().enumerate() {
         let parsed = gate::parse(text).and_then(|gate| {

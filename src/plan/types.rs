@@ -5,6 +5,7 @@
 //! are counted from the run's start.
 
 use super::fault::{Action, PlannedFault, Window};
+use crate::broker;
 use crate::protocol::{Field, ProtocolConfig};
 use crate::transport::{Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,11 @@ impl Plan {
     /// Connections of all groups together.
     pub fn connections(&self) -> u64 {
         self.groups.iter().map(|g| u64::from(g.count)).sum()
+    }
+    /// Of these, those that are clients of the target: the others publish into a broker.
+    pub fn clients(&self) -> u64 {
+        let clients = self.groups.iter().filter(|g| g.inject.is_none());
+        clients.map(|g| u64::from(g.count)).sum()
     }
     /// Index of the group that a connection (number in the run) belongs to.
     pub fn group_of(&self, connection: u32) -> usize {
@@ -227,6 +233,17 @@ pub struct Group {
     pub resume: Option<Resume>,
     /// How long a connection stays.
     pub lifetime: Lifetime,
+    /// Where its publish goes, if not to the target but into a broker behind it: then its connections, which are publishers, never open.
+    pub inject: Option<Inject>,
+}
+
+/// Publishing into a broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inject {
+    /// Which.
+    pub broker: broker::Config,
+    /// Subject there.
+    pub address: Template,
 }
 
 /// How bytes get to the target.

@@ -297,6 +297,14 @@ fn config(embedded: &Embedded) -> Value {
             kept
         }),
     );
+    let nats = embedded
+        .consume
+        .as_ref()
+        .and_then(|from| from.nats.as_ref());
+    set(
+        "consume",
+        nats.map(|nats| json!({ "url": nats.url, "subject": nats.subject, "stream": nats.stream })),
+    );
     let time = |time: Option<crate::scenario::units::Duration>| time.map(|t| millis(t.0).into());
     set("drain_window", time(embedded.drain_window));
     set("drain_deadline", time(embedded.drain_deadline));
@@ -386,6 +394,17 @@ mod tests {
         assert_eq!(knobs.reset_epoch_after, Some(Duration::from_secs(9)));
         let kept = config.history.map(|h| (h.messages, h.lasts));
         assert_eq!(kept, Some((7, Duration::from_secs(2))));
+        let from = understood(
+            "{ consume: { nats: { url: 'nats://127.0.0.1:1', subject: 'a.>', stream: S } } }",
+        );
+        assert_eq!(
+            from.consume,
+            Some(crate::gateway::Consume {
+                url: "nats://127.0.0.1:1".into(),
+                subject: "a.>".into(),
+                stream: Some("S".into()),
+            })
+        );
         let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
         let store = store.and_then(|h| h.store);
         assert_eq!(store.as_deref(), Some("redis://127.0.0.1:1/0"));

@@ -50,7 +50,8 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let mut against = facts.against;
     against.extend(fault::unfinished(&phases));
     // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
-    if course.totals.count(Counter::Opened, None, None) > 0 {
+    let opened = opened(plan, totals);
+    if opened > 0 {
         against.extend(fault::untouched(plan, &phases));
     }
     let deploys = deploy::reports(plan, course);
@@ -66,7 +67,6 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         .collect();
     let believed = validity.state != ValidityState::Invalid;
     gates.extend(deploys.iter().map(|report| deploy::gate(report, believed)));
-    let opened = totals.count(Counter::Opened, None, None);
     let exit = exit(
         opened > 0,
         course.interrupted.is_some(),
@@ -83,7 +83,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         length: course.length.as_secs_f64(),
         target: facts.target,
         shards: course.shards.len() as u32,
-        connections: plan.connections(),
+        connections: plan.clients(),
         exit_code: exit.code(),
         verdict: exit.label().to_owned(),
         validity,
@@ -305,6 +305,18 @@ fn timers(
         .filter_map(|&t| Some((t, totals.quantiles(t, phase, group)?)));
     all.map(|(timer, quantiles)| (timer.name().to_owned(), millis(&quantiles)))
         .collect()
+}
+
+/// Connections to the target that opened: what is connected to a broker behind it is none.
+fn opened(plan: &Plan, totals: &Totals) -> u64 {
+    let clients = plan
+        .groups()
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| group.inject.is_none());
+    clients
+        .map(|(g, _)| totals.count(Counter::Opened, None, Some(g)))
+        .sum()
 }
 
 fn by_phase<T>(plan: &Plan, of: impl Fn(usize) -> T) -> BTreeMap<String, T> {

@@ -97,6 +97,28 @@ fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
     if let Some(path) = &scenario.target.pid_file {
         found.push(("target.pid_file".to_owned(), path.as_str(), Kind::Pid));
     }
+    for (name, inject) in &scenario.inject {
+        let at = format!("inject.{name}");
+        if let Some(path) = &inject.payload_file {
+            found.push((format!("{at}.payload_file"), path.as_str(), Kind::Payload));
+        }
+        for (var, of) in &inject.vars {
+            if let Var::Csv(csv) = of {
+                let at = format!("{at}.vars.{var}.csv.file");
+                found.push((at, csv.file.as_str(), Kind::Csv));
+            }
+        }
+        let Some(nats) = &inject.nats else { continue };
+        if let Some(path) = &nats.credentials {
+            found.push((format!("{at}.nats.credentials"), path.as_str(), Kind::Pem));
+        }
+        let Some(tls) = &nats.tls else { continue };
+        for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+            if let Some(path) = path {
+                found.push((format!("{at}.nats.tls.{key}"), path.as_str(), Kind::Pem));
+            }
+        }
+    }
     for (group, clients) in &scenario.clients {
         for (name, var) in &clients.vars {
             if let Var::Csv(csv) = var {

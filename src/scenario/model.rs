@@ -6,6 +6,7 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod fault;
+mod inject;
 mod protocol;
 mod recovery;
 mod transport;
@@ -14,9 +15,11 @@ pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
+pub use inject::{Consume, ConsumeNats, Inject, Nats};
 pub use protocol::{
     Protocol, ProtocolName, ProtocolSettings, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
+
 pub use recovery::{History, Resume, Session};
 pub use transport::{Sse, Transport, TransportName, TransportSettings};
 
@@ -58,6 +61,9 @@ pub struct Scenario {
     pub target: Target,
     /// Client groups by name: connections alike in what they do.
     pub clients: Table<ClientGroup>,
+    /// Messages published into the broker behind the target, by name: each entry is a group of its own in reports and gates.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub inject: Table<Inject>,
     /// The run, stretch by stretch, in order.
     pub phases: Vec<Phase>,
     /// Budgets, one per line, such as `latency p99 < 250ms in steady`.
@@ -230,6 +236,9 @@ pub struct Embedded {
     /// Asked to end it ends after this, whatever is still open. Default 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_deadline: Option<Duration>,
+    /// Broker to consume from: what is published there goes to subscribers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consume: Option<Consume>,
     /// Trouble the gateway makes on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misbehave: Option<Misbehave>,

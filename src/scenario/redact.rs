@@ -62,7 +62,7 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// Tables whose keys are names of groups, or whose values are JSON pointers: nothing secret in them by name.
-const PLAIN_TABLES: [&str; 4] = ["clients", "open", "capture", "csv"];
+const PLAIN_TABLES: [&str; 5] = ["clients", "inject", "open", "capture", "csv"];
 
 /// Kinds of variables that hold numbers, which say how values are made and are none themselves.
 const MADE: [&str; 3] = ["sequence", "int", "hex"];
@@ -104,7 +104,9 @@ pub(super) fn credentials(root: &Node) -> Credentials {
 /// The first values of CSV columns that, or whose variables, are named like a credential.
 pub(super) fn columns(scenario: &Scenario, files: &Files) -> Vec<String> {
     let mut found = HashSet::new();
-    for (name, var) in scenario.clients.values().flat_map(|group| &group.vars) {
+    let vars = scenario.clients.values().map(|group| &group.vars);
+    let injected = scenario.inject.values().map(|inject| &inject.vars);
+    for (name, var) in vars.chain(injected).flatten() {
         let Var::Csv(csv) = var else { continue };
         if !is_secret_name(name) && !is_secret_name(&csv.column) {
             continue;

@@ -9,6 +9,7 @@
 #[allow(dead_code)] // shared with the end-to-end tests, which use all of it
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod nats;
 mod nginx;
 mod rehearsal;
 mod restarts;

@@ -13,7 +13,7 @@ use crate::scenario::{Files, Problem, Scenario};
 use std::time::Duration;
 
 /// Messages per second and core that no generator reaches: twice the fastest ever measured.
-const MOST_PER_CORE: f64 = 2e6;
+pub(super) const MOST_PER_CORE: f64 = 2e6;
 
 /// What a group's messages are compiled with.
 pub(super) struct Context<'a> {
@@ -223,6 +223,7 @@ pub(super) fn compile(
                 .as_ref()
                 .map(|r| reconnect::compile(r, &listed("reconnect"), problems)),
             lifetime: lifetime(&written.lifetime, &listed("lifetime"), problems),
+            inject: None,
             vars,
         });
         first = next;

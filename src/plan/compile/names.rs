@@ -33,15 +33,24 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
             Problem::error("clients", "there are no client groups").help("add at least one group"),
         );
     }
-    if scenario.clients.len() > GROUPS {
+    if scenario.clients.len() + scenario.inject.len() > GROUPS {
         let message = format!(
             "{} client groups are more than {GROUPS}",
-            scenario.clients.len()
+            scenario.clients.len() + scenario.inject.len()
         );
         problems.add(
             Problem::error("clients", message)
                 .help("use `vars` for what differs between connections"),
         );
+    }
+    for name in scenario.inject.keys() {
+        let path = format!("inject.{name}");
+        word(name, &path, true, problems);
+        if scenario.clients.contains_key(name) {
+            let message =
+                "a client group has this name; reports and gates could not tell them apart";
+            problems.add(Problem::error(path, message).on_key());
+        }
     }
     for (name, group) in &scenario.clients {
         word(name, &format!("clients.{name}"), true, problems);

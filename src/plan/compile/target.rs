@@ -1,6 +1,7 @@
 //! The target: addresses taken apart, limits, TLS.
 
 use super::{Problems, each};
+use crate::broker::NatsConfig;
 use crate::scenario::model::{self, Embedded, Target, Tls};
 use crate::scenario::{Files, Problem};
 use crate::transport::{Endpoint, Pick, TargetConfig, TlsConfig};
@@ -104,6 +105,8 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
     let config = TargetConfig {
         subprotocols: subprotocols(&target.subprotocols, problems),
         tls: tls(
+            "target",
+            "wss://",
             target.tls.as_ref(),
             secure || endpoints.is_empty(),
             files,
@@ -289,15 +292,23 @@ pub(super) fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) -> TlsConfig {
+/// TLS settings, which stand in `at`; `scheme` is what begins an address that they are for.
+pub(super) fn tls(
+    at: &str,
+    scheme: &str,
+    tls: Option<&Tls>,
+    secure: bool,
+    files: &Files,
+    problems: &mut Problems,
+) -> TlsConfig {
     let Some(tls) = tls else {
         return TlsConfig::default();
     };
     if !secure {
         problems.add(
             Problem::warning(
-                "target.tls",
-                "no address is `wss://`, so this has no effect",
+                format!("{at}.tls"),
+                format!("no address is `{scheme}`, so this has no effect"),
             )
             .on_key(),
         );
@@ -305,14 +316,14 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
     if tls.insecure {
         problems.add(
             Problem::warning(
-                "target.tls.insecure",
+                format!("{at}.tls.insecure"),
                 "certificates are not verified; anyone could answer",
             )
             .help("for a private authority give its certificate as `ca`"),
         );
         if tls.ca.is_some() {
             problems.add(Problem::warning(
-                "target.tls.ca",
+                format!("{at}.tls.ca"),
                 "`insecure` makes this have no effect",
             ));
         }
@@ -323,7 +334,7 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
         .is_some_and(|name| url::Host::parse(name).is_err())
     {
         problems.add(Problem::error(
-            "target.tls.server_name",
+            format!("{at}.tls.server_name"),
             "this is not a host name",
         ));
     }
@@ -333,7 +344,7 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
         let contents = files.get(path)?;
         if memchr::memmem::find(contents, format!("{label}-----").as_bytes()).is_none() {
             problems.add(Problem::error(
-                format!("target.tls.{key}"),
+                format!("{at}.tls.{key}"),
                 format!("the file holds no PEM `{label}`"),
             ));
         }
@@ -349,7 +360,7 @@ fn tls(tls: Option<&Tls>, secure: bool, files: &Files, problems: &mut Problems) 
             ("key", "cert")
         };
         problems.add(Problem::error(
-            format!("target.tls.{has}"),
+            format!("{at}.tls.{has}"),
             format!("`{has}` needs `{lacks}` beside it"),
         ));
     }
@@ -375,6 +386,58 @@ pub(super) fn ports(embedded: &Embedded) -> u16 {
 }
 
 /// Settings of the embedded gateway that could not mean anything.
+/// What the gateway consumes from.
+fn consume(embedded: &Embedded, problems: &mut Problems) {
+    let Some(consume) = &embedded.consume else {
+        return;
+    };
+    let path = "target.embedded.consume";
+    let Some(nats) = &consume.nats else {
+        let problem = Problem::error(path, "there is no broker to consume from");
+        problems.add(
+            problem
+                .help("give its address and a subject as `nats`")
+                .on_key(),
+        );
+        return;
+    };
+    if let Err((message, help)) = NatsConfig::address(&nats.url) {
+        problems.add(Problem::error(format!("{path}.nats.url"), message).help(help));
+    }
+    let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace());
+    if !plain(&nats.subject) {
+        let path = format!("{path}.nats.subject");
+        problems.add(Problem::error(
+            path,
+            "a subject is words joined by `.`, without white space",
+        ));
+    }
+    let named = |name: &String| plain(name) && !name.contains(['.', '*', '>']);
+    if !nats.stream.as_ref().is_none_or(named) {
+        let path = format!("{path}.nats.stream");
+        problems.add(Problem::error(
+            path,
+            "a stream's name has no `.`, `*`, `>` or white space",
+        ));
+    }
+    if nodes(embedded) > 1 {
+        let problem = Problem::error(path, "a gateway of several nodes does not consume");
+        problems.add(
+            problem
+                .help("each node would have all of it; use one node")
+                .on_key(),
+        );
+    }
+    if embedded
+        .history
+        .as_ref()
+        .is_some_and(|history| history.store.is_some())
+    {
+        let message = "a gateway whose history is in a store does not consume";
+        problems.add(Problem::error(path, message).on_key());
+    }
+}
+
 fn knobs(embedded: &Embedded, problems: &mut Problems) {
     let path = "target.embedded";
     if embedded
@@ -392,6 +455,7 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
             "with one node this has no effect",
         ));
     }
+    consume(embedded, problems);
     problems.zero(
         embedded.queue == Some(0),
         format!("{path}.queue"),

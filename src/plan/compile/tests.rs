@@ -1,4 +1,5 @@
 mod bursts;
+mod inject;
 mod lasting;
 mod reconnect;
 mod watch;

@@ -84,6 +84,7 @@ pub(super) fn traffic(plan: &Plan, problems: &mut Problems) -> Traffic {
             let listeners = listeners(plan.seed(), group, publish, each, &audience);
             if listeners == Some(0.0) && !publish.topic.is_empty() {
                 let path = match group.publish.len() {
+                    _ if group.inject.is_some() => format!("inject.{}.topic", group.name),
                     1 => format!("clients.{}.publish", group.name),
                     _ => format!("clients.{}.publish[{ordinal}]", group.name),
                 };

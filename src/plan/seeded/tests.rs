@@ -31,6 +31,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
         reconnect: None,
         resume: None,
         lifetime,
+        inject: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn group(first: u32, count: u32) -> Group {
         reconnect: None,
         resume: None,
         lifetime: Lifetime::Forever,
+        inject: None,
     }
 }
 

@@ -1,0 +1,229 @@
+//! Which broker, and how to be let in: plain values, so that a plan can carry them.
+
+use crate::transport::TlsConfig;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Config {
+    /// NATS, core or JetStream.
+    Nats(Box<NatsConfig>),
+}
+
+impl Config {
+    /// Whether it acknowledges each message.
+    pub fn acknowledges(&self) -> bool {
+        match self {
+            Config::Nats(nats) => nats.jetstream,
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Config::Nats(nats) if nats.jetstream => "NATS JetStream",
+            Config::Nats(_) => "NATS",
+        }
+    }
+}
+
+/// How NATS is reached.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NatsConfig {
+    /// Servers, tried in turn.
+    pub endpoints: Vec<Endpoint>,
+    /// Who we are.
+    pub login: Login,
+    /// How servers are verified.
+    pub tls: TlsConfig,
+    /// Each message is stored, and acknowledged.
+    pub jetstream: bool,
+}
+
+impl NatsConfig {
+    /// Takes an address apart: `nats://host:port` or `tls://host:port`, with `user:password@` or `token@` before the host.
+    ///
+    /// # Errors
+    /// What is wrong and what to do; never the address itself, which may hold a secret.
+    pub fn address(text: &str) -> Result<(Endpoint, Option<Login>), (&'static str, &'static str)> {
+        const HOW: &str = "write it as nats://host:port, or tls://host:port";
+        let wrong = |what| (what, HOW);
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or(wrong("the address has no scheme"))?;
+        let tls = match scheme {
+            "nats" => false,
+            "tls" => true,
+            _ => return Err(wrong("the scheme is neither `nats` nor `tls`")),
+        };
+        let (user, host) = match rest.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, rest),
+        };
+        // The host rules of the `ws` schemes, which the crate knows.
+        let url = url::Url::parse(&format!("ws://{host}/"));
+        let url = url.map_err(|_| wrong("host or port of the address cannot be read"))?;
+        if host.contains(['/', '?', '#']) {
+            return Err(wrong("an address of NATS ends with its port"));
+        }
+        // The port is asked of what was written: the crate leaves 80 out, as it is that scheme's.
+        let port = match host.ends_with(":80") {
+            true => 80,
+            false => url.port().unwrap_or(4222),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        if host.is_empty() || port == 0 {
+            return Err(wrong("the address names no host, or port 0"));
+        }
+        let login = user.map(|user| match user.split_once(':') {
+            Some((user, password)) => Login::Password(decoded(user), decoded(password)),
+            None => Login::Token(decoded(user)),
+        });
+        Ok((Endpoint { tls, host, port }, login))
+    }
+}
+
+/// What stands percent-encoded in an address.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let byte = part
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte {
+            Some(byte) => {
+                out.push(byte);
+                out.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => out.extend_from_slice(format!("%{part}").as_bytes()),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A broker's address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// TLS from the first byte that is ours.
+    pub tls: bool,
+    /// Name or IP address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What a client says who it is.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Login {
+    /// Nothing.
+    #[default]
+    Nobody,
+    /// A token.
+    Token(String),
+    /// User and password.
+    Password(String, String),
+    /// A JWT (may be empty: then the key alone says it) and the seed of the key that signs the server's nonce.
+    Key {
+        /// The user's JWT.
+        jwt: String,
+        /// The seed, as NATS writes it: `SU…`.
+        seed: String,
+    },
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Credentials are shown nowhere.
+        f.write_str(match self {
+            Login::Nobody => "Nobody",
+            Login::Token(_) => "Token(***)",
+            Login::Password(..) => "Password(***)",
+            Login::Key { .. } => "Key(***)",
+        })
+    }
+}
+
+impl Login {
+    /// Of a file as NATS' tools write it (`.creds`): the JWT, and the seed of the user's key.
+    pub fn of_file(text: &str) -> Option<Login> {
+        let block = |label: &str| {
+            let (_, rest) = text.split_once(&format!("BEGIN {label}"))?;
+            let (_, rest) = rest.split_once('\n')?;
+            let line = rest.lines().map(str::trim).find(|line| !line.is_empty())?;
+            (!line.starts_with('-')).then(|| line.to_owned())
+        };
+        let seed = block("USER NKEY SEED")?;
+        super::nats::key(&seed)?;
+        Some(Login::Key {
+            jwt: block("NATS USER JWT").unwrap_or_default(),
+            seed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let at = |tls, host: &str, port| Endpoint {
+            tls,
+            host: host.into(),
+            port,
+        };
+        let user = |user: &str, password: &str| Some(Login::Password(user.into(), password.into()));
+        for (text, expected, login) in [
+            ("nats://broker", at(false, "broker", 4222), None),
+            ("tls://broker:80", at(true, "broker", 80), None),
+            ("nats://[::1]:4000", at(false, "::1", 4000), None),
+            (
+                "nats://me:p%40ss%zz@h:1",
+                at(false, "h", 1),
+                user("me", "p@ss%zz"),
+            ),
+            (
+                "nats://s3cret@h",
+                at(false, "h", 4222),
+                Some(Login::Token("s3cret".into())),
+            ),
+        ] {
+            assert_eq!(NatsConfig::address(text), Ok((expected, login)), "{text}");
+        }
+        for wrong in [
+            "broker:4222",
+            "ws://broker",
+            "nats://",
+            "nats://h:0",
+            "nats://h/x",
+            "nats://h:x",
+        ] {
+            assert!(NatsConfig::address(wrong).is_err(), "{wrong}");
+        }
+        let shown = format!("{:?}", NatsConfig::address("nats://me:s3cret@h"));
+        assert!(!shown.contains("s3cret"));
+    }
+
+    #[test]
+    fn credentials_are_read_of_their_file() {
+        let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+        let file = format!(
+            "-----BEGIN NATS USER JWT-----\neyJ0.e30.x\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        );
+        let read = Login::of_file(&file);
+        let expected = Login::Key {
+            jwt: "eyJ0.e30.x".into(),
+            seed: seed.into(),
+        };
+        assert!(read == Some(expected));
+        assert!(Login::of_file(&file.replace("SUAC", "SUAD")).is_none());
+        assert!(Login::of_file("nothing").is_none());
+    }
+}

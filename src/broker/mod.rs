@@ -1,0 +1,55 @@
+//! Message brokers behind the target: publishing into one, and consuming from it.
+//!
+//! A publisher is an ordinary task on the shard's thread: the engine hands it stamped messages, and it says what the
+//! broker took, with the times. What the broker has not confirmed is kept, in order, and said again to the broker that
+//! comes back: so what it never took is the end of each stream, and never a hole in it. A consumer is the
+//! embedded gateway's. Knows nothing of plans, connections or metrics.
+//!
+//! The client of NATS is our own, some hundred lines: a library's buffers would hide which messages a lost broker had taken,
+//! which is what is measured here.
+
+mod config;
+mod nats;
+mod publisher;
+
+pub use config::{Config, Endpoint, Login, NatsConfig};
+pub use nats::{Consumer, Delivery};
+pub use publisher::{Event, Publisher, Tag};
+
+use std::fmt;
+use std::io;
+
+/// Why a broker was not reached, or was lost.
+#[derive(Debug)]
+pub enum BrokerError {
+    /// The network.
+    Io(io::Error),
+    /// TLS cannot be set up or was refused.
+    Tls(String),
+    /// It takes no answer for one: nothing was heard for too long.
+    Timeout,
+    /// It said no: credentials, permissions.
+    Refused(String),
+    /// It broke its protocol.
+    Protocol(String),
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BrokerError::Io(error) => error.fmt(f),
+            BrokerError::Tls(what) => write!(f, "TLS: {what}"),
+            BrokerError::Timeout => f.write_str("the broker does not answer"),
+            BrokerError::Refused(what) => write!(f, "the broker refused: {what}"),
+            BrokerError::Protocol(what) => write!(f, "the broker broke its protocol: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for BrokerError {}
+
+impl From<io::Error> for BrokerError {
+    fn from(error: io::Error) -> Self {
+        BrokerError::Io(error)
+    }
+}

@@ -1,0 +1,93 @@
+//! Publishing behind the target: into the broker that it consumes from.
+
+use super::{Arrivals, OneOrMany, RateSpec, SizeSpec, Table, Tls, Var};
+use crate::scenario::units::Count;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Messages published into a broker, which the target passes on to subscribers of a topic. Exactly one broker is given.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inject {
+    /// NATS, core or JetStream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<Nats>,
+    /// Under which topic subscribers get the messages, for the accounts. Templated by `vars`.
+    pub topic: String,
+    /// Publishers, each with values and a numbering of its own; they share the shards' connections to the broker. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishers: Option<Count>,
+    /// Values of each publisher, usable as `{name}` in templated strings.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub vars: Table<Var>,
+    /// Messages per second of all publishers together, or `{ per_connection: … }` for each.
+    pub rate: RateSpec,
+    /// Evenly spaced, or Poisson. Default constant.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// Payload size, stamp included; at least 48B. Default 128B. Not together with `payload`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<SizeSpec>,
+    /// Payload text (templated), to which the stamp is appended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// File with the payload text, inside the scenario's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_file: Option<String>,
+    /// Phases in which it is active. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#in: Option<OneOrMany<String>>,
+}
+
+/// How NATS is reached, and where messages go there.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// `nats://` or `tls://` address, or a list that is tried in turn.
+    pub url: Option<OneOrMany<String>>,
+    /// Subject of a message; `{topic}` is its topic. Templated. Default `{topic}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Publish into JetStream: each message is acknowledged once it is stored. A stream must take the subject.
+    #[serde(default)]
+    pub jetstream: bool,
+    /// User.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Token, instead of a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// File with a user's JWT and key (`.creds`), instead of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// How `tls://` is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// Brokers that the embedded gateway consumes from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consume {
+    /// NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<ConsumeNats>,
+}
+
+/// What the embedded gateway consumes from NATS.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeNats {
+    /// `nats://` address, with user and password where it wants them.
+    pub url: String,
+    /// Subject, most often with wildcards; without its fixed beginning a message's subject is the topic it goes to
+    /// (`squall.>`: `squall.orders` goes to `orders`).
+    pub subject: String,
+    /// Consume from this stream of JetStream, which is made if it is not there: nothing that it stored is passed over when the
+    /// connection is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+}
