@@ -366,13 +366,19 @@ fn requests(outcome: &Outcome) -> Option<Line> {
     })
 }
 
-/// What became of publishes that the target was to acknowledge.
+/// What became of publishes that the target or a broker was to acknowledge, and of those that a broker had to get again.
 fn acknowledged(outcome: &Outcome) -> Option<Line> {
     let n = |name| total(outcome, name);
     let (acked, rejected, unacked) = (n("acked"), n("rejected"), n("unacked"));
-    (acked + rejected + unacked > 0).then(|| {
+    let resent = n("resent");
+    (acked + rejected + unacked + resent > 0).then(|| {
         let mut parts = vec![format!("acknowledged {}", count(acked))];
-        for (name, n) in [("rejected", rejected), ("never acknowledged", unacked)] {
+        let rest = [
+            ("rejected", rejected),
+            ("never acknowledged", unacked),
+            ("sent again", resent),
+        ];
+        for (name, n) in rest {
             if n > 0 {
                 parts.push(format!("{name} {}", count(n)));
             }

@@ -3,7 +3,8 @@
 
 use crate::harness::{Done, Lab};
 use crate::servers::{self, Ends, certificates};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
@@ -25,7 +26,11 @@ fn broker(folder: &Path, lines: &str) -> (Ends, u16) {
 
 /// The same server again, on the port that it had.
 fn again(folder: &Path, port: u16) -> Ends {
-    let mut command = std::process::Command::new("nats-server");
+    let mut command = std::process::Command::new("timeout");
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{path}:/usr/sbin"))
+        .args(["600", "nats-server"]);
     command
         .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
         .arg(folder.join("nats.conf"));
@@ -33,6 +38,13 @@ fn again(folder: &Path, port: u16) -> Ends {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null());
     Ends(command.spawn().expect("nats-server"))
+}
+
+/// Kills it as a power cut would: with what stands before it, which is in its process group.
+fn kill_at_once(broker: Ends) {
+    let group = Pid::from_raw(-broker.0.id().cast_signed());
+    kill(group, Signal::SIGKILL).expect("it is there");
+    drop(broker);
 }
 
 fn answers(port: u16) -> bool {
@@ -140,8 +152,7 @@ fn what_a_lost_broker_never_took_is_dropped_and_nothing_is_lost() {
     run.wait_for("messages", |line| {
         line.contains("steady") && !line.contains(" sent      0/s")
     });
-    broker.end(Signal::SIGKILL);
-    drop(broker);
+    kill_at_once(broker);
     // Time for something to be due meanwhile: the rate is 150/s.
     std::thread::sleep(std::time::Duration::from_millis(700));
     let _again = again(folder.path(), port);

@@ -111,7 +111,7 @@ fn of_every_kind() {
             "",
             "zzzzzz: 1",
             &[
-                "4:1 unknown key `zzzzzz` / keys known here: `version`, `name`, `description`, `seed`, `target`, `clients`, `phases`, `gates`, `generator`",
+                "4:1 unknown key `zzzzzz` / keys known here: `version`, `name`, `description`, `seed`, `target`, `clients`, `inject`, `phases`, `gates`, `generator`",
             ],
         ),
         // Kinds.

@@ -10,7 +10,8 @@ fn with(entry: &str, embedded: &str) -> String {
 }
 
 fn parsed(text: &str) -> Scenario {
-    serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+    let value: Value = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    serde_json::from_value(value).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 fn errors(text: &str) -> Vec<Problem> {
