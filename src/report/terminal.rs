@@ -7,6 +7,7 @@ mod phases;
 use super::text::{clean, fit, width};
 use super::{GateReport, GateStatus, Outcome, ValidityState, story};
 use crate::exit::Exit;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -33,10 +34,9 @@ impl Look {
     /// For standard output: colours on a terminal unless `NO_COLOR` is set and not empty (no-color.org)
     /// or `TERM` is `dumb`.
     pub fn of_stdout() -> Look {
-        let said = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let dumb = said("TERM").is_some_and(|term| term == "dumb");
+        let terminal = io::stdout().is_terminal();
         Look {
-            colour: io::stdout().is_terminal() && said("NO_COLOR").is_none() && !dumb,
+            colour: terminal && welcome(|name| std::env::var_os(name)),
             width: 100,
         }
     }
@@ -48,6 +48,12 @@ impl Look {
             text.to_owned()
         }
     }
+}
+
+/// Whether an environment lets a terminal have colours.
+fn welcome(said: impl Fn(&str) -> Option<OsString>) -> bool {
+    let said = |name| said(name).filter(|value| !value.is_empty());
+    said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb")
 }
 
 const BOLD: &str = "1";
@@ -322,4 +328,24 @@ fn footer(outcome: &Outcome, files: &[PathBuf], look: &Look) -> String {
         .saturating_sub(width(&file) + width(&exit))
         .max(2);
     format!("{file}{}{}", " ".repeat(gap), look.paint(BOLD, &exit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_can_do_without_colours() {
+        for (name, value, colours) in [
+            ("NO_COLOR", "1", false),
+            ("NO_COLOR", "0", false),
+            ("NO_COLOR", "", true),
+            ("TERM", "dumb", false),
+            ("TERM", "xterm", true),
+        ] {
+            let said = |asked: &str| (asked == name).then(|| value.into());
+            assert_eq!(welcome(said), colours, "{name}={value}");
+        }
+        assert!(welcome(|_| None));
+    }
 }

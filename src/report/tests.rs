@@ -243,6 +243,31 @@ fn the_terminal_summary_tells_the_story_in_order() {
     );
 }
 
+#[test]
+fn colours_say_nothing_that_is_not_said_without() {
+    for bundle in [fixture::bundle(), fixture::hostile()] {
+        let look = Look {
+            colour: true,
+            ..PLAIN
+        };
+        let coloured = summary(&bundle.outcome, look);
+        let mut text = String::new();
+        for (i, part) in coloured.split('\x1b').enumerate() {
+            match part.split_once('m') {
+                Some((_, rest)) if i > 0 => text.push_str(rest),
+                _ => text.push_str(part),
+            }
+        }
+        // A padded label that is painted keeps its spaces where the row ends with it.
+        let trimmed = |text: &str| -> Vec<String> {
+            text.lines()
+                .map(|line| line.trim_end().to_owned())
+                .collect()
+        };
+        assert_eq!(trimmed(&text), trimmed(&summary(&bundle.outcome, PLAIN)));
+    }
+}
+
 /// The rows of the table by phase, split into words, the headings first.
 fn table(text: &str) -> Vec<Vec<&str>> {
     let from = text.lines().skip_while(|line| !line.starts_with("phases "));
