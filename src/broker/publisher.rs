@@ -404,7 +404,7 @@ impl Task {
                     .rsplit('.')
                     .next()
                     .and_then(|n| n.parse::<u64>().ok());
-                let Some(number) = number else { return None };
+                let number = number?;
                 match refusal(headers, payload) {
                     None => shared.take(number, now),
                     Some(why) => {
