@@ -16,6 +16,10 @@ mod template;
 
 /// What is settled of a protocol before a conversation begins: all that a plan may know of it.
 pub mod settings {
+    /// What a JSON mapping says beyond subscribing and publishing.
+    pub mod json {
+        pub use crate::protocol::extension::{Backlog, Beat, Extension, ServicePing};
+    }
     /// STOMP's.
     pub mod stomp {
         pub use crate::protocol::stomp::{Ack, Config, Version};
@@ -24,7 +28,7 @@ pub mod settings {
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
-pub use extension::{Aside, Backlog, Beat, Extension, ServicePing};
+pub use extension::Aside;
 pub use session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
 };

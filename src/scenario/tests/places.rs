@@ -239,7 +239,7 @@ fn of_every_kind() {
             "g",
             "protocol: jsn",
             &[
-                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `json_mapping: ...` or `stomp: ...`",
+                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `json_mapping: ...`, `stomp: ...` or `preset: ...`",
             ],
         ),
         (
@@ -251,7 +251,7 @@ fn of_every_kind() {
             "g",
             "protocol: [json]",
             &[
-                "4:11 `protocol` takes `raw`, `json`, `stomp`, `json_mapping: ...` or `stomp: ...`, not a list",
+                "4:11 `protocol` takes `raw`, `json`, `stomp`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `json_mapping: ...`, `stomp: ...` or `preset: ...`, not a list",
             ],
         ),
         (
