@@ -3,7 +3,7 @@
 use super::config::{Condition, Mapping, ProtocolConfig};
 use super::extension::{Aside, Beat, Extended, lines};
 use super::pointer::{Found, Pointers, lookup};
-use super::template::{MessageTemplate, Values, escape};
+use super::template::{MessageTemplate, Values, escape_times};
 use std::borrow::Cow;
 
 /// Bytes of an error message that are kept.
@@ -87,18 +87,14 @@ pub struct Envelope {
     pub prefix: Vec<u8>,
     /// Behind the payload.
     pub suffix: Vec<u8>,
-    /// The payload stands inside a JSON string and is to be escaped.
-    pub quoted: bool,
+    /// How many JSON strings, one in the other, the payload stands in: it is to be escaped that often.
+    pub quoted: u8,
 }
 
 impl Envelope {
     /// Appends the payload, escaped if this envelope needs it.
     pub fn put_payload(&self, payload: &str, out: &mut Vec<u8>) {
-        if self.quoted {
-            escape(payload, out);
-        } else {
-            out.extend_from_slice(payload.as_bytes());
-        }
+        escape_times(payload, self.quoted, out);
     }
 
     /// Appends the whole message.
@@ -331,7 +327,7 @@ impl Codec {
             ..Values::default()
         };
         *quoted = match &self.json {
-            None => false,
+            None => 0,
             Some(json) => json.publish.split(values, prefix, suffix),
         };
     }

@@ -27,6 +27,10 @@ pub mod settings {
     pub mod socket_io {
         pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY, VERSION};
     }
+    /// What a JSON mapping says beyond subscribing and publishing.
+    pub mod json {
+        pub use crate::protocol::extension::{Backlog, Beat, Extension, ServicePing};
+    }
     /// STOMP's.
     pub mod stomp {
         pub use crate::protocol::stomp::{Ack, Config, Version};
@@ -35,7 +39,7 @@ pub mod settings {
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
-pub use extension::{Aside, Backlog, Beat, Extension, ServicePing};
+pub use extension::Aside;
 pub use session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
 };

@@ -358,8 +358,8 @@ fn key_is(key: &[u8], token: &[u8]) -> bool {
 }
 
 fn same(content: &[u8], text: &[u8]) -> bool {
-    // An escape is never shorter than what it stands for.
-    content == text
+    // An escape is longer than what it stands for: what has one is never the same text as it stands.
+    content == text && !content.contains(&b'\\')
         || content.len() > text.len()
             && content.contains(&b'\\')
             && Unescape::new(content).eq(text.iter().copied())

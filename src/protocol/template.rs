@@ -21,7 +21,8 @@ pub struct Values<'a> {
 ///
 /// Only the known names make a hole; every other brace is text, so that JSON can be written plainly.
 /// Inside a JSON string of the template values are escaped; outside of one (`"payload":{payload}`)
-/// they are put in as they are, for payloads that are JSON themselves.
+/// they are put in as they are, for payloads that are JSON themselves. In a string that holds JSON itself
+/// (`"data":"{\"body\":\"{payload}\"}"`) what stands in a string there is escaped for both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageTemplate {
     parts: Vec<Part>,
@@ -30,7 +31,7 @@ pub struct MessageTemplate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Part {
     Text(String),
-    Hole { hole: Hole, quoted: bool },
+    Hole { hole: Hole, quoted: u8 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl MessageTemplate {
             push_text(&mut parts, &rest[..at]);
             parts.push(Part::Hole {
                 hole,
-                quoted: quotes.inside,
+                quoted: quotes.hole(),
             });
             rest = &rest[at + name.len()..];
             from = 0;
@@ -100,9 +101,9 @@ impl MessageTemplate {
         render(&self.parts, values, out);
     }
 
-    /// Appends what stands before the first `{payload}` and what stands behind it; true when it is in a JSON string.
+    /// Appends what stands before the first `{payload}` and what stands behind it; how many JSON strings it is in.
     /// Without one the whole message is before it. Further payload holes are filled from `values`.
-    pub(super) fn split(&self, values: Values, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> bool {
+    pub(super) fn split(&self, values: Values, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> u8 {
         let at = self.payload_at();
         let hole = at.unwrap_or(self.parts.len());
         render(&self.parts[..hole], values, before);
@@ -111,7 +112,10 @@ impl MessageTemplate {
             values,
             behind,
         );
-        at.is_some_and(|at| matches!(self.parts[at], Part::Hole { quoted: true, .. }))
+        match at.map(|at| &self.parts[at]) {
+            Some(Part::Hole { quoted, .. }) => *quoted,
+            _ => 0,
+        }
     }
 
     fn payload_at(&self) -> Option<usize> {
@@ -158,6 +162,20 @@ pub fn escape(value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[plain..]);
 }
 
+/// The same for a string in a string, and so on; 0 times: as it is.
+pub(super) fn escape_times(value: &str, times: u8, out: &mut Vec<u8>) {
+    match times {
+        0 => out.extend_from_slice(value.as_bytes()),
+        1 => escape(value, out),
+        more => {
+            let mut once = Vec::new();
+            escape_times(value, more - 1, &mut once);
+            // Escaping text makes text.
+            escape(&String::from_utf8_lossy(&once), out);
+        }
+    }
+}
+
 fn push_text(parts: &mut Vec<Part>, text: &str) {
     if !text.is_empty() {
         parts.push(Part::Text(text.into()));
@@ -167,7 +185,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
 fn render(parts: &[Part], values: Values, out: &mut Vec<u8>) {
     for part in parts {
         let (value, quoted) = match part {
-            Part::Text(text) => (text.as_str(), false),
+            Part::Text(text) => (text.as_str(), 0),
             Part::Hole {
                 hole: Hole::Topic,
                 quoted,
@@ -191,11 +209,7 @@ fn render(parts: &[Part], values: Values, out: &mut Vec<u8>) {
                 continue;
             }
         };
-        if quoted {
-            escape(value, out);
-        } else {
-            out.extend_from_slice(value.as_bytes());
-        }
+        escape_times(value, quoted, out);
     }
 }
 
@@ -213,23 +227,65 @@ pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Whether a place in a JSON text is inside a string.
+/// Whether a place in a JSON text is inside a string, and inside one of the JSON that such a string holds.
 #[derive(Default)]
 struct Quotes {
+    outer: Level,
+    inner: Level,
+    /// What the string begins like, once that is known: JSON or anything else.
+    holds_json: Option<bool>,
+}
+
+#[derive(Default)]
+struct Level {
     inside: bool,
     escaped: bool,
+}
+
+impl Level {
+    /// Reads a byte. A byte of a string's content is returned, with an escape resolved as far as quotes go.
+    fn read(&mut self, byte: u8) -> Option<u8> {
+        match byte {
+            _ if self.escaped => {
+                self.escaped = false;
+                Some(match byte {
+                    b'"' | b'\\' => byte,
+                    _ => b' ',
+                })
+            }
+            b'\\' if self.inside => {
+                self.escaped = true;
+                None
+            }
+            b'"' => {
+                self.inside = !self.inside;
+                None
+            }
+            _ => self.inside.then_some(byte),
+        }
+    }
 }
 
 impl Quotes {
     fn read(&mut self, text: &str) {
         for byte in text.bytes() {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.inside => self.escaped = true,
-                b'"' => self.inside = !self.inside,
-                _ => {}
+            let content = self.outer.read(byte);
+            if !self.outer.inside {
+                (self.inner, self.holds_json) = (Level::default(), None);
+            }
+            let Some(byte) = content else { continue };
+            if *self.holds_json.get_or_insert(matches!(byte, b'{' | b'[')) {
+                self.inner.read(byte);
             }
         }
+    }
+
+    /// A hole is here: how many strings it is in. One that a string begins with is no JSON.
+    fn hole(&mut self) -> u8 {
+        if self.outer.inside {
+            self.holds_json.get_or_insert(false);
+        }
+        u8::from(self.outer.inside) + u8::from(self.inner.inside)
     }
 }
 
@@ -282,6 +338,27 @@ mod tests {
             u64::MAX.to_string()
         );
         assert_eq!(rendered("{id}", Values { id: 0, ..values }), "0");
+    }
+
+    #[test]
+    fn json_in_a_string_is_escaped_for_both() {
+        let values = Values {
+            topic: "a\"b\\",
+            payload: "c\"d",
+            ..Values::default()
+        };
+        let outer: serde_json::Value = serde_json::from_str(&rendered(
+            r#"{"i":"{topic}","d":"{\"n\":1,\"t\":\"{topic}\",\"p\":[\"x\\\"{payload}\"]}","s":"say \"{payload}\"","z":"{payload}{"}"#,
+            values,
+        ))
+        .unwrap();
+        assert_eq!(outer["i"], values.topic);
+        // A string that is not JSON is escaped once, whatever quotes it has.
+        assert_eq!(outer["s"], "say \"c\"d\"");
+        assert_eq!(outer["z"], "c\"d{");
+        let inner: serde_json::Value = serde_json::from_str(outer["d"].as_str().unwrap()).unwrap();
+        assert_eq!(inner["t"], values.topic);
+        assert_eq!(inner["p"][0], "x\"c\"d");
     }
 
     proptest! {

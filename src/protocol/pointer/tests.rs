@@ -102,6 +102,27 @@ fn escaped(value: &Value) -> String {
     }
 }
 
+/// Found by chance: a quote, which stands in the text as an escape, is not what the escape looks like.
+#[test]
+fn an_escape_is_not_its_own_text() {
+    let json = br#"{"\"":1,"\\\"":2,"v":"\""}"#;
+    assert_eq!(
+        lookup(json, "/\\\"").and_then(|found| found.number()),
+        Some(2)
+    );
+    assert_eq!(
+        lookup(json, "/\"").and_then(|found| found.number()),
+        Some(1)
+    );
+    let value = lookup(json, "/v").unwrap();
+    assert!(value.is("\"") && !value.is("\\\""));
+    let both = Pointers::new(["/\\\"", "/\""]).lookup(json);
+    assert_eq!(
+        both.map(|found| found.and_then(|found| found.number())),
+        [Some(2), Some(1)]
+    );
+}
+
 proptest! {
     #[test]
     fn agrees_with_serde_json(value in any_json()) {

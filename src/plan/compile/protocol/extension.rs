@@ -1,7 +1,8 @@
 //! What a JSON mapping says beyond subscribing and publishing.
 
 use super::super::{Problems, message, text};
-use crate::protocol::{Backlog, Beat, Condition, Extension, ServicePing};
+use crate::protocol::Condition;
+use crate::protocol::settings::json::{Backlog, Beat, Extension, ServicePing};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, ClientGroup, Mapping, Match, Scalar};
 

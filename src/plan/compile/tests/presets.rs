@@ -119,7 +119,7 @@ enum Heard {
     Other,
 }
 
-/// Messages as the protocols' own servers send them (taken from their documentation and recorded sessions), and what they are.
+/// Messages of the form that the protocols' servers send, and what they are. What real servers send is tested in `tests/interop`.
 #[test]
 fn each_hears_its_protocols_messages() {
     use Heard::{Delivery, Error, Other, Ping, Pong, Refused, Subscribed};
