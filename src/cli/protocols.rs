@@ -13,13 +13,18 @@ pub(super) struct Protocols {
 }
 
 /// Protocols that are no files.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("raw", "built in: payloads as they are"),
     (
         "json",
         "built in: JSON messages, in the default mapping or `json_mapping`",
     ),
     ("stomp", "built in: STOMP 1.2, 1.1, 1.0"),
+    ("mqtt", "built in: MQTT 5 and 3.1.1"),
+    (
+        "socket_io",
+        "built in: Socket.IO 3 and 4, by WebSocket or upgraded from polling",
+    ),
 ];
 
 impl Protocols {

@@ -46,6 +46,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Service, &[Need::Messages]),
     (Timer::Recovery, &[Need::Messages, Need::Resume]),
     (Timer::Bunch, &[Need::Messages]),
+    (Timer::Gap, &[Need::Messages]),
     (Timer::Ack, &[Need::Publish]),
     (Timer::AckService, &[Need::Publish]),
     (Timer::Lag, &[Need::Schedule]),

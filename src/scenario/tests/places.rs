@@ -81,7 +81,7 @@ fn of_every_kind() {
             "",
             "subscirbe: [a]",
             &[
-                "4:1 unknown key `subscirbe` / did you mean `subscribe`, under `clients.<group>`, `clients.<group>.protocol.json_mapping`, `clients.<group>.protocol.socket_io` or `clients.<group>.protocol.preset.mapping`?",
+                "4:1 unknown key `subscirbe` / did you mean `subscribe`, under `clients.<group>`, `clients.<group>.protocol.json_mapping` or `clients.<group>.protocol.socket_io`?",
             ],
         ),
         (
