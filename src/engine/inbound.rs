@@ -196,6 +196,9 @@ impl Shard {
                     clean: true,
                 };
                 self.ended_in_deploy(c, said, now);
+                if self.conns[c].state == State::Ready {
+                    self.ended_with_token(c, Some(said.code), now);
+                }
                 if code.is_some_and(Shard::refuses) {
                     self.resume_refused(c);
                 }
@@ -244,6 +247,9 @@ impl Shard {
                     self.numbered(c, &topic, sequence);
                 }
             }
+            return;
+        }
+        if !self.groups[g].held.is_empty() && self.token_message(c, message, now) {
             return;
         }
         if self.conns[c]

@@ -6,6 +6,7 @@
 //! `ARCHITECTURE.md`. The engine sees a [`Plan`], never YAML, files or pipes.
 
 mod answer;
+mod auth;
 mod clock;
 mod conn;
 mod converse;

@@ -8,7 +8,7 @@ use super::nodes::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 4;
+pub const SNAPSHOT_VERSION: u16 = 5;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub failures: Vec<Tagged<Failure>>,
     /// HTTP statuses of refused upgrades.
     pub statuses: Vec<Tagged<u16>>,
+    /// Connections that the target closed after their token had expired, by close code as in `closes`; in the phase of the expiry.
+    pub expired_closes: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
     /// Connections that became ready, by the index of the target's address.

@@ -7,6 +7,7 @@
 mod codec;
 mod condition;
 mod config;
+pub mod jwt;
 pub mod pointer;
 mod session;
 mod stamp;
@@ -23,6 +24,7 @@ pub mod settings {
 
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
+pub use jwt::{JwtAlgorithm, JwtSigner};
 pub use session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
 };

@@ -4,28 +4,32 @@ use super::Problems;
 use super::target::{Compiled as Target, is_token};
 use super::text::{self, Scope};
 use crate::plan::template::percent_encode;
-use crate::plan::types::{Part, Template, Upgrade, Var};
-use crate::scenario::model::{ClientGroup, Table};
-use crate::scenario::{Problem, Scenario};
+use crate::plan::types::{Builtin, Part, Template, Upgrade, Var};
+use crate::scenario::Problem;
+use crate::scenario::model::{self, Table};
+
+/// What is shown to the target with the upgrade: as it is written, and what a group's `auth` adds.
+pub(super) struct Shown {
+    /// The target's part.
+    pub target: model::Target,
+    /// The group's headers.
+    pub headers: Table<String>,
+    /// One more subprotocol, with its place.
+    pub subprotocol: Option<(String, String)>,
+    /// What templates may use beside variables.
+    pub builtins: &'static [Builtin],
+}
 
 /// Compiles the upgrade of the group `name`.
 pub(super) fn compile(
-    scenario: &Scenario,
+    shown: &Shown,
     target: &Target,
     name: &str,
-    group: &ClientGroup,
     vars: &[Var],
     problems: &mut Problems,
 ) -> Upgrade {
     let mut own = Problems::default();
-    let upgrade = whole(
-        scenario,
-        target,
-        group,
-        &format!("clients.{name}"),
-        vars,
-        &mut own,
-    );
+    let upgrade = whole(shown, target, &format!("clients.{name}"), vars, &mut own);
     for problem in own.list {
         problems.add(explained(problem, name));
     }
@@ -50,9 +54,8 @@ fn explained(problem: Problem, group: &str) -> Problem {
 }
 
 fn whole(
-    scenario: &Scenario,
+    shown: &Shown,
     target: &Target,
-    group: &ClientGroup,
     path: &str,
     vars: &[Var],
     problems: &mut Problems,
@@ -60,9 +63,9 @@ fn whole(
     let scope = Scope {
         vars,
         captured: &[],
-        message: &[],
+        message: shown.builtins,
     };
-    let written = &scenario.target;
+    let written = &shown.target;
     let query = query(&written.query, "target.query", scope, problems).parts;
     let paths = target.paths.iter().map(|(text, place)| {
         let mut path = text::template(text, place, scope, problems);
@@ -85,7 +88,7 @@ fn whole(
     let paths = paths.collect();
     let own = format!("{path}.headers");
     let mut headers = headers(
-        [("target.headers", &written.headers), (&own, &group.headers)],
+        [("target.headers", &written.headers), (&own, &shown.headers)],
         scope,
         problems,
     );
@@ -117,7 +120,12 @@ fn whole(
         }
         headers.push(("Cookie".into(), cookies(&written.cookies, scope, problems)));
     }
-    Upgrade { paths, headers }
+    let subprotocol = shown.subprotocol.as_ref();
+    Upgrade {
+        paths,
+        headers,
+        subprotocol: subprotocol.map(|(path, text)| text::template(text, path, scope, problems)),
+    }
 }
 
 /// `a=1&b=2`, its text encoded; the values put in are still to be.

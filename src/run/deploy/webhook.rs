@@ -2,6 +2,7 @@
 
 use super::{Carried, Ending, readable};
 use crate::plan::Webhook;
+use crate::transport::http::{Part, Responses};
 use crate::transport::{TlsConfig, tls};
 use std::io;
 use std::time::Duration;
@@ -15,17 +16,64 @@ const ANSWER: usize = 16 * 1024;
 /// For the body, which decides nothing.
 const BODY: Duration = Duration::from_secs(1);
 
+/// What a request goes over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// Makes the request.
 pub(super) async fn call(hook: &Webhook) -> Carried {
-    let not_begun = |why: String| Carried::new(Ending::NotBegun(why), String::new());
-    let tcp = match TcpStream::connect((hook.host.as_str(), hook.port)).await {
-        Ok(tcp) => tcp,
-        Err(error) => return not_begun(format!("{}:{}: {error}", hook.host, hook.port)),
-    };
-    if !hook.tls {
-        return ask(tcp, hook).await;
+    match connect(hook).await {
+        Ok(stream) => ask(stream, hook).await,
+        Err(why) => Carried::new(Ending::NotBegun(why), String::new()),
     }
-    // The system's certificates: whoever deploys is not the target.
+}
+
+/// Makes the request, and returns the status and the whole body of the answer, which is so many bytes at most.
+///
+/// # Errors
+/// Why there is no answer.
+pub(in super::super) async fn fetch(hook: &Webhook, most: u64) -> Result<(u16, Vec<u8>), String> {
+    let mut stream = connect(hook).await?;
+    let lost = |error: io::Error| format!("no answer: {error}");
+    stream
+        .write_all(request(hook).as_bytes())
+        .await
+        .map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+    let mut responses = Responses::default();
+    let (mut status, mut body) = (None, Vec::new());
+    loop {
+        let mut bytes = Vec::with_capacity(ANSWER);
+        if stream.read_buf(&mut bytes).await.map_err(lost)? == 0 {
+            let whole = status.filter(|_| responses.may_end());
+            let status = whole.ok_or("the answer ended before it was whole")?;
+            return Ok((status, body));
+        }
+        let mut bytes = bytes.as_slice();
+        while let Some(part) = responses
+            .next(&mut bytes, ANSWER, |_, _| {})
+            .map_err(|error| error.to_string())?
+        {
+            match part {
+                Part::Head(head) => status = Some(head.status),
+                Part::Body(more) => body.extend_from_slice(more),
+                Part::End => return status.map(|s| (s, body)).ok_or("no answer".into()),
+            }
+        }
+        if body.len() as u64 > most {
+            return Err(format!("the answer is over {most} bytes"));
+        }
+    }
+}
+
+async fn connect(hook: &Webhook) -> Result<Box<dyn Stream>, String> {
+    let tcp = TcpStream::connect((hook.host.as_str(), hook.port))
+        .await
+        .map_err(|error| format!("{}:{}: {error}", hook.host, hook.port))?;
+    if !hook.tls {
+        return Ok(Box::new(tcp));
+    }
+    // The system's certificates: who is asked here is not the target.
     let config = TlsConfig::default();
     let secured = async {
         let name = tls::server_name(&config, &hook.host).map_err(|e| e.to_string())?;
@@ -37,8 +85,8 @@ pub(super) async fn call(hook: &Webhook) -> Carried {
             .map_err(|e| e.to_string())
     };
     match secured.await {
-        Ok(stream) => ask(stream, hook).await,
-        Err(why) => not_begun(format!("{}: {why}", hook.host)),
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(why) => Err(format!("{}: {why}", hook.host)),
     }
 }
 

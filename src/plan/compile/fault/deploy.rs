@@ -102,7 +102,8 @@ fn how(
         ways.push(self::signal(signal, &format!("{path}.signal"), problems));
     }
     if let Some(hook) = &deploy.webhook {
-        ways.push(webhook(hook, &format!("{path}.webhook"), problems));
+        let hook = webhook(hook, &format!("{path}.webhook"), problems);
+        ways.push(hook.map(Rollout::Webhook));
     }
     if let Some(roll) = &deploy.roll {
         ways.push(self::roll(
@@ -208,7 +209,12 @@ fn signal(signal: &model::SendSignal, path: &str, problems: &mut Problems) -> Op
     })
 }
 
-fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option<Rollout> {
+/// An HTTP request, of a deploy or whoever else makes one.
+pub(in super::super) fn webhook(
+    hook: &model::Webhook,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Webhook> {
     let before = problems.list.len();
     let mut bad = |key: &str, what: String| {
         problems.add(Problem::error(format!("{path}.{key}"), what));
@@ -257,7 +263,7 @@ fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
-    Some(Rollout::Webhook(Webhook {
+    Some(Webhook {
         tls: url.scheme() == "https",
         host: host.trim_matches(['[', ']']).to_owned(),
         port: url.port_or_known_default().unwrap_or(80),
@@ -269,7 +275,7 @@ fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option
             .map(|(n, v)| (n.clone(), v.clone()))
             .collect(),
         body: hook.body.clone().unwrap_or_default(),
-    }))
+    })
 }
 
 fn roll(
