@@ -325,6 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_known_by_their_look_and_fetched_ones_are_learnt() {
+        let mut redactor = Redactor::default();
+        let jwt =
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        for (text, expected) in [
+            (format!("bad token {jwt}!"), format!("bad token {MASK}!")),
+            (format!("{jwt} {jwt}"), format!("{MASK} {MASK}")),
+            (format!("cut {}…", &jwt[..30]), format!("cut {MASK}…")),
+            (
+                "eyJ is no token, and no eyJa.b either".into(),
+                "eyJ is no token, and no eyJa.b either".into(),
+            ),
+        ] {
+            assert_eq!(redactor.text(&text), expected);
+        }
+        redactor.also(["opaque-token"]);
+        assert_eq!(redactor.text("an opaque-token."), format!("an {MASK}."));
+    }
+
+    #[test]
     fn base64_around_the_secret_does_not_hide_it() {
         let redactor = Redactor::new(["correct-horse"]);
         for before in ["", "u", "us", "user:"] {
