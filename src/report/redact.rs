@@ -138,6 +138,7 @@ impl Redactor {
             counts_by_group,
             failures: _,
             statuses: _,
+            expired_closes: _,
             closes: _,
             endpoints,
             nodes,

@@ -266,7 +266,7 @@ fn tokens_are_fetched_from_a_command_and_from_an_endpoint() {
 fn a_run_without_tokens_does_not_begin() {
     for (source, why) in [
         (
-            "command: { run: [false] }",
+            "command: { run: ['false'] }",
             "no tokens for `users`: `false`: exit status: 1",
         ),
         (

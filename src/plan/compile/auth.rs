@@ -51,14 +51,19 @@ pub(super) fn show(group: &ClientGroup, path: &str, shown: &mut Shown, problems:
     match &auth.r#in {
         TokenPlace::Usual(model::UsualPlace::Template) => {}
         TokenPlace::Usual(model::UsualPlace::Header) => {
-            twice(headers(shown, "authorization"), "an Authorization header");
-            shown
-                .headers
-                .insert("Authorization".into(), "Bearer {token}".into());
+            let taken = headers(shown, "authorization");
+            twice(taken, "an Authorization header");
+            if !taken {
+                let (name, value) = ("Authorization".into(), "Bearer {token}".into());
+                shown.headers.insert(name, value);
+            }
         }
         TokenPlace::Named(NamedPlace::Header(name)) => {
-            twice(headers(shown, name), "a header of this name");
-            shown.headers.insert(name.clone(), token);
+            let taken = headers(shown, name);
+            twice(taken, "a header of this name");
+            if !taken {
+                shown.headers.insert(name.clone(), token);
+            }
         }
         TokenPlace::Named(NamedPlace::Query(name)) => {
             twice(
