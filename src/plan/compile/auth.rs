@@ -83,8 +83,9 @@ pub(super) fn show(group: &ClientGroup, path: &str, shown: &mut Shown, problems:
             if !is_token(name) {
                 let message = "this cannot be a cookie's name";
                 problems.add(Problem::error(format!("{at}.cookie"), message));
+            } else {
+                shown.target.cookies.insert(name.clone(), token);
             }
-            shown.target.cookies.insert(name.clone(), token);
         }
         TokenPlace::Named(NamedPlace::Subprotocol(offer)) => {
             let path = format!("{at}.subprotocol");
