@@ -73,6 +73,8 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
         &[
             "Condition",
             "Field",
+            "JwtAlgorithm",
+            "JwtSigner",
             "MIN_PAYLOAD",
             "Mapping",
             "ProtocolConfig",

@@ -9,6 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let expected = Expected {
         key: "dGhlIHNhbXBsZSBub25jZQ==",
         subprotocols: &subprotocols[..data.len() % 3],
+        also: &[],
         max_header: 500,
     };
     // Nearly nothing that is mutated keeps the start, so it is put there for half of the inputs.

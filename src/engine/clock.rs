@@ -18,6 +18,11 @@ pub fn monotonic_ns() -> u64 {
     read(Clock::CLOCK_MONOTONIC)
 }
 
+/// The wall clock, milliseconds since 1970: for what others compare with theirs, never for measuring.
+pub fn wall_ms() -> u64 {
+    read(Clock::CLOCK_REALTIME).div_ceil(1_000_000)
+}
+
 /// CPU time this process has used, nanoseconds.
 pub fn cpu_ns() -> u64 {
     read(Clock::CLOCK_PROCESS_CPUTIME_ID)

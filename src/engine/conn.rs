@@ -171,6 +171,8 @@ pub enum Intent {
     None,
     /// Its lifetime is over: another takes its place.
     Churn,
+    /// To come back at once with another token.
+    Renew,
     /// A fault cuts it: it comes back like one that was lost.
     Cut,
     /// The run ends.
@@ -227,6 +229,8 @@ pub struct Opening {
     pub key: String,
     /// The address that is dialled.
     pub address: Option<IpAddr>,
+    /// Subprotocols offered beside its group's: with its token.
+    pub offered: Vec<String>,
     /// Response so far.
     pub response: Vec<u8>,
     /// The node that its headers tell.

@@ -136,7 +136,7 @@ impl Shard {
                     failure,
                     Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
                 ),
-                Intent::Churn | Intent::Cut | Intent::Finish => false,
+                Intent::Churn | Intent::Renew | Intent::Cut | Intent::Finish => false,
             };
             let code = if shaken { peer_code } else { 1006 };
             ended_with = by_target.then_some(code);
@@ -151,6 +151,11 @@ impl Shard {
             if intent == Intent::None && !shaken {
                 self.ended_in_deploy(c, close, now);
             }
+        }
+        if established {
+            self.ended_with_token(c, ended_with, now);
+        } else if !cut_off {
+            self.not_let_in(c);
         }
         if !established && matches!(failure, Some(Failure::Eof | Failure::Reset)) {
             ended_with = Some(1006);
@@ -184,6 +189,12 @@ impl Shard {
             if let Some(back) = group.back_ns.get_mut(c - group.base) {
                 *back = 0;
             }
+            return self.open(c, now, now);
+        }
+        if intent == Intent::Renew && self.stretch == Stretch::Running && !self.stopped {
+            // Away for a moment, and not by the target's doing: no policy has it wait.
+            self.resumes.uncut(c);
+            self.goes_away(c, now);
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.

@@ -30,6 +30,7 @@ impl Shard {
             plan::Part::Builtin(
                 plan::Builtin::Topic | plan::Builtin::Id | plan::Builtin::Payload,
             ) => String::new(),
+            plan::Part::Builtin(plan::Builtin::Token) => self.token(c),
             plan::Part::Builtin(plan::Builtin::Last) => conn
                 .work
                 .as_ref()

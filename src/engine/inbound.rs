@@ -195,6 +195,9 @@ impl Shard {
                     clean: true,
                 };
                 self.ended_in_deploy(c, said, now);
+                if self.conns[c].state == State::Ready {
+                    self.ended_with_token(c, Some(said.code), now);
+                }
                 if code.is_some_and(Shard::refuses) {
                     self.resume_refused(c);
                 }
@@ -264,6 +267,9 @@ impl Shard {
     /// One whose stamp, if it has any, says nothing.
     pub(super) fn message_unstamped(&mut self, c: usize, message: &[u8], now: u64) {
         let g = usize::from(self.conns[c].group);
+        if !self.groups[g].held.is_empty() && self.token_message(c, message, now) {
+            return;
+        }
         if self.conns[c]
             .work
             .as_ref()

@@ -7,6 +7,7 @@
 
 mod answer;
 mod aside;
+mod auth;
 mod clock;
 mod conn;
 mod converse;

@@ -37,6 +37,7 @@ impl Shard {
             stage: Stage::Dns,
             step_until_ns: 0,
             asked: Asked::Nothing,
+            offered: Vec::new(),
             key: handshake::key(self.masks.nonce()),
             address: None,
             response: Vec::new(),
@@ -47,6 +48,7 @@ impl Shard {
         self.recorder.count(Counter::Attempts, phase, g, 1);
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
+        self.take_token(c, now);
         let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
         self.afflict(c, now);
@@ -338,10 +340,15 @@ impl Shard {
         }
         let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
+        let mut offered = self.groups[g].subprotocols.clone();
+        let shown = self.plan.upgrade(g).subprotocol.as_ref();
+        let shown: Vec<String> = shown.map(|shown| self.fill(c, shown)).into_iter().collect();
+        offered.extend_from_slice(&shown);
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
         opening.stage = Stage::Upgrade;
+        opening.offered = shown;
         let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
         let made = handshake::request(
@@ -351,7 +358,7 @@ impl Shard {
                 tls: endpoint.tls,
                 path: &path,
                 headers: &headers,
-                subprotocols: &self.groups[g].subprotocols,
+                subprotocols: &offered,
                 key: &opening.key,
             },
             &mut request,
@@ -375,6 +382,7 @@ impl Shard {
         let expected = handshake::Expected {
             key: &opening.key,
             subprotocols: &self.groups[usize::from(self.conns[c].group)].subprotocols,
+            also: &opening.offered,
             max_header: target.max_header,
         };
         let group = &self.plan.groups()[usize::from(self.conns[c].group)];

@@ -2,6 +2,7 @@
 //! files of their own (`open`, `inbound`, `traffic`, `end`, `tail`), all as methods of [`Shard`].
 
 use super::answer::Kept;
+use super::auth::{self, Held};
 use super::clock::{self, Alarm};
 use super::conn::{Conn, Mark};
 use super::dns::Resolver;
@@ -20,7 +21,7 @@ use super::{EngineError, Spec};
 use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
 use crate::plan::{Openings, Plan, Schedule, Transport};
-use crate::protocol::{Codec, Outgoing, Session};
+use crate::protocol::{Codec, JwtSigner, Outgoing, Session};
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -71,6 +72,10 @@ pub(super) struct Group {
     pub sessions: Vec<Option<Box<Session>>>,
     /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
     pub http: Vec<Option<Box<Http>>>,
+    /// What each of its connections' tokens is made of; empty where they have none.
+    pub held: Vec<Held>,
+    /// What signs tokens that are made.
+    pub signer: Option<JwtSigner>,
     /// WebSocket subprotocols that are offered.
     pub subprotocols: Vec<String>,
     /// Which of the shard's injectors its messages go to; none: its connections.
@@ -155,6 +160,8 @@ pub struct Shard {
     /// When closing began.
     pub(super) finish_since: u64,
     started_at: u64,
+    /// The wall clock at the start, milliseconds since 1970.
+    pub(super) wall_ms: u64,
     pub(super) length_ns: u64,
     pub(super) stopped: bool,
     snapshots: u64,
@@ -201,6 +208,7 @@ impl Shard {
             let mut cookies = Vec::new();
             cookies.resize_with(each(group.keep_cookies), || None);
             let back_ns = vec![0; each(group.resume.is_some())];
+            let held = vec![Held::NONE; each(group.auth.is_some())];
             let mut sessions = Vec::new();
             sessions.resize_with(each(group.protocol.has_session()), || None);
             let mut http = Vec::new();
@@ -238,6 +246,8 @@ impl Shard {
                 cookies,
                 back_ns,
                 sessions,
+                held,
+                signer: auth::signer(group),
                 http,
                 subprotocols,
                 injector: None,
@@ -286,6 +296,7 @@ impl Shard {
             finish_from: 0,
             finish_since: 0,
             started_at: 0,
+            wall_ms: 0,
             stopped: false,
             snapshots: 0,
             reported: false,
@@ -302,6 +313,9 @@ impl Shard {
     /// Starts the run's clock at a moment of CLOCK_MONOTONIC, which may be still to come.
     pub fn start(&mut self, at: u64) -> Result<(), EngineError> {
         self.started_at = at;
+        // The start may be still to come, or past.
+        let ahead = at as i64 - clock::monotonic_ns() as i64;
+        self.wall_ms = clock::wall_ms().saturating_add_signed(ahead / 1_000_000);
         self.stretch = Stretch::Running;
         self.alarm.arm(at).map_err(EngineError::Poll)
     }
@@ -476,6 +490,9 @@ impl Shard {
             Due::CloseTimeout => self.close_timeout(c, now),
             Due::Beat => self.beat(c, now),
             Due::Silence => self.silence(c, now),
+            Due::Expiry => self.expiry_due(c, now),
+            Due::Renewal => self.renewal_due(c, now),
+            Due::RenewalCheck => self.renewal_check(c, now),
         }
     }
 

@@ -243,6 +243,7 @@ impl Shard {
             let first = (heartbeat.every.as_nanos() as f64 * place.unit()) as u64;
             self.set_timer(now + first, c, Due::Ping);
         }
+        self.token_accepted(c, now);
         self.prepare_work(c);
         self.afflict(c, now);
     }

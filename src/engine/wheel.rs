@@ -39,10 +39,16 @@ pub enum Due {
     Beat,
     /// Time to have heard the peer's.
     Silence,
+    /// The connection's token expires.
+    Expiry,
+    /// Time to renew the token.
+    Renewal,
+    /// Time to have heard that the new token is accepted.
+    RenewalCheck,
 }
 
 impl Due {
-    const ALL: [Due; 9] = [
+    const ALL: [Due; 12] = [
         Due::OpenTimeout,
         Due::Step,
         Due::Ping,
@@ -52,6 +58,9 @@ impl Due {
         Due::CloseTimeout,
         Due::Beat,
         Due::Silence,
+        Due::Expiry,
+        Due::Renewal,
+        Due::RenewalCheck,
     ];
 }
 

@@ -235,6 +235,12 @@ mod tests {
                 key: 503,
                 count: 2,
             }],
+            expired_closes: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: 4401,
+                count: 3,
+            }],
             closes: vec![Tagged {
                 phase: 0,
                 group: 1,

@@ -292,6 +292,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
             .map(|kind| failures(*kind))
             .sum(),
         Timer::Ping => failures(Failure::Dead),
+        // Both are counted in the phase of the expiry.
+        Timer::Expired => scope.count(totals, Counter::Outlived),
         Timer::Lag
         | Timer::Bunch
         | Timer::Gap

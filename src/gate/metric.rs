@@ -29,6 +29,7 @@ pub fn metrics() -> Vec<Metric> {
         Count::Failed(Some(Failure::Timeout)),
         Count::Status(503),
         Count::Close(1006),
+        Count::ExpiredClose(4401),
         Count::ClosedByTarget,
     ]);
     timers
@@ -37,6 +38,7 @@ pub fn metrics() -> Vec<Metric> {
                 Count::Failed(Some(_)) => "failed KIND".to_owned(),
                 Count::Status(_) => "status N".to_owned(),
                 Count::Close(_) => "close N".to_owned(),
+                Count::ExpiredClose(_) => "expired_close N".to_owned(),
                 other => other.name(),
             },
             unit: if count.bytes() { "bytes" } else { "number" },
@@ -74,6 +76,8 @@ pub(super) enum Count {
     Status(u16),
     /// Connections ended with this close code.
     Close(u16),
+    /// Connections that the target closed with this code after their token had expired.
+    ExpiredClose(u16),
     /// Connections ended by the target.
     ClosedByTarget,
 }
@@ -98,6 +102,7 @@ impl Count {
             Count::Failed(Some(kind)) => format!("failed {}", kind.name()),
             Count::Status(status) => format!("status {status}"),
             Count::Close(code) => format!("close {code}"),
+            Count::ExpiredClose(code) => format!("expired_close {code}"),
             Count::ClosedByTarget => "closed_by_target".to_owned(),
         }
     }
@@ -112,6 +117,10 @@ impl Count {
                 .get(&status)
                 .copied()
                 .unwrap_or(0),
+            Count::ExpiredClose(code) => {
+                let closes = totals.expired_closes(phase, group);
+                closes.get(&code).copied().unwrap_or(0)
+            }
             Count::Close(code) => {
                 let closes = totals.closes(phase, group);
                 closes
@@ -153,12 +162,15 @@ impl Count {
         match self {
             Count::Failed(_) | Count::Status(_) => &[C::Attempts],
             Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
+            Count::ExpiredClose(_) => &[C::Expiries],
             Count::Counter(counter) => match counter {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
+                C::Renewed | C::RenewalFailed => &[C::Renewed, C::RenewalFailed],
+                C::Outlived => &[C::Expiries],
                 C::Severed => &[C::Old],
                 C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
@@ -170,6 +182,7 @@ impl Count {
                 C::Attempts
                 | C::Cut
                 | C::Afflicted
+                | C::Expiries
                 | C::Old
                 | C::Offered
                 | C::Resent
@@ -199,6 +212,7 @@ impl Count {
             Count::Status(_) => Exercise::Here(&[C::Attempts]),
             Count::Failed(_) => Exercise::SoFar(&[C::Attempts]),
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
+            Count::ExpiredClose(_) => Exercise::Here(&[C::Expiries]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
@@ -207,6 +221,7 @@ impl Count {
                 | C::Cut
                 | C::Afflicted
                 | C::Resent
+                | C::Expiries
                 | C::Errors
                 | C::PingsSent
                 | C::PingsAnswered
@@ -221,6 +236,9 @@ impl Count {
                     Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
                 }
                 C::Opened
+                | C::Renewed
+                | C::RenewalFailed
+                | C::Outlived
                 | C::Reconnected
                 | C::Resumed
                 | C::StateLost
@@ -265,6 +283,9 @@ impl Count {
             Count::Status(_) => "Upgrades refused with this HTTP status, such as `status 503`",
             Count::Close(_) => {
                 "Connections that ended with this close code, whoever ended them, such as `close 1006`"
+            }
+            Count::ExpiredClose(_) => {
+                "Connections that the target closed with this code after their token had expired, such as `expired_close 4401`"
             }
             Count::ClosedByTarget => {
                 "Connections that the target ended, by whatever code, FIN or RST"
@@ -329,6 +350,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Evicted => {
             "Beginning of a `slow` or `stall` fault on a connection, or its `vanish`, to the target ending it"
         }
+        Timer::Expired => {
+            "Expiry of the token of an open connection to the target closing it; counted in the phase of the expiry"
+        }
         Timer::Drain => {
             "A deploy's start to the end of a connection that was open then; the largest is the drain time"
         }
@@ -362,6 +386,16 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Returned => "Of these, those that are ready again, whenever that was",
         Counter::CutAgain => {
             "Connections opened after a deploy began that the target ended during it: cut once more, or let in by who was leaving"
+        }
+        Counter::Renewed => {
+            "Tokens renewed: the target accepted the new one, by a message or by letting the connection in again"
+        }
+        Counter::RenewalFailed => {
+            "Renewals that the target did not accept in time, or whose connection was lost meanwhile or not let in again"
+        }
+        Counter::Expiries => "Tokens that expired while their connection was open",
+        Counter::Outlived => {
+            "Of these, connections that the target never closed for it: they were open to their end, or to the run's"
         }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",

@@ -26,6 +26,8 @@ pub enum Need {
     Node,
     /// The group resumes.
     Resume,
+    /// The group has tokens.
+    Auth,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -49,6 +51,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Gap, &[Need::Messages]),
     (Timer::Ack, &[Need::Publish]),
     (Timer::AckService, &[Need::Publish]),
+    (Timer::Expired, &[Need::Auth]),
     (Timer::Lag, &[Need::Schedule]),
     (Timer::Rtt, &[Need::Request]),
     (Timer::RttService, &[Need::Request]),
@@ -71,6 +74,9 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Stayed, &[Need::Reconnect, Need::Node]),
     (Counter::Resumed, &[Need::Reconnect, Need::Resume]),
     (Counter::StateLost, &[Need::Reconnect, Need::Resume]),
+    (Counter::Renewed, &[Need::Auth]),
+    (Counter::RenewalFailed, &[Need::Auth]),
+    (Counter::Outlived, &[Need::Auth]),
     (Counter::Old, &[Need::Deploy]),
     (Counter::Severed, &[Need::Deploy]),
     (Counter::Returned, &[Need::Deploy]),
@@ -105,6 +111,7 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Timer(timer, _) => row(TIMERS, timer),
         Measure::Count(count) | Measure::Rate(count) | Measure::Share(count) => match count {
             Count::Counter(counter) => row(COUNTERS, counter),
+            Count::ExpiredClose(_) => &[Need::Auth],
             Count::Failed(_) | Count::Status(_) | Count::Close(_) | Count::ClosedByTarget => &[],
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
@@ -155,6 +162,7 @@ impl Need {
             Need::Heartbeat => key("heartbeat"),
             Need::Reconnect => key("reconnect"),
             Need::Node => key("node"),
+            Need::Auth => key("auth"),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),

@@ -45,6 +45,8 @@ pub struct Config {
     /// Bearer tokens accepted, in `Authorization: Bearer …` or in the query as `token=…`; empty: no
     /// authentication.
     pub tokens: Vec<String>,
+    /// JWTs that are accepted beside `tokens`; `None`: none are.
+    pub auth: Option<Auth>,
     /// Values of `Origin` accepted; empty: any, and none at all.
     pub origins: Vec<String>,
     /// Server pings; `None`: none.
@@ -99,6 +101,7 @@ impl Default for Config {
             rate_limit: None,
             accept_rate: None,
             tokens: Vec::new(),
+            auth: None,
             origins: Vec::new(),
             ping: None,
             history: None,
@@ -149,6 +152,14 @@ impl Config {
             .is_some_and(|ping| ping.every.is_zero() || ping.timeout.is_zero())
         {
             return bad("ping.every and ping.timeout must be longer than nothing");
+        }
+        if let Some(auth) = &self.auth {
+            if auth.jwt_secret.is_empty() {
+                return bad("auth.jwt_secret must not be empty");
+            }
+            if !(1000..=4999).contains(&auth.close_expired) {
+                return bad("auth.close_expired must be a close code from 1000 to 4999");
+            }
         }
         let knobs = &self.misbehave;
         let every = [
@@ -215,6 +226,46 @@ pub struct Certificate {
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// JWTs that are accepted, and what happens when they expire.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The secret that signed them, with HS256.
+    pub jwt_secret: String,
+    /// Code of the close when the token of an open connection has expired, or its first message showed none.
+    pub close_expired: u16,
+    /// How long an expired token is still good for an open connection.
+    #[serde(with = "millis")]
+    pub grace: Duration,
+    /// So long before a token expires its client is asked for another; `None`: it is not.
+    #[serde(with = "option_millis")]
+    pub ask_before: Option<Duration>,
+    /// The token may come in the first message.
+    pub by_message: bool,
+}
+
+// The secret must not reach a log by way of `{:?}`.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth")
+            .field("close_expired", &self.close_expired)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            jwt_secret: String::new(),
+            close_expired: 4401,
+            grace: Duration::ZERO,
+            ask_before: None,
+            by_message: false,
+        }
     }
 }
 
@@ -322,6 +373,8 @@ pub struct Misbehave {
     pub close_after: Option<Duration>,
     /// …with this code; `None`: 1011. 1005 closes without a code, 1006 resets the TCP connection.
     pub close_code: Option<u16>,
+    /// Connections whose token has expired are never closed.
+    pub keep_expired: bool,
     /// `echo` and raw messages are never answered.
     pub mute: bool,
     /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.
@@ -410,6 +463,10 @@ mod tests {
                 store: Some("redis://user:canary-password@127.0.0.1:1/0".into()),
                 ..History::default()
             }),
+            auth: Some(Auth {
+                jwt_secret: "canary-secret".into(),
+                ..Auth::default()
+            }),
             ..Config::default()
         };
         let shown = format!("{config:?}");
@@ -452,7 +509,18 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 15] = [
+        let table: [(Spoil, &str); 17] = [
+            (|c| c.auth = Some(Auth::default()), "jwt_secret"),
+            (
+                |c| {
+                    c.auth = Some(Auth {
+                        jwt_secret: "s".into(),
+                        close_expired: 999,
+                        ..Auth::default()
+                    });
+                },
+                "close_expired",
+            ),
             (|c| c.queue = 0, "queue"),
             (|c| c.buffer_limit = 0, "buffer_limit"),
             (|c| c.send_buffer = Some(0), "send_buffer"),

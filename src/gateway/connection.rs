@@ -4,6 +4,7 @@
 //! parks writing only; each poll does a bounded amount of work and then lets others run.
 
 mod asks;
+mod auth;
 mod output;
 mod times;
 
@@ -104,6 +105,8 @@ struct Rare {
     behind: Vec<Arc<Client>>,
     /// What is spoken if it is not JSON, and where that conversation stands.
     tongue: Option<Box<Tongue>>,
+    /// Its first message has to show a token.
+    awaited: bool,
 }
 
 impl<S: Socket> Connection<S> {
@@ -411,6 +414,14 @@ impl<S: Socket> Connection<S> {
             let code = self.hub.config.misbehave.close_code.unwrap_or(1011);
             return self.close(Close::now(code, "closed on purpose"), context, bench);
         }
+        if due(times.expired) {
+            let code = self.hub.config.auth.as_ref().map(|auth| auth.close_expired);
+            return self.close(
+                Close::now(code.unwrap_or(4401), "token expired"),
+                context,
+                bench,
+            );
+        }
         if due(times.dead) {
             return self.close(Close::now(1011, "ping timeout"), context, bench);
         }
@@ -425,6 +436,13 @@ impl<S: Socket> Connection<S> {
             if self.hub.config.misbehave.pong != Some(PongLie::None) {
                 self.in_own_words(bench, Tongue::beat);
             }
+        }
+        let Some(times) = self.timer.set() else {
+            return Ok(());
+        };
+        if due(times.ask) {
+            times.ask = None;
+            self.ask_for_a_token();
         }
         let Some(times) = self.timer.set() else {
             return Ok(());

@@ -36,6 +36,11 @@ pub(super) enum Ask<'a> {
         id: Option<&'a str>,
         payload: &'a str,
     },
+    /// Another token, or the first one.
+    Auth {
+        id: Option<&'a str>,
+        token: Cow<'a, str>,
+    },
     /// A JSON object that is none of these.
     Bad {
         id: Option<&'a str>,
@@ -60,6 +65,8 @@ struct Fields<'a> {
     since: Option<&'a RawValue>,
     #[serde(borrow, default)]
     epoch: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -107,11 +114,20 @@ pub(super) fn read(text: &str) -> Ask<'_> {
     if kind == "echo" {
         return Ask::Echo { id, payload };
     }
+    if kind == "auth" {
+        let token = fields
+            .token
+            .and_then(|token| serde_json::from_str(token.get()).ok());
+        return match token {
+            Some(Text(token)) => Ask::Auth { id, token },
+            None => bad(id, "bad_token", "token must be a string"),
+        };
+    }
     if !matches!(&*kind, "subscribe" | "unsubscribe" | "publish") {
         return bad(
             id,
             "unknown_type",
-            "type must be subscribe, unsubscribe, publish or echo",
+            "type must be subscribe, unsubscribe, publish, echo or auth",
         );
     }
     let topic = match fields.topic {
@@ -168,6 +184,17 @@ pub(super) fn done(
     out.push('}');
     out
 }
+
+/// The answer to a token that is good.
+pub(super) fn authenticated(id: Option<&str>) -> String {
+    let mut out = String::from(r#"{"type":"authenticated""#);
+    push_id(&mut out, id);
+    out.push('}');
+    out
+}
+
+/// What a client is told whose token is about to expire.
+pub(super) const TOKEN_EXPIRES: &str = r#"{"type":"token_expires"}"#;
 
 /// The answer to an echo.
 pub(super) fn echo(id: Option<&str>, payload: &str) -> String {
@@ -274,6 +301,13 @@ mod tests {
                     payload: r#""p""#,
                 },
             ),
+            (
+                r#"{"type":"auth","token":"a.b.c","id":1}"#,
+                Ask::Auth {
+                    id: Some("1"),
+                    token: "a.b.c".into(),
+                },
+            ),
             ("sq1:AAAA", Ask::Raw),
             ("", Ask::Raw),
             ("[1]", Ask::Raw),
@@ -305,6 +339,12 @@ mod tests {
                 None,
             ),
             (r#"{"type":5}"#, "bad_message", None),
+            (r#"{"type":"auth"}"#, "bad_token", None),
+            (
+                r#"{"type":"auth","token":7,"id":6}"#,
+                "bad_token",
+                Some("6"),
+            ),
             (r#"{"type":"echo","type":"echo"}"#, "bad_message", None),
         ];
         for (text, expected, its) in table {

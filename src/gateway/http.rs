@@ -1,5 +1,6 @@
 //! The first request of a connection: an upgrade to check, or one of the two pages.
 
+use std::borrow::Cow;
 use std::io;
 
 use base64::Engine;
@@ -7,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::auth::Pass;
 use super::dialect::MAX_TOPIC;
 use super::events::Wanted;
 use super::hub::Hub;
@@ -15,6 +17,9 @@ use super::tongue::{self, Tongue};
 
 /// Largest request head read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// A subprotocol that begins so is a token and none.
+const TOKEN: &str = "bearer.";
 
 /// Most headers in a request.
 const MAX_HEADERS: usize = 64;
@@ -54,6 +59,8 @@ pub(super) struct Upgrade {
     pub head: String,
     /// What will be spoken; `None`: JSON.
     pub tongue: Option<Box<Tongue>>,
+    /// What the client has shown.
+    pub pass: Pass,
 }
 
 /// A response that ends the connection.
@@ -188,19 +195,26 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
         return Err(draining());
     }
     let config = &hub.config;
-    if !config.tokens.is_empty() {
-        let tongue = match &mut answer {
-            Answer::Upgrade(upgrade) => upgrade.tongue.as_deref_mut(),
-            _ => None,
-        };
-        match (token(request, query), tongue) {
-            (Some(token), tongue) if config.tokens.contains(&token) => {
-                if let Some(tongue) = tongue {
+    if config.asks_for_tokens() {
+        let good = shown(request, query).find_map(|token| config.accepts(&token));
+        let by_message = config.auth.as_ref().is_some_and(|auth| auth.by_message);
+        let nothing = shown(request, query).next().is_none();
+        match (good, &mut answer) {
+            (Some(pass), Answer::Upgrade(upgrade)) => {
+                upgrade.pass = pass;
+                if let Some(tongue) = upgrade.tongue.as_deref_mut() {
                     tongue.trust();
                 }
             }
+            (Some(_), _) => {}
             // It asks by itself.
-            (None, Some(tongue)) if tongue.logs_in() => {}
+            (None, Answer::Upgrade(upgrade))
+                if nothing && upgrade.tongue.as_ref().is_some_and(|t| t.logs_in()) => {}
+            (None, Answer::Upgrade(upgrade))
+                if nothing && by_message && upgrade.tongue.is_none() =>
+            {
+                upgrade.pass = Pass::Awaited;
+            }
             _ => {
                 return Err(Page::new(
                     401,
@@ -260,7 +274,8 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\nX-Squall-Node: {node}\r\n",
         derive_accept_key(key.as_bytes())
     );
-    let (tongue, taken) = Tongue::choose(path, tokens(request, "Sec-WebSocket-Protocol"));
+    let offered = tokens(request, "Sec-WebSocket-Protocol");
+    let (tongue, taken) = Tongue::choose(path, offered.filter(|offer| !offer.starts_with(TOKEN)));
     if let Some(taken) = taken {
         head.push_str("Sec-WebSocket-Protocol: ");
         head.push_str(taken);
@@ -270,6 +285,7 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
     Ok(Upgrade {
         head,
         tongue: tongue.map(Box::new),
+        pass: Pass::FREE,
     })
 }
 
@@ -410,19 +426,31 @@ pub(super) fn post(bytes: &[u8], hub: &Hub) -> Posted {
     }
 }
 
-/// The bearer token, from the header or else the query.
-fn token(request: &httparse::Request<'_, '_>, query: &str) -> Option<String> {
+/// The tokens that a request shows: in the Authorization header, the query, a cookie or as a subprotocol.
+fn shown<'h>(
+    request: &'h httparse::Request<'_, '_>,
+    query: &'h str,
+) -> impl Iterator<Item = Cow<'h, str>> {
     let bearer = header(request, "Authorization").and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| token.trim().to_owned())
+        let bearer = scheme.eq_ignore_ascii_case("bearer");
+        bearer.then(|| Cow::Borrowed(token.trim()))
     });
-    bearer.or_else(|| {
-        url::form_urlencoded::parse(query.as_bytes())
-            .find(|(name, _)| name == "token")
-            .map(|(_, value)| value.into_owned())
-    })
+    let query = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name == "token" || name == "access_token")
+        .map(|(_, value)| value);
+    let cookies = values(request, "Cookie")
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix("token="))
+        .map(Cow::Borrowed);
+    let offered = tokens(request, "Sec-WebSocket-Protocol")
+        .filter_map(|offered| offered.strip_prefix(TOKEN))
+        .map(Cow::Borrowed);
+    bearer
+        .into_iter()
+        .chain(query)
+        .chain(cookies)
+        .chain(offered)
 }
 
 fn header<'h>(request: &'h httparse::Request<'_, '_>, name: &'h str) -> Option<&'h str> {

@@ -5,6 +5,7 @@
 //! scenario, no plan, and above all nothing of the engine that it is measured with. `docs/gateway.md`
 //! describes its dialect for people.
 
+mod auth;
 mod bench;
 mod bus;
 mod client;
@@ -43,7 +44,7 @@ pub use bus::node::serve_node;
 pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
 pub use config::{
-    BadDrain, Certificate, Config, Consume, History, Misbehave, Ping, PongLie, WhenFull,
+    Auth, BadDrain, Certificate, Config, Consume, History, Misbehave, Ping, PongLie, WhenFull,
 };
 pub use listener::{Reserved, reserve};
 pub use shutdown::{Goodbye, shutdown_signal};

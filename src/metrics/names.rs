@@ -68,6 +68,8 @@ names! {
         OpenLag = "open_lag",
         /// Beginning of a `slow` or `stall` fault on a connection, or its `vanish`, to the target ending it.
         Evicted = "evicted",
+        /// Expiry of the token of an open connection to the target closing it.
+        Expired = "expired",
         /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
         Drain = "drain",
         /// A connection cut by a deploy to ready again.
@@ -96,6 +98,14 @@ names! {
         Moved = "moved",
         /// Reconnected on the same node of the target as before.
         Stayed = "stayed",
+        /// Tokens renewed: the target accepted the new one, by a message or by letting the connection in again.
+        Renewed = "renewed",
+        /// Renewals that the target did not accept in time, or whose connection was lost meanwhile or not let in again.
+        RenewalFailed = "renewal_failed",
+        /// Tokens that expired while their connection was open.
+        Expiries = "expiries",
+        /// Of these, connections that the target never closed for it: they were open to their end, or to the run's.
+        Outlived = "outlived",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.

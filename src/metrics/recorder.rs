@@ -35,6 +35,7 @@ pub struct Recorder {
     counts: Vec<u64>,
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
+    expired_closes: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     endpoints: BTreeMap<(u8, u16, u16), u64>,
     nodes: BTreeMap<(u8, u16, Node), u64>,
@@ -68,6 +69,7 @@ impl Recorder {
             counts: vec![0; Counter::ALL.len() * cells],
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
+            expired_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -139,6 +141,12 @@ impl Recorder {
     pub fn status(&mut self, status: u16, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), status);
         *self.statuses.entry(key).or_default() += 1;
+    }
+
+    /// Counts a connection that the target closed with this code after its token had expired (besides its close).
+    pub fn expired_close(&mut self, code: u16, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), code);
+        *self.expired_closes.entry(key).or_default() += 1;
     }
 
     /// Counts an ended connection.
@@ -275,6 +283,7 @@ impl Recorder {
             counts: take(&mut self.counts, Counter::ALL, phases, groups),
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
+            expired_closes: drain(&mut self.expired_closes),
             closes: drain(&mut self.closes),
             endpoints: drain(&mut self.endpoints),
             nodes: drain(&mut self.nodes)

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub failures: Vec<Tagged<Failure>>,
     /// HTTP statuses of refused upgrades.
     pub statuses: Vec<Tagged<u16>>,
+    /// Connections that the target closed after their token had expired, by close code as in `closes`; in the phase of the expiry.
+    pub expired_closes: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
     /// Connections that became ready, by the index of the target's address.

@@ -77,6 +77,7 @@ pub struct Totals {
     counts: BTreeMap<(Counter, u8, u16), u64>,
     failures: BTreeMap<(Failure, u8, u16), u64>,
     statuses: BTreeMap<(u16, u8, u16), u64>,
+    expired_closes: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     endpoints: BTreeMap<(u16, u8, u16), u64>,
     nodes: BTreeMap<(NodeName, u8, u16), u64>,
@@ -111,6 +112,7 @@ impl Totals {
             counts: BTreeMap::new(),
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            expired_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -159,6 +161,7 @@ impl Totals {
         if !(fits(&snapshot.counts, known)
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
+            && fits(&snapshot.expired_closes, known)
             && fits(&snapshot.closes, known)
             && fits(&snapshot.endpoints, known)
             && fits(&snapshot.nodes, known)
@@ -197,6 +200,7 @@ impl Totals {
         add(&mut self.counts, &snapshot.counts);
         add(&mut self.failures, &snapshot.failures);
         add(&mut self.statuses, &snapshot.statuses);
+        add(&mut self.expired_closes, &snapshot.expired_closes);
         add(&mut self.closes, &snapshot.closes);
         for delta in &snapshot.faults {
             for end in &delta.ends {
@@ -313,6 +317,11 @@ impl Totals {
     /// Refused upgrades by HTTP status.
     pub fn statuses(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
         by_key(&self.statuses, phase, group)
+    }
+
+    /// Connections that the target closed after their token had expired, by close code.
+    pub fn expired_closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
+        by_key(&self.expired_closes, phase, group)
     }
 
     /// Ended connections by how they ended.

@@ -4,6 +4,7 @@
 //! exist, rates that must fit into their time, parts that exclude each other, limits of the machine.
 
 mod answer;
+mod auth;
 mod fault;
 mod gates;
 mod generator;

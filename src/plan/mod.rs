@@ -2,6 +2,7 @@
 //!
 //! Knows the configuration types of the parts it composes, and nothing of how they do their work.
 
+mod auth;
 mod backoff;
 mod compile;
 mod fault;
@@ -13,6 +14,7 @@ mod streams;
 mod template;
 mod types;
 
+pub use auth::{Auth, Fetch, FetchFrom, Jwt, Renew, RenewBy, Secret, TokenSource};
 pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{

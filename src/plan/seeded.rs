@@ -25,6 +25,8 @@ pub enum Purpose {
     Heartbeat = 6,
     /// Which connections a fault takes, and in which order.
     Fault = 7,
+    /// A connection's place within the interval between renewals of its token.
+    Renewal = 8,
     /// A bad network's jitter.
     Network = 20,
 }

@@ -17,7 +17,7 @@ pub fn render<'a>(template: &Template, mut value: impl FnMut(&Part) -> Cow<'a, s
 }
 
 /// What a part stands for on the connection at `index` of a group. Empty for what belongs to a message
-/// (`{topic}`, `{id}`, `{payload}`), for `{last}` and for captured variables, which only the connection knows.
+/// (`{topic}`, `{id}`, `{payload}`), for `{last}`, `{token}` and for captured variables, which only the connection knows.
 pub fn value_of(part: &Part, seed: u64, group: &Group, index: u32) -> String {
     match part {
         Part::Text(text) => text.clone(),
@@ -27,9 +27,9 @@ pub fn value_of(part: &Part, seed: u64, group: &Group, index: u32) -> String {
         }
         Part::Builtin(Builtin::Index) => index.to_string(),
         Part::Builtin(Builtin::Group) => group.name.clone(),
-        Part::Builtin(Builtin::Topic | Builtin::Id | Builtin::Payload | Builtin::Last) => {
-            String::new()
-        }
+        Part::Builtin(
+            Builtin::Topic | Builtin::Id | Builtin::Payload | Builtin::Last | Builtin::Token,
+        ) => String::new(),
     }
 }
 

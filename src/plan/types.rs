@@ -4,6 +4,7 @@
 //! rely on: indices in range, rates finite, phases contiguous from 0, templates compiled. All times
 //! are counted from the run's start.
 
+use super::auth::{Auth, Fetch, Secret, TokenSource};
 use super::fault::{Action, PlannedFault, Window};
 use crate::broker;
 use crate::protocol::{Field, ProtocolConfig};
@@ -45,6 +46,27 @@ impl Plan {
     /// Replaces the addresses: the embedded gateway's are known only once it runs.
     pub fn aim(&mut self, target: TargetConfig) {
         self.target = target;
+    }
+    /// What has to be fetched before the run, with the index of the group that it is for.
+    pub fn fetches(&self) -> impl Iterator<Item = (usize, &Fetch)> {
+        let sources = self
+            .groups
+            .iter()
+            .map(|g| g.auth.as_ref().map(|a| &a.source));
+        sources.enumerate().filter_map(|(g, source)| match source {
+            Some(TokenSource::Fetched(fetch, _)) => Some((g, fetch)),
+            _ => None,
+        })
+    }
+    /// Gives a group the tokens that were fetched for it.
+    pub fn supply(&mut self, group: usize, fetched: Vec<String>) {
+        let auth = self.groups.get_mut(group).and_then(|g| g.auth.as_mut());
+        if let Some(TokenSource::Fetched(_, tokens)) = auth.map(|auth| &mut auth.source) {
+            *tokens = fetched
+                .into_iter()
+                .map(|t| Secret(t.into_bytes()))
+                .collect();
+        }
     }
     /// Client groups; the index is the `group` tag of every metric.
     pub fn groups(&self) -> &[Group] {
@@ -207,6 +229,8 @@ pub struct Group {
     pub upgrade: Upgrade,
     /// How bytes get to the target.
     pub transport: Transport,
+    /// Its tokens.
+    pub auth: Option<Auth>,
     /// What is spoken.
     pub protocol: ProtocolConfig,
     /// What a connection introduces itself with, in protocols that have a session.
@@ -306,6 +330,8 @@ pub struct Upgrade {
     pub paths: Vec<Template>,
     /// Headers beside those of the upgrade itself: `Cookie`, `Origin`, `Authorization` and the like.
     pub headers: Vec<(String, Template)>,
+    /// A subprotocol offered beside the others, as services have tokens in it that know no better place.
+    pub subprotocol: Option<Template>,
 }
 
 impl Upgrade {
@@ -364,6 +390,8 @@ pub enum Builtin {
     Id,
     /// `{payload}`: the stamped payload.
     Payload,
+    /// `{token}`: the token that the connection shows.
+    Token,
     /// `{last}`: the last value found at the pointer that the group's session is resumed by.
     Last,
 }

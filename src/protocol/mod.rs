@@ -8,6 +8,7 @@ mod codec;
 mod condition;
 mod config;
 mod extension;
+pub mod jwt;
 pub mod mqtt;
 pub mod pointer;
 mod session;
@@ -40,6 +41,7 @@ pub mod settings {
 pub use codec::{Acknowledgement, Codec, Envelope, Incoming};
 pub use config::{Condition, Mapping, ProtocolConfig};
 pub use extension::Aside;
+pub use jwt::{JwtAlgorithm, JwtSigner};
 pub use session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Session, Violation,
 };

@@ -60,6 +60,9 @@ pub struct Outcome {
     pub failures: BTreeMap<String, u64>,
     /// Refused upgrades by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
+    /// Connections that the target closed after their token had expired, by close code.
+    #[serde(default)]
+    pub expired_closes: BTreeMap<u16, u64>,
     /// Ended connections.
     pub closes: Vec<CloseReport>,
     /// Connections that became ready, by address of the target: all addresses there are.

@@ -20,6 +20,9 @@ const SHORTEST: usize = 4;
 /// A text that was cut may end in the beginning of a secret; from so many characters on it is masked.
 const SHORTEST_CUT: usize = 6;
 
+/// A JSON Web Token, or what is left of one that was cut, is at least so long, in characters.
+const SHORTEST_TOKEN: usize = 20;
+
 /// Replaces secrets in texts.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -37,7 +40,14 @@ impl std::fmt::Debug for Redactor {
 impl Redactor {
     /// A redactor of these secrets; those shorter than 4 characters are ignored.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Redactor {
-        let mut forms = BTreeSet::new();
+        let mut redact = Redactor::default();
+        redact.also(secrets);
+        redact
+    }
+
+    /// These are secrets too.
+    pub fn also<S: AsRef<str>>(&mut self, secrets: impl IntoIterator<Item = S>) {
+        let mut forms: BTreeSet<String> = std::mem::take(&mut self.forms).into_iter().collect();
         for secret in secrets {
             let secret = secret.as_ref();
             for text in [secret, secret.trim(), &super::text::clean(secret)] {
@@ -46,9 +56,9 @@ impl Redactor {
                 }
             }
         }
-        let mut forms: Vec<String> = forms.into_iter().collect();
-        forms.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        Redactor { forms }
+        self.forms = forms.into_iter().collect();
+        self.forms
+            .sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
     }
 
     /// The text with [`MASK`] where secrets were.
@@ -59,7 +69,30 @@ impl Redactor {
                 text = text.replace(form.as_str(), MASK);
             }
         }
-        text
+        match text.contains("eyJ") {
+            true => Redactor::tokens(text),
+            false => text,
+        }
+    }
+
+    /// Masks what looks like a JSON Web Token: those that shards make for a run nobody else knows.
+    fn tokens(text: String) -> String {
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let mut out = String::new();
+        let mut rest = text.as_str();
+        // `eyJ` is `{"` in base64.
+        while let Some(start) = rest.find("eyJ") {
+            let token = &rest[start..];
+            let end = token
+                .find(|c| !(part(c) || c == '.'))
+                .unwrap_or(token.len());
+            let is_one = token[..end].split('.').count() >= 2 && end >= SHORTEST_TOKEN;
+            out.push_str(&rest[..start]);
+            out.push_str(if is_one { MASK } else { &token[..end] });
+            rest = &token[end..];
+        }
+        out.push_str(rest);
+        out
     }
 
     /// Masks the beginning of a secret at the end of a text that was cut to length.
@@ -81,9 +114,6 @@ impl Redactor {
     /// The outcome without secrets: what is to be handed to [`super::terminal()`].
     pub fn outcome(&self, outcome: &Outcome) -> Outcome {
         let mut new = outcome.clone();
-        if self.forms.is_empty() {
-            return new;
-        }
         // Taken apart completely, so that a new field must be thought of here.
         let Outcome {
             version: _,
@@ -108,6 +138,7 @@ impl Redactor {
             counts_by_group,
             failures: _,
             statuses: _,
+            expired_closes: _,
             closes: _,
             endpoints,
             nodes,
@@ -302,6 +333,26 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn tokens_are_known_by_their_look_and_fetched_ones_are_learnt() {
+        let mut redactor = Redactor::default();
+        let jwt =
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        for (text, expected) in [
+            (format!("bad token {jwt}!"), format!("bad token {MASK}!")),
+            (format!("{jwt} {jwt}"), format!("{MASK} {MASK}")),
+            (format!("cut {}…", &jwt[..30]), format!("cut {MASK}…")),
+            (
+                "eyJ is no token, and no eyJa.b either".into(),
+                "eyJ is no token, and no eyJa.b either".into(),
+            ),
+        ] {
+            assert_eq!(redactor.text(&text), expected);
+        }
+        redactor.also(["opaque-token"]);
+        assert_eq!(redactor.text("an opaque-token."), format!("an {MASK}."));
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(latency(outcome, "ack", "ack_service"));
     lines.extend(acknowledged(outcome));
+    lines.extend(tokens(outcome));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
     // Before the other phases: where there is no room for all, what was rehearsed is what is shown.
@@ -384,6 +385,38 @@ fn acknowledged(outcome: &Outcome) -> Option<Line> {
             }
         }
         line("publishes", parts)
+    })
+}
+
+/// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`.
+fn tokens(outcome: &Outcome) -> Option<Line> {
+    let n = |name| total(outcome, name);
+    let (renewed, failed, expired) = (n("renewed"), n("renewal_failed"), n("expiries"));
+    (renewed + failed + expired > 0).then(|| {
+        let mut parts = Vec::new();
+        if renewed + failed > 0 {
+            parts.push(format!("{} renewed", count(renewed)));
+            parts.push(format!("{} failed", count(failed)));
+        }
+        if expired > 0 {
+            let closed = outcome.timers.get("expired").map(|t| {
+                let (p50, max) = (millis(t.p50), millis(t.max));
+                format!(", closed after {p50} (p50), {max} at most")
+            });
+            let closed = closed.unwrap_or_default();
+            parts.push(format!("{} expired{closed}", count(expired)));
+            let codes = outcome.expired_closes.iter();
+            let codes: Vec<String> = codes
+                .map(|(code, n)| format!("{code} ×{}", count(*n)))
+                .collect();
+            if !codes.is_empty() {
+                parts.push(format!("by {}", codes.join("  ")));
+            }
+            if n("outlived") > 0 {
+                parts.push(format!("never closed {}", count(n("outlived"))));
+            }
+        }
+        line("tokens", parts)
     })
 }
 

@@ -5,7 +5,7 @@
 
 mod command;
 mod signal;
-mod webhook;
+pub(super) mod webhook;
 
 use super::embedded::{NodeTimes, Roller};
 use crate::plan::{Action, Deploy, Plan, Rollout};

@@ -282,6 +282,23 @@ fn config(embedded: &Embedded) -> Value {
             .map(|p| json!({ "every": millis(p.every.0), "timeout": millis(p.timeout.0) })),
     );
     set(
+        "auth",
+        embedded.auth.as_ref().map(|auth| {
+            let mut asked = json!({ "by_message": auth.by_message });
+            asked["jwt_secret"] = auth.jwt_secret.clone().unwrap_or_default().into();
+            if let Some(code) = auth.close_expired {
+                asked["close_expired"] = code.into();
+            }
+            if let Some(grace) = auth.grace {
+                asked["grace"] = millis(grace.0).into();
+            }
+            if let Some(before) = auth.ask_before {
+                asked["ask_before"] = millis(before.0).into();
+            }
+            asked
+        }),
+    );
+    set(
         "history",
         embedded.history.as_ref().map(|history| {
             let mut kept = json!({});
@@ -327,6 +344,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_after": time(knobs.close_after),
         "close_code": knobs.close_code,
         "mute": knobs.mute,
+        "keep_expired": knobs.keep_expired,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
         "head_of_line": knobs.head_of_line,
@@ -355,8 +373,9 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, reset_epoch_after: 9s, drain: never,
-               head_of_line: true }, buffer_limit: 3MiB, send_buffer: 8KiB,
+               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never,
+               head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
+               ask_before: 3s, by_message: true }, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
         assert_eq!(
@@ -390,7 +409,17 @@ mod tests {
             (knobs.close_after, knobs.close_code),
             (Some(Duration::from_secs(8)), Some(1006))
         );
-        assert!(knobs.mute);
+        assert!(knobs.mute && knobs.keep_expired);
+        let auth = crate::gateway::Auth {
+            jwt_secret: "s3".into(),
+            close_expired: 4001,
+            grace: Duration::from_secs(2),
+            ask_before: Some(Duration::from_secs(3)),
+            by_message: true,
+        };
+        assert_eq!(config.auth, Some(auth));
+        let plain = understood("{ auth: { jwt_secret: s } }").auth;
+        assert_eq!(plain.map(|auth| auth.close_expired), Some(4401));
         assert_eq!(knobs.reset_epoch_after, Some(Duration::from_secs(9)));
         let kept = config.history.map(|h| (h.messages, h.lasts));
         assert_eq!(kept, Some((7, Duration::from_secs(2))));

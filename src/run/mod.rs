@@ -13,6 +13,7 @@ mod progress;
 mod scrape;
 mod signals;
 mod storm;
+mod tokens;
 mod verdict;
 
 use crate::exit::Exit;
@@ -34,6 +35,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// For the embedded gateway to end after a run, beyond what it takes by itself.
 const GATEWAY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Fetched tokens that are looked for in all that is written, each in many forms. (JWTs are known by their look, all of them.)
+const MASKED: usize = 10_000;
 
 /// What to run, and how to show it.
 pub struct Order {
@@ -60,6 +64,8 @@ struct Measured {
     against: Vec<String>,
     cost: Vec<CostSample>,
     memory: Option<TargetMemory>,
+    /// Fetched for it: secrets too.
+    tokens: Vec<String>,
 }
 
 /// Runs a scenario to its verdict. Prints progress and problems to standard error, the summary to
@@ -114,7 +120,7 @@ fn one(
     order: &Order,
     interrupts: &mut UnboundedReceiver<()>,
 ) -> Result<Ran, Exit> {
-    let redact = Redactor::new(document.secrets());
+    let mut redact = Redactor::new(document.secrets());
     warn(document, compiled, order.styled);
     if let Some(why) = refusal(compiled) {
         say(&format!("squall: {why}\n"));
@@ -139,6 +145,7 @@ fn one(
         }
     };
     display.end();
+    redact.also(measured.tokens.iter().take(MASKED));
 
     // 3. What it was worth.
     let Measured {
@@ -149,6 +156,7 @@ fn one(
         against,
         cost,
         memory,
+        tokens: _,
     } = measured;
     let facts = outcome::Facts {
         plan: &plan,
@@ -257,6 +265,11 @@ fn measure(
         .map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
         let mut plan = compiled.plan.clone();
+        let tokens = tokio::select! {
+            biased;
+            _ = interrupts.recv() => return Err("interrupted while tokens were fetched".into()),
+            fetched = tokens::fetch(&mut plan) => fetched?,
+        };
         let mut gateway = None;
         if let Some(embedded) = &document.scenario().target.embedded {
             let started = Gateway::start(&program, embedded)
@@ -276,7 +289,8 @@ fn measure(
         let scraper = compiled.page.clone().map(Scraper::start);
         let mut meter = Meter::new(display, served_by);
         meter.also(scraper.as_ref().map(Scraper::asks));
-        let redact = Redactor::new(document.secrets());
+        let mut redact = Redactor::new(document.secrets());
+        redact.also(tokens.iter().take(MASKED));
         let deploys = Deploys::new(&plan, gateway.as_ref().map(Gateway::roller), redact);
         let course = shards(&program, &plan, interrupts, deploys, &mut meter).await?;
         let cost = meter.samples();
@@ -296,6 +310,7 @@ fn measure(
             against,
             cost,
             memory,
+            tokens,
         })
     })
 }

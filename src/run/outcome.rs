@@ -106,6 +106,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         counts_by_group: by_group(plan, |g| counts(totals, None, Some(g), false)),
         failures: named(totals.failures_by_kind(None, None)),
         statuses: totals.statuses(None, None),
+        expired_closes: totals.expired_closes(None, None),
         closes: totals
             .closes(None, None)
             .into_iter()

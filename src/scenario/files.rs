@@ -120,6 +120,11 @@ fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
         }
     }
     for (group, clients) in &scenario.clients {
+        let jwt = clients.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        if let Some(key) = jwt.and_then(|jwt| jwt.key.as_ref()) {
+            let at = format!("clients.{group}.auth.jwt.key");
+            found.push((at, key.as_str(), Kind::Pem));
+        }
         for (name, var) in &clients.vars {
             if let Var::Csv(csv) = var {
                 found.push((

@@ -5,6 +5,7 @@
 //! and only a document that passed is deserialised into them. They carry no positions; later stages
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
+mod auth;
 mod fault;
 mod inject;
 mod page;
@@ -13,6 +14,10 @@ mod protocol;
 mod recovery;
 mod transport;
 
+pub use auth::{
+    Algorithm, Auth, ByMessage, ByReconnect, Claim, GatewayAuth, Jwt, NamedPlace, Never, Renew,
+    RenewBy, Renewal, TokenCommand, TokenPlace, TokenRequest, UsualPlace,
+};
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
@@ -229,6 +234,9 @@ pub struct Embedded {
     /// Bearer tokens accepted (header `Authorization` or query `token`); none given: no auth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<String>,
+    /// JWTs that are accepted, and what happens when they expire. Default: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<GatewayAuth>,
     /// Values of `Origin` accepted; none given: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
@@ -308,6 +316,9 @@ pub struct Misbehave {
     /// Requests (`echo`) are never answered.
     #[serde(default)]
     pub mute: bool,
+    /// Connections whose token has expired are never closed.
+    #[serde(default)]
+    pub keep_expired: bool,
     /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_epoch_after: Option<Duration>,
@@ -353,6 +364,9 @@ pub struct ClientGroup {
     /// Headers added to the target's for this group. Values are templated.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub headers: Table<String>,
+    /// Tokens, and how they are renewed. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// How bytes get to the target. Default websocket.
     #[serde(default)]
     pub transport: Transport,

@@ -62,7 +62,7 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// Tables whose keys are names of groups, or whose values are JSON pointers: nothing secret in them by name.
-const PLAIN_TABLES: [&str; 5] = ["clients", "inject", "open", "capture", "csv"];
+const PLAIN_TABLES: [&str; 6] = ["clients", "inject", "open", "capture", "csv", "in"];
 
 /// Kinds of variables that hold numbers, which say how values are made and are none themselves.
 const MADE: [&str; 3] = ["sequence", "int", "hex"];
@@ -158,6 +158,12 @@ fn inside(parent: &str, entry: &Entry, secret: bool) -> bool {
     // `token: { csv: { file: users.csv, column: token } }` says where credentials are, and holds none.
     if entry.key == "csv" && matches!(entry.node.value, Value::Map(_)) {
         return false;
+    }
+    // `auth` says where credentials come from and how they are used; those in it are found by their own names.
+    let settings = matches!((entry.key.as_str(), parent), ("auth", parent) if parent != "vars")
+        || (entry.key == "jwt" && parent == "auth");
+    if settings && matches!(entry.node.value, Value::Map(_)) {
+        return secret;
     }
     if secret && MADE.contains(&entry.key.as_str()) {
         return false;

@@ -101,6 +101,8 @@ pub struct Expected<'a> {
     pub key: &'a str,
     /// The subprotocols that were offered.
     pub subprotocols: &'a [String],
+    /// Offered too; may be picked, and need not be.
+    pub also: &'a [String],
     /// Largest response header accepted, bytes.
     pub max_header: usize,
 }
@@ -346,6 +348,7 @@ fn accepted(
             let index = expected
                 .subprotocols
                 .iter()
+                .chain(expected.also)
                 .position(|offered| offered.as_bytes() == picked);
             index.map(Some).ok_or(HandshakeError::Subprotocol)
         }

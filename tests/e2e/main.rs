@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests
 #![allow(clippy::disallowed_methods)] // waiting for processes polls
 
+mod auth;
 mod codes;
 mod deploys;
 mod ending;

@@ -159,6 +159,11 @@ fn a_count_means_something_once_its_cause_happened() {
         ("status 503", C::Attempts, false),
         ("close 1006", C::Opened, true),
         ("closed_by_target", C::Opened, true),
+        ("expired_close 4401", C::Expiries, false),
+        ("expiries", C::Opened, true),
+        ("outlived", C::Expiries, false),
+        ("renewed", C::RenewalFailed, false),
+        ("renewal_failed", C::Renewed, false),
         ("reconnected", C::GaveUp, false),
         ("gave_up", C::Reconnected, false),
         ("stopped", C::GaveUp, false),
@@ -271,6 +276,9 @@ fn shares_are_of_the_whole() {
         ("status 503", &[C::Attempts]),
         ("close 1006", &[C::Opened]),
         ("closed_by_target", &[C::Opened]),
+        ("expired_close 4401", &[C::Expiries]),
+        ("outlived", &[C::Expiries]),
+        ("renewal_failed", &[C::Renewed]),
         ("churned", &[C::Opened]),
         ("sent", &[C::Offered]),
         ("dropped", &[C::Offered]),
@@ -458,6 +466,7 @@ fn what_never_came_back_is_censored_not_forgotten() {
         (Timer::AckService, |r, n| {
             r.count(C::Rejected, 1, 0, n as u64)
         }),
+        (Timer::Expired, |r, n| r.count(C::Outlived, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),
         // All that there were: those that the timer has, and these.

@@ -90,7 +90,7 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Takes nothing more, and closes once everything is said.
-    fn leave(&mut self, close: Close) {
+    pub(super) fn leave(&mut self, close: Close) {
         self.deaf = true;
         if self.phase == Phase::Open {
             // The answers to what was accepted come first, if the client reads them in time.
@@ -101,7 +101,15 @@ impl<S: Socket> Connection<S> {
     }
 
     fn act(&mut self, ask: Ask<'_>, message: &Message, bench: &mut Bench) {
+        if self.is_awaited() && !matches!(ask, Ask::Auth { .. }) {
+            return self.refuse(
+                None,
+                "unauthorized",
+                "the first message has to show a token",
+            );
+        }
         match ask {
+            Ask::Auth { id, token } => self.shows_anew(id, &token),
             Ask::Publish { topic, id, payload } => match self.hub.topic(&topic) {
                 Ok(topic) => {
                     let ack = id.is_some().then(|| self.ack("published", id));
@@ -192,7 +200,7 @@ impl<S: Socket> Connection<S> {
         add(&self.hub.counters.blocked, u64::from(!behind.is_empty()));
     }
 
-    fn reply(&mut self, text: String) {
+    pub(super) fn reply(&mut self, text: String) {
         add(&self.hub.counters.replies, 1);
         drop(self.client.reply(Frame::text(text), &self.hub.counters));
     }

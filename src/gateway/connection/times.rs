@@ -21,6 +21,10 @@ pub(super) struct Times {
     pub beat: Option<Instant>,
     /// The client is dead if nothing is heard before, as its protocol has it.
     pub silent: Option<Instant>,
+    /// The client's token is no longer good.
+    pub expired: Option<Instant>,
+    /// The client is asked for another token.
+    pub ask: Option<Instant>,
     /// `close_after`.
     pub close: Option<Instant>,
     /// The close handshake has taken too long.
@@ -37,6 +41,8 @@ impl Times {
             self.dead,
             self.beat,
             self.silent,
+            self.expired,
+            self.ask,
             self.close,
             self.end,
             self.message,

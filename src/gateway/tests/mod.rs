@@ -3,6 +3,7 @@
 //! Nothing here sleeps and hopes: tests wait for messages, and where time is the matter they hold
 //! it to bounds that a slow machine cannot break.
 
+mod auth;
 mod drain;
 mod events;
 mod history;

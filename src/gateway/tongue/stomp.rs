@@ -215,8 +215,8 @@ fn greet(
         .filter_map(|name| Version::named(name.trim_ascii()))
         .max();
     let version = version.ok_or(Nonsense("1.0, 1.1 and 1.2 are spoken here"))?;
-    let known = |passcode: &str| config.tokens.iter().any(|token| token == passcode);
-    if !(config.tokens.is_empty() || trusted || passcode.is_some_and(known)) {
+    let known = |passcode: &str| config.accepts(passcode).is_some();
+    if !(!config.asks_for_tokens() || trusted || passcode.is_some_and(known)) {
         return Err(Nonsense("the passcode is not one of the tokens"));
     }
     let theirs = match beats {

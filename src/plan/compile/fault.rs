@@ -1,7 +1,7 @@
 //! Faults: trouble on purpose, each checked against its phase and its group. One file a fault; what they share is here.
 
 mod burst;
-mod deploy;
+pub(super) mod deploy;
 mod drop;
 mod lasting;
 mod meaning;

@@ -4,10 +4,11 @@ use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Boosted, Timeline};
 use super::{
-    Problems, answer, each, message, protocol, reconnect, resume, steps, transport, upgrade, vars,
+    Problems, answer, auth, each, message, protocol, reconnect, resume, steps, transport, upgrade,
+    vars,
 };
 use crate::plan::needs::Machine;
-use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Resume, Template, Var};
+use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Resume, Step, Template, Var};
 use crate::scenario::model;
 use crate::scenario::{Files, Problem, Scenario};
 use std::time::Duration;
@@ -69,16 +70,25 @@ pub(super) fn compile(
         };
         let mut vars = vars::compile(&written.vars, &path, files, problems);
         let declared = vars.len();
-        let upgrade = upgrade::compile(scenario, target, name, written, &vars, problems);
+        let mut shown = upgrade::Shown {
+            target: scenario.target.clone(),
+            headers: written.headers.clone(),
+            subprotocol: None,
+            builtins: auth::builtins(written),
+            at: protocol::address(written, &path),
+        };
+        auth::show(written, &path, &mut shown, problems);
+        let upgrade = upgrade::compile(&shown, target, name, &vars, problems);
         let capture_headers =
             answer::captures(&written.capture_headers, &path, &mut vars, problems);
         let set: Vec<u32> = capture_headers.iter().map(|(_, slot)| *slot).collect();
-        let on_open = steps::compile(
+        let mut on_open = steps::compile(
             &written.on_open,
             &path,
             &mut vars,
             declared + set.len(),
             &set,
+            shown.builtins,
             problems,
         );
         let captured: Vec<u32> = (declared as u32..vars.len() as u32).collect();
@@ -141,7 +151,7 @@ pub(super) fn compile(
         let at_opening = Scope {
             vars: &vars,
             captured: &set,
-            message: &[],
+            message: shown.builtins,
         };
         let protocol::Spoken {
             config: protocol,
@@ -153,13 +163,27 @@ pub(super) fn compile(
         };
         // What is wrong with the query itself the upgrade has said.
         let query = upgrade::query(
-            &scenario.target.query,
+            &shown.target.query,
             "target.query",
             of_vars,
             &mut Problems::default(),
         );
         let transport = transport::compile(written, &path, of_vars, &query, problems);
         transport::speaks(&transport, &protocol, &path, problems);
+        let of = auth::Of {
+            group: written,
+            protocol: &protocol,
+            scope: context.scope(),
+            vars: Scope {
+                message: &[],
+                ..of_vars
+            },
+            over_http: transport != crate::plan::types::Transport::WebSocket,
+        };
+        let (tokens, first_message) = auth::compile(&path, &of, files, problems);
+        if let Some(message) = first_message {
+            on_open.insert(0, Step::Send(message));
+        }
         let resume = written
             .reconnect
             .as_ref()
@@ -202,6 +226,7 @@ pub(super) fn compile(
             keep_cookies: written.keep_cookies,
             node,
             resume,
+            auth: tokens,
             on_open,
             subscribe: subscriptions(&written.subscribe, &path, &context, problems),
             publish,

@@ -109,6 +109,7 @@ fn group(
         opening: Opening { knots: Vec::new() },
         vars,
         upgrade: Upgrade::default(),
+        auth: None,
         transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),

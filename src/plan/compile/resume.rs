@@ -184,7 +184,7 @@ fn session(written: &model::Session, path: &str, of: Of<'_>, problems: &mut Prob
     }
 }
 
-fn matcher(
+pub(super) fn matcher(
     written: &model::Match,
     path: &str,
     scope: Scope<'_>,

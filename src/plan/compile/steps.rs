@@ -2,7 +2,7 @@
 
 use super::text::{self, Scope};
 use super::{Problems, message, vars};
-use crate::plan::types::{Expect, Matcher, Step, Var, VarSource};
+use crate::plan::types::{Builtin, Expect, Matcher, Step, Var, VarSource};
 use crate::scenario::Problem;
 use crate::scenario::model;
 use std::time::Duration;
@@ -14,6 +14,7 @@ pub(super) fn compile(
     slots: &mut Vec<Var>,
     declared: usize,
     set: &[u32],
+    builtins: &[Builtin],
     problems: &mut Problems,
 ) -> Vec<Step> {
     // Names first: a template that uses a captured variable too early gets a message of its own.
@@ -57,7 +58,7 @@ pub(super) fn compile(
         let scope = Scope {
             vars: slots,
             captured: &captured,
-            message: &[],
+            message: builtins,
         };
         steps.push(match step {
             model::Step::Send(text) => Step::Send(text::template(

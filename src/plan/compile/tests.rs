@@ -1,3 +1,4 @@
+mod auth;
 mod bursts;
 mod gates;
 mod inject;

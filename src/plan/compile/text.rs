@@ -7,8 +7,8 @@ use super::{Problems, names};
 use crate::plan::types::{Builtin, Part, Template, Var, VarSource};
 use crate::scenario::Problem;
 
-/// Names that variables cannot have.
-pub(super) const BUILTINS: [(&str, Builtin); 7] = [
+/// Names that variables cannot have; but for `token`, where a group has no `auth`.
+pub(super) const BUILTINS: [(&str, Builtin); 8] = [
     ("connection", Builtin::Connection),
     ("index", Builtin::Index),
     ("group", Builtin::Group),
@@ -16,6 +16,7 @@ pub(super) const BUILTINS: [(&str, Builtin); 7] = [
     ("id", Builtin::Id),
     ("payload", Builtin::Payload),
     ("last", Builtin::Last),
+    ("token", Builtin::Token),
 ];
 
 /// The placeholders that a template may use.
@@ -117,14 +118,18 @@ fn resolve(name: &str, path: &str, scope: Scope<'_>) -> Result<Part, Problem> {
             Builtin::Connection | Builtin::Index | Builtin::Group
         ) || scope.message.contains(builtin)
     };
-    if let Some((_, builtin)) = BUILTINS.iter().find(|(n, _)| *n == name) {
+    let own = scope.vars.iter().any(|var| var.name == name);
+    if let Some((_, builtin)) = BUILTINS.iter().find(|(n, _)| *n == name && !own) {
         if usable(builtin) {
             return Ok(Part::Builtin(*builtin));
         }
-        return Err(Problem::error(
-            path,
-            format!("`{{{name}}}` has no meaning here"),
-        ));
+        let problem = Problem::error(path, format!("`{{{name}}}` has no meaning here"));
+        return Err(match builtin {
+            Builtin::Token => {
+                problem.help("it is what a group's `auth` makes, where the group has one")
+            }
+            _ => problem,
+        });
     }
     let Some(slot) = scope.vars.iter().position(|v| v.name == name) else {
         let known = scope.vars.iter().map(|v| v.name.as_str());

@@ -1,32 +1,38 @@
 //! The upgrade request of a group: the target's path, query, headers and cookies with the group's over them.
 
 use super::Problems;
-use super::protocol::{self, At};
+use super::protocol::At;
 use super::target::{Compiled as Target, is_token};
 use super::text::{self, Scope};
 use crate::plan::template::percent_encode;
-use crate::plan::types::{Part, Template, Upgrade, Var};
-use crate::scenario::model::{ClientGroup, Table};
-use crate::scenario::{Problem, Scenario};
+use crate::plan::types::{Builtin, Part, Template, Upgrade, Var};
+use crate::scenario::Problem;
+use crate::scenario::model::{self, Table};
+
+/// What is shown to the target with the upgrade: as it is written, and what a group's `auth` adds.
+pub(super) struct Shown<'a> {
+    /// The target's part.
+    pub target: model::Target,
+    /// The group's headers.
+    pub headers: Table<String>,
+    /// One more subprotocol, with its place.
+    pub subprotocol: Option<(String, String)>,
+    /// What templates may use beside variables.
+    pub builtins: &'static [Builtin],
+    /// Where the group's protocol is spoken, if it says.
+    pub at: Option<At<'a>>,
+}
 
 /// Compiles the upgrade of the group `name`.
 pub(super) fn compile(
-    scenario: &Scenario,
+    shown: &Shown<'_>,
     target: &Target,
     name: &str,
-    group: &ClientGroup,
     vars: &[Var],
     problems: &mut Problems,
 ) -> Upgrade {
     let mut own = Problems::default();
-    let upgrade = whole(
-        scenario,
-        target,
-        group,
-        &format!("clients.{name}"),
-        vars,
-        &mut own,
-    );
+    let upgrade = whole(shown, target, &format!("clients.{name}"), vars, &mut own);
     for problem in own.list {
         problems.add(explained(problem, name));
     }
@@ -51,9 +57,8 @@ fn explained(problem: Problem, group: &str) -> Problem {
 }
 
 fn whole(
-    scenario: &Scenario,
+    shown: &Shown<'_>,
     target: &Target,
-    group: &ClientGroup,
     path: &str,
     vars: &[Var],
     problems: &mut Problems,
@@ -61,12 +66,12 @@ fn whole(
     let scope = Scope {
         vars,
         captured: &[],
-        message: &[],
+        message: shown.builtins,
     };
-    let written = &scenario.target;
+    let written = &shown.target;
     let mut query = query(&written.query, "target.query", scope, problems).parts;
-    let at = protocol::address(group, path);
-    if let Some(at) = &at
+    let at = shown.at.as_ref();
+    if let Some(at) = at
         && let Some(place) = at
             .unknown_to_gateway
             .as_ref()
@@ -82,9 +87,9 @@ fn whole(
         query.insert(0, Part::Text(format!("{asked}{separator}")));
     }
     let paths = target.paths.iter().map(|(text, place)| {
-        let (text, place) = &at.as_ref().map_or_else(
+        let (text, place) = &at.map_or_else(
             || (text.clone(), place.clone()),
-            |at| spoken_at(at, text, place, scenario.target.url.is_none()),
+            |at| spoken_at(at, text, place, written.url.is_none()),
         );
         let mut path = text::template(text, place, scope, problems);
         for part in &mut path.parts {
@@ -106,7 +111,7 @@ fn whole(
     let paths = paths.collect();
     let own = format!("{path}.headers");
     let mut headers = headers(
-        [("target.headers", &written.headers), (&own, &group.headers)],
+        [("target.headers", &written.headers), (&own, &shown.headers)],
         scope,
         problems,
     );
@@ -138,7 +143,12 @@ fn whole(
         }
         headers.push(("Cookie".into(), cookies(&written.cookies, scope, problems)));
     }
-    Upgrade { paths, headers }
+    let subprotocol = shown.subprotocol.as_ref();
+    Upgrade {
+        paths,
+        headers,
+        subprotocol: subprotocol.map(|(path, text)| text::template(text, path, scope, problems)),
+    }
 }
 
 /// The path of a protocol that has one of its own, with the address's query; and where it is written.

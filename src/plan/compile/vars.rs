@@ -70,7 +70,10 @@ pub(super) fn name(name: &str, path: &str, problems: &mut Problems) {
             )
             .on_key(),
         );
-    } else if text::BUILTINS.iter().any(|(builtin, _)| *builtin == name) {
+    } else if text::BUILTINS
+        .iter()
+        .any(|(builtin, _)| *builtin == name && name != "token")
+    {
         problems.add(
             Problem::error(path, format!("`{{{name}}}` is built in"))
                 .help("choose another name")

@@ -20,6 +20,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
         transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),
+        auth: None,
         capture_headers: Vec::new(),
         keep_cookies: false,
         node: None,

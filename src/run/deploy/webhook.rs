@@ -3,6 +3,8 @@
 use super::super::http;
 use super::{Carried, Ending, readable};
 use crate::plan::Webhook;
+use crate::transport::http::{Part, Responses};
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -17,6 +19,44 @@ pub(super) async fn call(hook: &Webhook) -> Carried {
     match http::dial(&hook.host, hook.port, hook.tls).await {
         Ok(stream) => ask(stream, hook).await,
         Err(why) => Carried::new(Ending::NotBegun(why), String::new()),
+    }
+}
+
+/// Makes the request, and returns the status and the whole body of the answer, which is so many bytes at most.
+///
+/// # Errors
+/// Why there is no answer.
+pub(in super::super) async fn fetch(hook: &Webhook, most: u64) -> Result<(u16, Vec<u8>), String> {
+    let mut stream = http::dial(&hook.host, hook.port, hook.tls).await?;
+    let lost = |error: io::Error| format!("no answer: {error}");
+    stream
+        .write_all(request(hook).as_bytes())
+        .await
+        .map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+    let mut responses = Responses::default();
+    let (mut status, mut body) = (None, Vec::new());
+    loop {
+        let mut bytes = Vec::with_capacity(ANSWER);
+        if stream.read_buf(&mut bytes).await.map_err(lost)? == 0 {
+            let whole = status.filter(|_| responses.may_end());
+            let status = whole.ok_or("the answer ended before it was whole")?;
+            return Ok((status, body));
+        }
+        let mut bytes = bytes.as_slice();
+        while let Some(part) = responses
+            .next(&mut bytes, ANSWER, |_, _| {})
+            .map_err(|error| error.to_string())?
+        {
+            match part {
+                Part::Head(head) => status = Some(head.status),
+                Part::Body(more) => body.extend_from_slice(more),
+                Part::End => return status.map(|s| (s, body)).ok_or("no answer".into()),
+            }
+        }
+        if body.len() as u64 > most {
+            return Err(format!("the answer is over {most} bytes"));
+        }
     }
 }
 

@@ -129,6 +129,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         counts: Vec::new(),
         failures: Vec::new(),
         statuses: Vec::new(),
+        expired_closes: Vec::new(),
         closes: Vec::new(),
         endpoints: Vec::new(),
         nodes: Vec::new(),

@@ -29,6 +29,47 @@ phases:
   - { name: p, for: 1s, open: { g: linear } }
 "#;
 
+/// In `auth` the credentials are secret, and how they are used is not.
+#[test]
+fn of_auth_the_credentials_alone_are_masked() {
+    let text = "
+name: auth
+target: { embedded: { tokens: [canary01], auth: { jwt_secret: canary02, close_expired: 4401 } } }
+clients:
+  a: { count: 1, auth: { bearer: [canary03, canary04], in: { cookie: seen-cookie }, renew: never } }
+  b: { count: 1, auth: { jwt: { secret: canary05, algorithm: HS256, claims: { sub: seen-sub } }, expires: 33s } }
+  c: { count: 1, auth: { http: { url: 'http://h/seen', headers: { Authorization: Bearer canary06 } } } }
+  d: { count: 1, vars: { auth: { cycle: [canary07] } }, headers: { X: '{auth}' } }
+phases:
+  - { name: p, for: 1s }
+";
+    let document = parse("x.yaml", text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let yaml = document.redacted_yaml();
+    assert_clean(&yaml);
+    for kept in [
+        "seen-cookie",
+        "seen-sub",
+        "HS256",
+        "33s",
+        "4401",
+        "never",
+        "http://h/seen",
+    ] {
+        assert!(yaml.contains(kept), "{kept} in {yaml}");
+        assert!(!document.secrets().iter().any(|s| s == kept), "{kept}");
+    }
+    for n in 1..=7 {
+        let canary = format!("canary{n:02}");
+        assert!(
+            document.secrets().contains(&canary),
+            "{canary} in {:?}",
+            document.secrets()
+        );
+    }
+}
+
 fn assert_clean(text: &str) {
     assert!(!text.contains("canary"), "{text}");
 }

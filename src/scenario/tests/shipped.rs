@@ -55,6 +55,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
     assert_eq!(
         names,
         [
+            "auth-renewal",
             "broker-nats",
             "burst",
             "capacity",

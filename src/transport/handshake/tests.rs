@@ -40,6 +40,7 @@ fn read(bytes: &[u8], subprotocols: &[&str]) -> Result<Option<Accepted>, Handsha
         &Expected {
             key: KEY,
             subprotocols: &strings(subprotocols),
+            also: &[],
             max_header: 4096,
         },
     )
@@ -364,7 +365,8 @@ proptest! {
             bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         bytes.extend(b"\r\n");
-        let expected = Expected { key: &key, subprotocols: &[], max_header: 4096 };
+        let expected = Expected { key: &key, subprotocols: &[], also: &[],
+        max_header: 4096 };
         prop_assert_eq!(response(&bytes, &expected), Ok(Some(Accepted { used: bytes.len(), subprotocol: None })));
     }
 

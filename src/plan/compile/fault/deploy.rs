@@ -102,7 +102,8 @@ fn how(
         ways.push(self::signal(signal, &format!("{path}.signal"), problems));
     }
     if let Some(hook) = &deploy.webhook {
-        ways.push(webhook(hook, &format!("{path}.webhook"), problems));
+        let hook = webhook(hook, &format!("{path}.webhook"), problems);
+        ways.push(hook.map(Rollout::Webhook));
     }
     if let Some(roll) = &deploy.roll {
         ways.push(self::roll(
@@ -208,7 +209,12 @@ fn signal(signal: &model::SendSignal, path: &str, problems: &mut Problems) -> Op
     })
 }
 
-fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option<Rollout> {
+/// An HTTP request, of a deploy or whoever else makes one.
+pub(in super::super) fn webhook(
+    hook: &model::Webhook,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Webhook> {
     let before = problems.list.len();
     let address = http::address(&hook.url, path, problems);
     let method = hook.method.as_deref().unwrap_or("POST");
@@ -221,7 +227,7 @@ fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option
     if problems.list.len() > before {
         return None;
     }
-    Some(Rollout::Webhook(Webhook {
+    Some(Webhook {
         tls: address.tls,
         host: address.host,
         port: address.port,
@@ -229,7 +235,7 @@ fn webhook(hook: &model::Webhook, path: &str, problems: &mut Problems) -> Option
         method: method.to_owned(),
         headers,
         body: hook.body.clone().unwrap_or_default(),
-    }))
+    })
 }
 
 fn roll(

@@ -17,6 +17,7 @@ fn group(first: u32, count: u32) -> Group {
         transport: Transport::WebSocket,
         protocol: ProtocolConfig::Raw,
         introduction: Vec::new(),
+        auth: None,
         capture_headers: Vec::new(),
         keep_cookies: false,
         node: None,
