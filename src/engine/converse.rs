@@ -111,6 +111,10 @@ impl Shard {
             self.put_session(c, session);
             self.queue_said(c, &mut said, Written::Control);
             self.said = said;
+            if self.hoards(c) {
+                let unread = Violation("it asks for answers and does not read them");
+                return self.broke_protocol(c, unread, now);
+            }
             let then = match then {
                 Ok(None) => return,
                 Ok(Some(then)) => then,
@@ -128,6 +132,14 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// Whether answers that a peer asks for, and does not read, fill twice the queue. Publishes stop at once the queue, so that
+    /// one that is merely slow does not come here.
+    fn hoards(&self, c: usize) -> bool {
+        let most = self.plan.target().max_queue.saturating_mul(2);
+        let outbox = self.conns[c].outbox.as_ref();
+        outbox.is_some_and(|outbox| outbox.waiting() >= most)
     }
 
     /// What an event means for the numbers, and what it asks for.

@@ -1,5 +1,6 @@
 //! HTTP/1.1 of the coordinator's own: one connection, one request, one answer whose head is read here.
 
+use crate::transport::http::{Part, Responses};
 use crate::transport::{TlsConfig, tls};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -43,6 +44,41 @@ pub(super) fn authority(host: &str, port: u16, secure: bool) -> String {
     match port == usual {
         true => host,
         false => format!("{host}:{port}"),
+    }
+}
+
+/// Reads the whole of an answer, whose body is so many bytes at most: its status, and that.
+///
+/// # Errors
+/// In words.
+pub(super) async fn whole(
+    stream: &mut (impl AsyncRead + Unpin),
+    most: u64,
+) -> Result<(u16, Vec<u8>), String> {
+    let mut responses = Responses::default();
+    let (mut status, mut body) = (None, Vec::new());
+    loop {
+        let mut bytes = Vec::with_capacity(HEAD);
+        let read = stream.read_buf(&mut bytes).await;
+        if read.map_err(|error| format!("no answer: {error}"))? == 0 {
+            let whole = status.filter(|_| responses.may_end());
+            let status = whole.ok_or("the answer ended before it was whole")?;
+            return Ok((status, body));
+        }
+        let mut bytes = bytes.as_slice();
+        while let Some(part) = responses
+            .next(&mut bytes, HEAD, |_, _| {})
+            .map_err(|error| error.to_string())?
+        {
+            match part {
+                Part::Head(head) => status = Some(head.status),
+                Part::Body(more) => body.extend_from_slice(more),
+                Part::End => return status.map(|s| (s, body)).ok_or("no answer".into()),
+            }
+        }
+        if body.len() as u64 > most {
+            return Err(format!("the answer is over {most} bytes"));
+        }
     }
 }
 

@@ -727,8 +727,84 @@ phases:
     }
 }
 
-fn tables() -> [Table; 11] {
+/// What is told over HTTP, and acknowledged there. So much is posted at once that several events come together.
+fn answers() -> Table {
+    let mut cases: Vec<Case> = [
+        at_least("acked", "", 500),
+        counts("rejected", "", 0),
+        counts("unacked", "", 0),
+        counts("redelivered", "", 0),
+        counts("resent", "", 0),
+        counts("lost", "", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for measure in ["ack p50", "ack_service p50", "bunch max", "gap max"] {
+        cases.extend(soon(measure));
+    }
+    Table {
+        name: "answers",
+        body: "
+target: { embedded: {} }
+clients:
+  streams: { count: 2, transport: sse, subscribe: [t] }
+  polls: { count: 2, transport: long_poll, subscribe: [t] }
+  posts: { count: 1, transport: sse, publish: { topic: t, rate: 50/s, in: told } }
+phases:
+  - { name: open, for: 1s }
+  - { name: told, for: 1s, faults: [ { burst: { clients: posts, messages: 500 } } ] }
+",
+        cases,
+    }
+}
+
+/// Tokens that are renewed, and some that expire: the gateway closes whose.
+fn tokens() -> Table {
+    let mut cases: Vec<Case> = [
+        at_least("renewed", "of renewing", 4),
+        counts("renewal_failed", "of renewing", 0),
+        counts("expiries", "of forgetful", 3),
+        counts("outlived", "of forgetful", 0),
+        counts("expired_close 4401", "of forgetful", 3),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend(soon("expired max"));
+    Table {
+        name: "tokens",
+        body: "
+target: { embedded: { auth: { jwt_secret: of-this-test, close_expired: 4401 } } }
+clients:
+  renewing:
+    count: 2
+    auth:
+      jwt: { secret: of-this-test }
+      expires: 60s
+      renew:
+        every: 1s
+        by:
+          message: '{\"type\":\"auth\",\"token\":\"{token}\"}'
+          accepted: { pointer: /type, equals: authenticated }
+          within: 20s
+    subscribe: [t]
+  forgetful:
+    count: 3
+    auth: { jwt: { secret: of-this-test }, expires: 2s }
+    subscribe: [t]
+phases:
+  - { name: open, for: 2s }
+  - { name: later, for: 3s }
+",
+        cases,
+    }
+}
+
+fn tables() -> [Table; 13] {
     [
+        answers(),
+        tokens(),
         kept(),
         deploys(),
         clean(),
@@ -796,7 +872,7 @@ fn metric_of(gate: &str) -> String {
         "failed" if second.is_some_and(|kind| Failure::parse(kind).is_some()) => {
             "failed KIND".to_owned()
         }
-        "status" | "close" => format!("{first} N"),
+        "status" | "close" | "expired_close" => format!("{first} N"),
         other => other.to_owned(),
     }
 }
@@ -823,6 +899,20 @@ fn a_target_that_does_all_it_should_passes() {
     let done = table.lab().run(&["--quiet"]);
     let summary = table.check(&done, 0);
     assert_eq!(summary.text("/verdict"), "PASSED");
+}
+
+#[test]
+fn what_is_told_and_posted_over_http_is_judged() {
+    let table = answers();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn tokens_that_are_renewed_or_expire_are_judged() {
+    let table = tokens();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
 }
 
 #[test]

@@ -255,3 +255,32 @@ fn a_goodbye_without_an_answer_is_a_close_timeout() {
     let totals = one(peer, "200ms", "40/s", "", "");
     assert_eq!(failures(&totals), [("close_timeout", 1)].into());
 }
+
+/// Deliveries that are to be acknowledged, without end, and nothing is read: our answers would be all the memory there is.
+#[test]
+fn a_peer_that_asks_for_answers_and_does_not_read_them_is_given_up() {
+    let address: SocketAddr = server(|mut stream| {
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        accept_with(&mut stream, "Sec-WebSocket-Protocol: v12.stomp\r\n");
+        say(&mut stream, "CONNECTED\nversion:1.2\n\n\0");
+        let id = "x".repeat(1000);
+        let message =
+            format!("MESSAGE\nsubscription:0\nmessage-id:{id}\nack:{id}\ndestination:/t\n\n\0");
+        let message = frame(1, message.as_bytes());
+        while stream.write_all(&message).is_ok() {}
+    });
+    let totals = run(&format!(
+        "name: test
+target: {{ url: 'ws://{address}/', close_timeout: 300ms, max_queue: 64KiB }}
+clients:
+  some:
+    count: 1
+    protocol: {{ stomp: {{ ack: client_individual, receipts: false }} }}
+    subscribe: [/t]
+phases: [ {{ name: only, for: 5s }} ]
+generator: {{ drain: 300ms, max_lag: 60s }}
+"
+    ));
+    assert_eq!(failures(&totals), [("protocol", 1)].into());
+}

@@ -18,7 +18,7 @@ impl Decoder {
     }
 
     /// The next packet's bytes, its header among them; `bytes` are cut off by what was read. `None` when there is none whole
-    /// yet. Never keeps more than `max` bytes.
+    /// yet. Never keeps more than `max` bytes, or the five of a header that is not whole.
     ///
     /// # Errors
     /// A packet that is longer than `max`, or a length that is none.

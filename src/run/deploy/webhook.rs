@@ -3,7 +3,6 @@
 use super::super::http;
 use super::{Carried, Ending, readable};
 use crate::plan::Webhook;
-use crate::transport::http::{Part, Responses};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,30 +33,7 @@ pub(in super::super) async fn fetch(hook: &Webhook, most: u64) -> Result<(u16, V
         .await
         .map_err(lost)?;
     stream.flush().await.map_err(lost)?;
-    let mut responses = Responses::default();
-    let (mut status, mut body) = (None, Vec::new());
-    loop {
-        let mut bytes = Vec::with_capacity(ANSWER);
-        if stream.read_buf(&mut bytes).await.map_err(lost)? == 0 {
-            let whole = status.filter(|_| responses.may_end());
-            let status = whole.ok_or("the answer ended before it was whole")?;
-            return Ok((status, body));
-        }
-        let mut bytes = bytes.as_slice();
-        while let Some(part) = responses
-            .next(&mut bytes, ANSWER, |_, _| {})
-            .map_err(|error| error.to_string())?
-        {
-            match part {
-                Part::Head(head) => status = Some(head.status),
-                Part::Body(more) => body.extend_from_slice(more),
-                Part::End => return status.map(|s| (s, body)).ok_or("no answer".into()),
-            }
-        }
-        if body.len() as u64 > most {
-            return Err(format!("the answer is over {most} bytes"));
-        }
-    }
+    http::whole(&mut stream, most).await
 }
 
 async fn ask(mut stream: impl http::Stream, hook: &Webhook) -> Carried {
