@@ -7,6 +7,7 @@ use super::answer::Heard;
 use super::conn::{Awaiting, Mark, Stage, State};
 use super::end::Cause;
 use super::outbox::Written;
+use super::polling::add_query;
 use super::shard::Shard;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
 use crate::plan::{self, Builtin, CursorTo, OverHttp, Part, Transport};
@@ -133,10 +134,8 @@ impl Shard {
                 _ if !is_sendable(value) => {}
                 CursorTo::Header(name) => own.push((name, value)),
                 CursorTo::Query(name) => {
-                    path.push(if path.contains('?') { '&' } else { '?' });
-                    path.push_str(&plan::percent_encode(name));
-                    path.push('=');
-                    path.push_str(&plan::percent_encode(value));
+                    let (name, value) = (plan::percent_encode(name), plan::percent_encode(value));
+                    add_query(&mut path, &format!("{name}={value}"));
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! at the session's pointer. When it was ready again is kept of connections of such groups only (`Group::back_ns`), 8 bytes each.
 
 use super::conn::{Asked, Stage, State};
+use super::polling::add_query;
 use super::shard::{Shard, Stretch};
 use super::tail::Topics;
 use super::wheel::Due;
@@ -272,11 +273,11 @@ impl Shard {
             return;
         };
         if !session.query.is_empty() {
-            path.push(if path.contains('?') { '&' } else { '?' });
-            path.push_str(&plan::render(&session.query, |part| match part {
+            let query = plan::render(&session.query, |part| match part {
                 Part::Text(text) => text.clone().into(),
                 other => plan::percent_encode(&self.value(c, other)).into(),
-            }));
+            });
+            add_query(path, &query);
         }
         for (name, value) in &session.headers {
             headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));

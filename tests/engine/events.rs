@@ -29,6 +29,18 @@ fn chunk(stream: &mut TcpStream, text: &str) {
     let _ = write!(stream, "{:x}\r\n{text}\r\n", text.len());
 }
 
+/// Reads the body of a post, and tells whoever waits.
+fn take_post(head: &str, stream: &mut TcpStream, posted: &Posted) {
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    let body = String::from_utf8(body).unwrap();
+    posted.0.lock().unwrap().push(body);
+    posted.1.notify_all();
+}
+
 /// A server of one topic: what is posted is what streams tell from then on.
 fn serving(streams: Vec<Stream>, answer: &'static str) -> (SocketAddr, Heads) {
     let heads = Heads::default();
@@ -43,17 +55,7 @@ fn serving(streams: Vec<Stream>, answer: &'static str) -> (SocketAddr, Heads) {
             }
             told.lock().unwrap().push(head.clone());
             if head.starts_with("POST") {
-                let length = head
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Content-Length: "));
-                let mut body = vec![0; length.unwrap().parse().unwrap()];
-                stream.read_exact(&mut body).unwrap();
-                posted
-                    .0
-                    .lock()
-                    .unwrap()
-                    .push(String::from_utf8(body).unwrap());
-                posted.1.notify_all();
+                take_post(&head, &mut stream, &posted);
                 let _ = stream.write_all(answer.as_bytes());
                 continue;
             }
@@ -290,17 +292,7 @@ fn polling(ends_after: usize) -> (SocketAddr, Heads) {
             }
             told.lock().unwrap().push(head.clone());
             if head.starts_with("POST") {
-                let length = head
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Content-Length: "));
-                let mut body = vec![0; length.unwrap().parse().unwrap()];
-                stream.read_exact(&mut body).unwrap();
-                posted
-                    .0
-                    .lock()
-                    .unwrap()
-                    .push(String::from_utf8(body).unwrap());
-                posted.1.notify_all();
+                take_post(&head, &mut stream, &posted);
                 let _ = stream.write_all(CREATED.as_bytes());
                 continue;
             }

@@ -4,11 +4,7 @@
 //! every 200 ms.
 
 use crate::harness::Lab;
-use crate::servers::{self, Ends};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::Command;
+use crate::servers;
 
 /// As one finds it in many places, but for the timeout: no `proxy_read_timeout` means 60 s.
 const CONFIG: &str = "
@@ -37,34 +33,6 @@ http {
 }
 ";
 
-/// nginx before this gateway, and its port.
-fn nginx(folder: &Path, gateway: SocketAddr) -> (Ends, u16) {
-    let configured = |command: &mut Command, port: u16| {
-        let config = CONFIG
-            .replace("FOLDER", folder.to_str().unwrap())
-            .replace("PORT", &port.to_string())
-            .replace("GATEWAY", &gateway.to_string());
-        let file = folder.join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        command.arg("-p").arg(folder);
-        command.arg("-e").arg(folder.join("error.log"));
-        command.arg("-c").arg(file);
-    };
-    servers::on_free_port("nginx", configured, leads_on)
-}
-
-/// Whether a request gets through to the gateway.
-fn leads_on(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
-    let mut answer = String::new();
-    stream
-        .write_all(b"GET /healthz HTTP/1.0\r\n\r\n")
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .is_ok_and(|_| answer.starts_with("HTTP/1.1 200 "))
-}
-
 /// Connections of a group.
 const MANY: u64 = 20;
 
@@ -72,7 +40,7 @@ const MANY: u64 = 20;
 fn an_idle_timeout_shows_in_who_is_cut_and_a_heartbeat_is_its_cure() {
     let folder = tempfile::tempdir().unwrap();
     let (_gateway, address) = servers::gateway(&[]);
-    let (_nginx, port) = nginx(folder.path(), address);
+    let (_nginx, port) = servers::nginx(folder.path(), CONFIG, address);
     let lab = Lab::new(&format!(
         "
 name: silence

@@ -4,8 +4,8 @@ use crate::harness::squall;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -253,6 +253,35 @@ pub fn on_free_port_within(
         }
     }
     panic!("{program} does not start");
+}
+
+/// nginx by this configuration, before this gateway, and its port; it answers `/healthz`, or has the gateway do so.
+/// FOLDER, PORT and GATEWAY stand for what they say.
+pub fn nginx(folder: &Path, config: &str, gateway: SocketAddr) -> (Ends, u16) {
+    let configured = |command: &mut Command, port: u16| {
+        let config = config
+            .replace("FOLDER", folder.to_str().expect("UTF-8"))
+            .replace("PORT", &port.to_string())
+            .replace("GATEWAY", &gateway.to_string());
+        let file = folder.join("nginx.conf");
+        std::fs::write(&file, config).expect("written");
+        command.arg("-p").arg(folder);
+        command.arg("-e").arg(folder.join("error.log"));
+        command.arg("-c").arg(file);
+    };
+    on_free_port("nginx", configured, is_healthy)
+}
+
+/// Whether `/healthz` is answered by 200 there.
+fn is_healthy(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut answer = String::new();
+    stream
+        .write_all(b"GET /healthz HTTP/1.0\r\n\r\n")
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .is_ok_and(|_| answer.starts_with("HTTP/1.1 200 "))
 }
 
 /// A port that was free a moment ago.

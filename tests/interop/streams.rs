@@ -3,11 +3,7 @@
 //! Needs seconds: a proxy that holds an answer's head back is given one to do so. What is compared lies far apart.
 
 use crate::harness::{Lab, Summary};
-use crate::servers::{self, Ends};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
+use crate::servers;
 
 const CONFIG: &str = "
 load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
@@ -40,32 +36,6 @@ http {
     }
 }
 ";
-
-fn nginx(folder: &Path, gateway: &str) -> (Ends, u16) {
-    let configured = |command: &mut Command, port: u16| {
-        let config = CONFIG
-            .replace("FOLDER", folder.to_str().unwrap())
-            .replace("PORT", &port.to_string())
-            .replace("GATEWAY", gateway);
-        let file = folder.join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        command.arg("-p").arg(folder);
-        command.arg("-e").arg(folder.join("error.log"));
-        command.arg("-c").arg(file);
-    };
-    servers::on_free_port("nginx", configured, answers)
-}
-
-fn answers(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
-    let mut answer = String::new();
-    stream
-        .write_all(b"GET /healthz HTTP/1.0\r\n\r\n")
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .is_ok_and(|_| answer.starts_with("HTTP/1.1 200 "))
-}
 
 const SSE: &str = "sse: { path: '/sub/{topic}' }";
 const LONG_POLL: &str = "long_poll: { path: '/sub/{topic}', messages: whole, cursor: [ { from: Etag, header: If-None-Match }, { from: Last-Modified, header: If-Modified-Since } ] }";
@@ -111,7 +81,7 @@ generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
 #[test]
 fn nchan_brings_everything_also_to_those_who_were_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let (_nginx, port) = nginx(folder.path(), "127.0.0.1:1");
+    let (_nginx, port) = servers::nginx(folder.path(), CONFIG, ([127, 0, 0, 1], 1).into());
     for transport in [SSE, LONG_POLL] {
         let done = Lab::new(&nchan(port, transport, "rejected == 0")).run(&[]);
         done.expect(0);
@@ -126,7 +96,7 @@ fn nchan_brings_everything_also_to_those_who_were_cut() {
 fn a_proxy_that_holds_an_answer_back_shows_in_the_upgrade_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (_gateway, address) = servers::gateway(&[]);
-    let (_nginx, port) = nginx(folder.path(), &address.to_string());
+    let (_nginx, port) = servers::nginx(folder.path(), CONFIG, address);
     let scenario = |path: &str| {
         format!(
             "
