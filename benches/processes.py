@@ -17,14 +17,14 @@ SCENARIOS = ROOT / "benches/scenarios"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def start(command, core, **more):
+def start(command, core, stdin=subprocess.DEVNULL, **more):
     """Starts a process on one core (where there are two), before whatever else wants it, as far as root may say so.
 
     A client that has to queue for its core finds more to do at once when its turn comes, and is cheaper per message for it:
     that would be measuring the others. Linux weighs sessions against each other, so each process gets one, and a weight.
     """
     taskset = ["taskset", "-c", str(core)] if os.cpu_count() >= 2 else []
-    process = subprocess.Popen([*taskset, *command], text=True, start_new_session=True, stdin=subprocess.DEVNULL, **more)
+    process = subprocess.Popen([*taskset, *command], text=True, start_new_session=True, stdin=stdin, **more)
     if os.geteuid() == 0:
         try:
             os.setpriority(os.PRIO_PROCESS, process.pid, -20)
@@ -122,7 +122,8 @@ class Run:
     def __init__(self, squall, scenario, server, sets=(), memory_at=None):
         sets = [f"target.url={json.dumps(server.urls)}", *sets]
         with tempfile.TemporaryDirectory() as out:
-            command = [squall, "run", SCENARIOS / f"{scenario}.yaml", "--quiet", "--out", out]
+            path = scenario if isinstance(scenario, Path) else SCENARIOS / f"{scenario}.yaml"
+            command = [squall, "run", path, "--quiet", "--out", out]
             command += [word for setting in sets for word in ("--set", setting)]
             process = start(command, 1, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             watcher = threading.Thread(target=self._watch, args=(process, memory_at))
