@@ -5,19 +5,32 @@
 //! comes back: so what it never took is the end of each stream, and never a hole in it. A consumer is the
 //! embedded gateway's. Knows nothing of plans, connections or metrics.
 //!
+//! Each kind of broker is a folder: its bytes without I/O, how it lets us in, its `Dialect` to the publisher, and a consumer.
+//!
 //! The client of NATS is our own, some hundred lines: a library's buffers would hide which messages a lost broker had taken,
 //! which is what is measured here.
 
 mod config;
+mod link;
 mod nats;
 mod publisher;
+mod queue;
 
-pub use config::{Config, Endpoint, Login, NatsConfig};
-pub use nats::{Consumer, Delivery};
-pub use publisher::{Event, Publisher, Tag};
+pub use config::{Config, Endpoint, Login};
+pub use nats::{NatsConfig, NatsConsumer};
+pub use publisher::{Event, Message, Publisher, Tag};
 
 use std::fmt;
 use std::io;
+
+/// A message that was consumed.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// Where it was published: a subject, a routing key.
+    pub address: &'a str,
+    /// What it is.
+    pub payload: &'a [u8],
+}
 
 /// Why a broker was not reached, or was lost.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 use super::clock::monotonic_ns;
 use super::shard::Shard;
 use super::traffic::put_payload;
-use crate::broker::{BrokerError, Event, Publisher, Tag};
+use crate::broker::{BrokerError, Event, Message, Publisher, Tag};
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
 use crate::plan::{self, Builtin, Part};
 use crate::protocol::Stamp;
@@ -118,8 +118,12 @@ impl Shard {
             intended_ns: intended,
             sent_ns: now,
         };
-        let address = &injector.addresses[c - groups[g].base];
-        injector.publisher.push(address, &id, compose, tag);
+        let message = Message {
+            address: &injector.addresses[c - groups[g].base],
+            id: &id,
+            payload: compose,
+        };
+        injector.publisher.push(&message, tag);
         publishing.one_more(phase, intended);
     }
 

@@ -72,10 +72,18 @@ pub struct Config {
     pub drain_deadline: Duration,
 }
 
+/// What is consumed from a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consume {
+    /// From a NATS server.
+    Nats(ConsumeNats),
+}
+
 /// What is consumed from a NATS server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Consume {
+pub struct ConsumeNats {
     /// Its address, with user and password where it wants them.
     pub url: String,
     /// Subject. What stands before its first wildcard is no part of the topic that a message goes to.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod auth;
+mod consume;
 mod fault;
 mod gates;
 mod generator;

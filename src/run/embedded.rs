@@ -9,7 +9,7 @@ pub use roll::{NodeTimes, Roller};
 
 use super::cost::Processes;
 use crate::plan::Plan;
-use crate::scenario::model::{Embedded, Misbehave};
+use crate::scenario::model::{Consume, Embedded, Misbehave};
 use roll::{Heard, News, Turn};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -314,19 +314,18 @@ fn config(embedded: &Embedded) -> Value {
             kept
         }),
     );
-    let nats = embedded
-        .consume
-        .as_ref()
-        .and_then(|from| from.nats.as_ref());
-    set(
-        "consume",
-        nats.map(|nats| json!({ "url": nats.url, "subject": nats.subject, "stream": nats.stream })),
-    );
+    set("consume", embedded.consume.as_ref().and_then(consume));
     let time = |time: Option<crate::scenario::units::Duration>| time.map(|t| millis(t.0).into());
     set("drain_window", time(embedded.drain_window));
     set("drain_deadline", time(embedded.drain_deadline));
     set("misbehave", embedded.misbehave.as_ref().map(misbehave));
     config
+}
+
+/// The one broker that is given.
+fn consume(from: &Consume) -> Option<Value> {
+    let nats = from.nats.as_ref();
+    nats.map(|nats| json!({ "nats": { "url": nats.url, "subject": nats.subject, "stream": nats.stream } }))
 }
 
 fn misbehave(knobs: &Misbehave) -> Value {
@@ -428,11 +427,11 @@ mod tests {
         );
         assert_eq!(
             from.consume,
-            Some(crate::gateway::Consume {
+            Some(crate::gateway::Consume::Nats(crate::gateway::ConsumeNats {
                 url: "nats://127.0.0.1:1".into(),
                 subject: "a.>".into(),
                 stream: Some("S".into()),
-            })
+            }))
         );
         let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
         let store = store.and_then(|h| h.store);

@@ -1,7 +1,6 @@
 //! The target: addresses taken apart, limits, TLS.
 
-use super::{Problems, each};
-use crate::broker::NatsConfig;
+use super::{Problems, consume, each};
 use crate::scenario::model::{self, Embedded, Target, Tls};
 use crate::scenario::{Files, Problem};
 use crate::transport::{Endpoint, Pick, TargetConfig, TlsConfig};
@@ -386,58 +385,6 @@ pub(super) fn ports(embedded: &Embedded) -> u16 {
 }
 
 /// Settings of the embedded gateway that could not mean anything.
-/// What the gateway consumes from.
-fn consume(embedded: &Embedded, problems: &mut Problems) {
-    let Some(consume) = &embedded.consume else {
-        return;
-    };
-    let path = "target.embedded.consume";
-    let Some(nats) = &consume.nats else {
-        let problem = Problem::error(path, "there is no broker to consume from");
-        problems.add(
-            problem
-                .help("give its address and a subject as `nats`")
-                .on_key(),
-        );
-        return;
-    };
-    if let Err((message, help)) = NatsConfig::address(&nats.url) {
-        problems.add(Problem::error(format!("{path}.nats.url"), message).help(help));
-    }
-    let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace());
-    if !plain(&nats.subject) {
-        let path = format!("{path}.nats.subject");
-        problems.add(Problem::error(
-            path,
-            "a subject is words joined by `.`, without white space",
-        ));
-    }
-    let named = |name: &String| plain(name) && !name.contains(['.', '*', '>']);
-    if !nats.stream.as_ref().is_none_or(named) {
-        let path = format!("{path}.nats.stream");
-        problems.add(Problem::error(
-            path,
-            "a stream's name has no `.`, `*`, `>` or white space",
-        ));
-    }
-    if nodes(embedded) > 1 {
-        let problem = Problem::error(path, "a gateway of several nodes does not consume");
-        problems.add(
-            problem
-                .help("each node would have all of it; use one node")
-                .on_key(),
-        );
-    }
-    if embedded
-        .history
-        .as_ref()
-        .is_some_and(|history| history.store.is_some())
-    {
-        let message = "a gateway whose history is in a store does not consume";
-        problems.add(Problem::error(path, message).on_key());
-    }
-}
-
 fn knobs(embedded: &Embedded, problems: &mut Problems) {
     let path = "target.embedded";
     if embedded
@@ -455,7 +402,7 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
             "with one node this has no effect",
         ));
     }
-    consume(embedded, problems);
+    consume::compile(embedded, problems);
     problems.zero(
         embedded.queue == Some(0),
         format!("{path}.queue"),

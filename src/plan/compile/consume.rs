@@ -1,0 +1,67 @@
+//! The broker that the embedded gateway consumes from: settings that could not mean anything.
+
+use super::{Problems, target};
+use crate::broker::NatsConfig;
+use crate::scenario::Problem;
+use crate::scenario::model::{ConsumeNats, Embedded};
+
+/// What the gateway consumes from.
+pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
+    let Some(consume) = &embedded.consume else {
+        return;
+    };
+    let path = "target.embedded.consume";
+    let given = [consume.nats.is_some()];
+    match given.iter().filter(|given| **given).count() {
+        0 => {
+            let problem = Problem::error(path, "there is no broker to consume from");
+            problems.add(
+                problem
+                    .help("give its address and a subject as `nats`")
+                    .on_key(),
+            );
+            return;
+        }
+        1 => {}
+        _ => problems.add(Problem::error(path, "it consumes from one broker only").on_key()),
+    }
+    if let Some(of) = &consume.nats {
+        nats(of, &format!("{path}.nats"), problems);
+    }
+    if target::nodes(embedded) > 1 {
+        let problem = Problem::error(path, "a gateway of several nodes does not consume");
+        problems.add(
+            problem
+                .help("each node would have all of it; use one node")
+                .on_key(),
+        );
+    }
+    if embedded
+        .history
+        .as_ref()
+        .is_some_and(|history| history.store.is_some())
+    {
+        let message = "a gateway whose history is in a store does not consume";
+        problems.add(Problem::error(path, message).on_key());
+    }
+}
+
+fn nats(nats: &ConsumeNats, path: &str, problems: &mut Problems) {
+    if let Err((message, help)) = NatsConfig::address(&nats.url) {
+        problems.add(Problem::error(format!("{path}.url"), message).help(help));
+    }
+    let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace());
+    if !plain(&nats.subject) {
+        problems.add(Problem::error(
+            format!("{path}.subject"),
+            "a subject is words joined by `.`, without white space",
+        ));
+    }
+    let named = |name: &String| plain(name) && !name.contains(['.', '*', '>']);
+    if !nats.stream.as_ref().is_none_or(named) {
+        problems.add(Problem::error(
+            format!("{path}.stream"),
+            "a stream's name has no `.`, `*`, `>` or white space",
+        ));
+    }
+}
