@@ -63,7 +63,16 @@ const FILES: &[(&str, &[&str])] = &[
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[
-    ("broker", &["Config", "Endpoint", "Login", "NatsConfig"]),
+    (
+        "broker",
+        &[
+            "Config",
+            "Endpoint",
+            "Login",
+            "NatsConfig",
+            "RabbitMqConfig",
+        ],
+    ),
     (
         "transport",
         &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],

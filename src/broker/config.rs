@@ -1,6 +1,7 @@
 //! Which broker, and how to be let in: plain values, so that a plan can carry them.
 
 use super::nats::NatsConfig;
+use super::rabbitmq::RabbitMqConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,6 +10,8 @@ use std::fmt;
 pub enum Config {
     /// NATS, core or JetStream.
     Nats(Box<NatsConfig>),
+    /// RabbitMQ.
+    RabbitMq(Box<RabbitMqConfig>),
 }
 
 impl Config {
@@ -16,6 +19,7 @@ impl Config {
     pub fn acknowledges(&self) -> bool {
         match self {
             Config::Nats(nats) => nats.jetstream,
+            Config::RabbitMq(_) => true,
         }
     }
 
@@ -24,6 +28,7 @@ impl Config {
         match self {
             Config::Nats(nats) if nats.jetstream => "NATS JetStream",
             Config::Nats(_) => "NATS",
+            Config::RabbitMq(_) => "RabbitMQ",
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Each kind of broker is a folder: its bytes without I/O, how it lets us in, its `Dialect` to the publisher, and a consumer.
 //!
-//! The client of NATS is our own, some hundred lines: a library's buffers would hide which messages a lost broker had taken,
+//! The clients are our own, some hundred lines each: a library's buffers would hide which messages a lost broker had taken,
 //! which is what is measured here.
 
 mod config;
@@ -15,10 +15,12 @@ mod link;
 mod nats;
 mod publisher;
 mod queue;
+mod rabbitmq;
 
 pub use config::{Config, Endpoint, Login};
 pub use nats::{NatsConfig, NatsConsumer};
 pub use publisher::{Event, Message, Publisher, Tag};
+pub use rabbitmq::{RabbitMqConfig, RabbitMqConsumer};
 
 use std::fmt;
 use std::io;
@@ -43,6 +45,8 @@ pub enum BrokerError {
     Timeout,
     /// It said no: credentials, permissions.
     Refused(String),
+    /// It ended a connection that it had let in; its words.
+    Closed(String),
     /// It broke its protocol.
     Protocol(String),
 }
@@ -54,6 +58,7 @@ impl fmt::Display for BrokerError {
             BrokerError::Tls(what) => write!(f, "TLS: {what}"),
             BrokerError::Timeout => f.write_str("the broker does not answer"),
             BrokerError::Refused(what) => write!(f, "the broker refused: {what}"),
+            BrokerError::Closed(what) => write!(f, "the broker closed the connection: {what}"),
             BrokerError::Protocol(what) => write!(f, "the broker broke its protocol: {what}"),
         }
     }

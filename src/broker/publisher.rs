@@ -6,6 +6,7 @@
 use super::queue::Queue;
 use super::{BrokerError, Config, Endpoint};
 use crate::broker::nats::Nats;
+use crate::broker::rabbitmq::RabbitMq;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -66,6 +67,10 @@ pub enum Event {
     Rejected(Tag, String),
     /// So many messages are written again, as nobody knows whether the broker that was lost took them.
     Again(u64),
+    /// The broker has a message and nowhere to put it; says which.
+    Unroutable(String),
+    /// The broker takes nothing for now; says why.
+    Blocked(String),
 }
 
 /// What a kind of broker is to a publisher. Adding one is a folder with this, and a line in [`Publisher::start`].
@@ -156,6 +161,7 @@ impl Publisher {
         };
         match config {
             Config::Nats(config) => Publisher::with(Nats::new(*config, name), limit, outlet),
+            Config::RabbitMq(config) => Publisher::with(RabbitMq::new(*config), limit, outlet),
         }
     }
 

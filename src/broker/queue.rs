@@ -32,6 +32,8 @@ pub(super) struct Queue {
     waiting_ns: Option<u64>,
     /// Nothing more is written until what was refused is written again.
     refused: bool,
+    /// The broker has said that it confirms nothing for now.
+    blocked: bool,
 }
 
 impl Queue {
@@ -81,6 +83,7 @@ impl Queue {
         self.unwritten = self.first;
         self.waiting_ns = None;
         self.refused = false;
+        self.blocked = false;
         again
     }
 
@@ -159,9 +162,16 @@ impl Queue {
         self.refused && self.items.iter().take(written).all(settled)
     }
 
-    /// For how long the broker has confirmed nothing of what is written, in nanoseconds.
+    /// The broker says that it takes nothing for now, or that it does again.
+    pub fn block(&mut self, blocked: bool, now: u64) {
+        self.blocked = blocked;
+        self.waiting_ns = self.waiting_ns.map(|_| now);
+    }
+
+    /// For how long the broker has confirmed nothing of what is written, in nanoseconds; 0 while it says that it cannot.
     pub fn silent_for(&self, now: u64) -> u64 {
-        self.waiting_ns.map_or(0, |since| now.saturating_sub(since))
+        let waiting = self.waiting_ns.filter(|_| !self.blocked);
+        waiting.map_or(0, |since| now.saturating_sub(since))
     }
 }
 

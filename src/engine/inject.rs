@@ -193,6 +193,11 @@ impl Shard {
                 recorder.sample("broker", why.as_bytes());
             }
             Event::Again(count) => recorder.count(Counter::Resent, phase, g, count),
+            Event::Unroutable(why) => {
+                recorder.count(Counter::Unroutable, phase, g, 1);
+                recorder.sample("broker", why.as_bytes());
+            }
+            Event::Blocked(why) => recorder.sample("broker", why.as_bytes()),
         }
     }
 
@@ -255,7 +260,7 @@ fn failure(why: &BrokerError) -> Failure {
         },
         BrokerError::Tls(_) => Failure::Tls,
         BrokerError::Timeout => Failure::Timeout,
-        BrokerError::Refused(_) => Failure::Step,
+        BrokerError::Refused(_) | BrokerError::Closed(_) => Failure::Step,
         BrokerError::Protocol(_) => Failure::Protocol,
     }
 }

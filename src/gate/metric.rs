@@ -176,7 +176,9 @@ impl Count {
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
                 C::Duplicated | C::Redelivered | C::Reordered | C::Indeterminate => &[C::Received],
-                C::Acked | C::Rejected | C::Unacked => &[C::Acked, C::Rejected, C::Unacked],
+                C::Acked | C::Rejected | C::Unacked | C::Unroutable => {
+                    &[C::Acked, C::Rejected, C::Unacked]
+                }
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
@@ -259,6 +261,7 @@ impl Count {
                 | C::Acked
                 | C::Rejected
                 | C::Unacked
+                | C::Unroutable
                 | C::Reordered
                 | C::Indeterminate
                 | C::Requests
@@ -411,6 +414,9 @@ fn counter_doc(counter: Counter) -> &'static str {
         }
         Counter::Resent => {
             "Messages written to a broker again, as it was lost, or refused them, before it had confirmed them"
+        }
+        Counter::Unroutable => {
+            "Messages that a broker confirmed and returned, as no queue took them"
         }
         Counter::Received => {
             "Stamped messages received by subscribers, duplicates included; the share is of distinct ones"

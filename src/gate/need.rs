@@ -87,6 +87,7 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Acked, &[Need::Publish]),
     (Counter::Rejected, &[Need::Publish]),
     (Counter::Unacked, &[Need::Publish]),
+    (Counter::Unroutable, &[Need::Publish]),
     (Counter::Received, &[Need::Messages]),
     (Counter::Unique, &[Need::Messages]),
     (Counter::Expected, &[Need::Messages]),

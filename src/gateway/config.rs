@@ -78,6 +78,25 @@ pub struct Config {
 pub enum Consume {
     /// From a NATS server.
     Nats(ConsumeNats),
+    /// From RabbitMQ.
+    #[serde(rename = "rabbitmq")]
+    RabbitMq(ConsumeRabbitMq),
+}
+
+/// What is consumed from RabbitMQ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeRabbitMq {
+    /// Its address, with user, password and virtual host where it wants them.
+    pub url: String,
+    /// Exchange, made if it is not there; `None`: the usual one.
+    #[serde(default)]
+    pub exchange: Option<String>,
+    /// Binding key. What stands before its first wildcard is no part of the topic that a message goes to.
+    pub binding: String,
+    /// Durable queue, made if it is not there; `None`: one that goes with the connection.
+    #[serde(default)]
+    pub queue: Option<String>,
 }
 
 /// What is consumed from a NATS server.

@@ -1,10 +1,12 @@
 //! Consuming from a broker: what is published there goes to the topic's subscribers.
 
 use super::GatewayError;
-use super::config::{Consume, ConsumeNats};
+use super::config::{Consume, ConsumeNats, ConsumeRabbitMq};
 use super::hub::Hub;
 use super::stats::add;
-use crate::broker::{BrokerError, Delivery, NatsConfig, NatsConsumer};
+use crate::broker::{
+    BrokerError, Delivery, NatsConfig, NatsConsumer, RabbitMqConfig, RabbitMqConsumer,
+};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -28,6 +30,10 @@ pub(super) async fn start(from: &Consume, hub: &Arc<Hub>) -> Result<Consuming, G
             let consumer = nats(from, &name).await.map_err(failed)?;
             tokio::spawn(consumer.run(hand_on(prefix(&from.subject, &['*', '>']), hub)))
         }
+        Consume::RabbitMq(from) => {
+            let consumer = rabbitmq(from).await.map_err(failed)?;
+            tokio::spawn(consumer.run(hand_on(prefix(&from.binding, &['*', '#']), hub)))
+        }
     };
     Ok(Consuming(task))
 }
@@ -45,6 +51,21 @@ async fn nats(from: &ConsumeNats, name: &str) -> Result<NatsConsumer, BrokerErro
         ..NatsConfig::default()
     };
     NatsConsumer::start(config, &from.subject, from.stream.clone(), name).await
+}
+
+async fn rabbitmq(from: &ConsumeRabbitMq) -> Result<RabbitMqConsumer, BrokerError> {
+    let address = RabbitMqConfig::address(&from.url);
+    let (endpoint, login, vhost) =
+        address.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let exchange = from.exchange.as_deref();
+    let config = RabbitMqConfig {
+        endpoints: vec![endpoint],
+        login: login.unwrap_or_default(),
+        vhost: vhost.unwrap_or_else(|| RabbitMqConfig::VHOST.to_owned()),
+        exchange: exchange.unwrap_or(RabbitMqConfig::EXCHANGE).to_owned(),
+        ..RabbitMqConfig::default()
+    };
+    RabbitMqConsumer::start(config, &from.binding, from.queue.clone()).await
 }
 
 /// Publishes each message in the hub. Its topic is its address without so many bytes at the beginning.

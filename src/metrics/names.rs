@@ -137,6 +137,8 @@ names! {
         Unacked = "unacked",
         /// Messages written to a broker again, as it was lost, or refused them, before it had confirmed them.
         Resent = "resent",
+        /// Messages that a broker confirmed and returned, as no queue took them.
+        Unroutable = "unroutable",
         /// Stamped messages received by subscribers, duplicates included.
         Received = "received",
         /// Distinct stamped messages received: received − duplicated − indeterminate.

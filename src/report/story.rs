@@ -371,13 +371,14 @@ fn requests(outcome: &Outcome) -> Option<Line> {
 fn acknowledged(outcome: &Outcome) -> Option<Line> {
     let n = |name| total(outcome, name);
     let (acked, rejected, unacked) = (n("acked"), n("rejected"), n("unacked"));
-    let resent = n("resent");
+    let (resent, unroutable) = (n("resent"), n("unroutable"));
     (acked + rejected + unacked + resent > 0).then(|| {
         let mut parts = vec![format!("acknowledged {}", count(acked))];
         let rest = [
             ("rejected", rejected),
             ("never acknowledged", unacked),
             ("sent again", resent),
+            ("taken by no queue", unroutable),
         ];
         for (name, n) in rest {
             if n > 0 {

@@ -324,8 +324,17 @@ fn config(embedded: &Embedded) -> Value {
 
 /// The one broker that is given.
 fn consume(from: &Consume) -> Option<Value> {
-    let nats = from.nats.as_ref();
-    nats.map(|nats| json!({ "nats": { "url": nats.url, "subject": nats.subject, "stream": nats.stream } }))
+    let nats = from
+        .nats
+        .as_ref()
+        .map(|of| json!({ "nats": { "url": of.url, "subject": of.subject, "stream": of.stream } }));
+    let rabbitmq = || {
+        let of = from.rabbitmq.as_ref()?;
+        Some(json!({ "rabbitmq": {
+            "url": of.url, "exchange": of.exchange, "binding": of.binding, "queue": of.queue,
+        } }))
+    };
+    nats.or_else(rabbitmq)
 }
 
 fn misbehave(knobs: &Misbehave) -> Value {
@@ -433,6 +442,17 @@ mod tests {
                 stream: Some("S".into()),
             }))
         );
+        let from = understood(
+            "{ consume: { rabbitmq: { url: 'amqp://127.0.0.1:1', binding: 'a.#', queue: Q } } }",
+        );
+        let rabbitmq = crate::gateway::ConsumeRabbitMq {
+            url: "amqp://127.0.0.1:1".into(),
+            exchange: None,
+            binding: "a.#".into(),
+            queue: Some("Q".into()),
+        };
+        let rabbitmq = crate::gateway::Consume::RabbitMq(rabbitmq);
+        assert_eq!(from.consume, Some(rabbitmq));
         let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
         let store = store.and_then(|h| h.store);
         assert_eq!(store.as_deref(), Some("redis://127.0.0.1:1/0"));

@@ -8,8 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Erlang and all of RabbitMQ's plugins have to be loaded, on a machine that may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,30 +18,68 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// A broker with nothing in it, and the name server that Erlang wants. Both end with it, the broker first.
-struct RabbitMq {
-    _server: Ends,
+pub struct RabbitMq {
+    server: Option<Ends>,
     _epmd: Ends,
     folder: tempfile::TempDir,
-    port: u16,
+    names: u16,
+    pub port: u16,
 }
 
 impl RabbitMq {
     fn start() -> RabbitMq {
+        RabbitMq::with("rabbitmq_web_stomp", |port, _| {
+            format!(
+                "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\n"
+            )
+        })
+    }
+
+    /// With these plugins, and the configuration that listens at a port; it is given the broker's folder, too.
+    pub fn with(plugins: &str, config: impl Fn(u16, &Path) -> String) -> RabbitMq {
         let folder = tempfile::tempdir().unwrap();
         // Left to itself Erlang starts one that outlives everybody.
         let port = |command: &mut Command, port: u16| {
             command.args(["-port", &port.to_string()]);
         };
         let (epmd, names) = servers::on_free_port("epmd", port, listens);
+        let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        file("plugins", &format!("[{plugins}]."));
+        file("env.conf", "");
         let configured = |command: &mut Command, port: u16| {
+            file("rabbitmq.conf", &config(port, folder.path()));
             configure(command, folder.path(), port, names);
         };
         let (server, port) = servers::on_free_port_within(PATIENCE, PROGRAM, configured, listens);
         RabbitMq {
-            _server: server,
+            server: Some(server),
             _epmd: epmd,
             folder,
+            names,
             port,
+        }
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.server = None;
+    }
+
+    /// Starts it again, with what it had stored.
+    pub fn again(&mut self) {
+        let mut command = Command::new("timeout");
+        command.args(["600", PROGRAM]);
+        configure(&mut command, self.folder.path(), self.port, self.names);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.server = Some(Ends(command.spawn().expect("`timeout` is there")));
+        let deadline = Instant::now() + PATIENCE;
+        while !listens(self.port) {
+            assert!(Instant::now() < deadline, "RabbitMQ does not start again");
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -51,6 +89,10 @@ impl RabbitMq {
         Lab::new(&scenario.replace("TARGET", &target))
     }
 
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap();
         kill(Pid::from_raw(pid.trim().parse().unwrap()), signal).unwrap();
@@ -58,13 +100,6 @@ impl RabbitMq {
 }
 
 fn configure(command: &mut Command, folder: &Path, port: u16, names: u16) {
-    let file = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
-    let config = format!(
-        "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\n"
-    );
-    file("rabbitmq.conf", &config);
-    file("plugins", "[rabbitmq_web_stomp].");
-    file("env.conf", "");
     command.current_dir(folder).env("HOME", folder);
     command.env("ERL_EPMD_PORT", names.to_string());
     command.env("ERL_EPMD_ADDRESS", "127.0.0.1");

@@ -1,6 +1,6 @@
 //! The broker to consume from, as flags.
 
-use crate::gateway::{Consume, ConsumeNats};
+use crate::gateway::{Consume, ConsumeNats, ConsumeRabbitMq};
 use clap::Args;
 
 /// One broker at most.
@@ -20,17 +20,43 @@ pub(super) struct Source {
     /// Consume from this stream of JetStream, made if it is not there
     #[arg(long, value_name = "NAME", requires = "consume_nats")]
     consume_stream: Option<String>,
+    /// RabbitMQ server to consume from: what is published there goes to subscribers
+    #[arg(long, value_name = "URL", conflicts_with = "consume_nats")]
+    consume_rabbitmq: Option<String>,
+    /// Exchange to consume from, made if it is not there [default: amq.topic]
+    #[arg(long, value_name = "NAME", requires = "consume_rabbitmq")]
+    consume_exchange: Option<String>,
+    /// Binding key; its fixed beginning is no part of the topic
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "consume_rabbitmq",
+        default_value = "squall.#"
+    )]
+    consume_binding: String,
+    /// Consume from this durable queue, made if it is not there
+    #[arg(long, value_name = "NAME", requires = "consume_rabbitmq")]
+    consume_queue: Option<String>,
 }
 
 impl Source {
     /// What the flags say.
     pub fn given(self) -> Option<Consume> {
-        self.consume_nats.map(|url| {
+        let nats = self.consume_nats.map(|url| {
             Consume::Nats(ConsumeNats {
                 url,
                 subject: self.consume_subject,
                 stream: self.consume_stream,
             })
-        })
+        });
+        let rabbitmq = self.consume_rabbitmq.map(|url| {
+            Consume::RabbitMq(ConsumeRabbitMq {
+                url,
+                exchange: self.consume_exchange,
+                binding: self.consume_binding,
+                queue: self.consume_queue,
+            })
+        });
+        nats.or(rabbitmq)
     }
 }

@@ -292,6 +292,7 @@ fn shares_are_of_the_whole() {
         ("acked", &[C::Unacked]),
         ("rejected", &[C::Acked]),
         ("unacked", &[C::Rejected]),
+        ("unroutable", &[C::Acked]),
         ("reordered", &[C::Received]),
         ("indeterminate", &[C::Received]),
         ("requests", &[C::RequestsOffered]),

@@ -1,9 +1,9 @@
 //! The broker that the embedded gateway consumes from: settings that could not mean anything.
 
 use super::{Problems, target};
-use crate::broker::NatsConfig;
+use crate::broker::{NatsConfig, RabbitMqConfig};
 use crate::scenario::Problem;
-use crate::scenario::model::{ConsumeNats, Embedded};
+use crate::scenario::model::{ConsumeNats, ConsumeRabbitMq, Embedded};
 
 /// What the gateway consumes from.
 pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
@@ -11,13 +11,15 @@ pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
         return;
     };
     let path = "target.embedded.consume";
-    let given = [consume.nats.is_some()];
+    let given = [consume.nats.is_some(), consume.rabbitmq.is_some()];
     match given.iter().filter(|given| **given).count() {
         0 => {
             let problem = Problem::error(path, "there is no broker to consume from");
             problems.add(
                 problem
-                    .help("give its address and a subject as `nats`")
+                    .help(
+                        "give its address and a subject as `nats`, or a binding key as `rabbitmq`",
+                    )
                     .on_key(),
             );
             return;
@@ -27,6 +29,9 @@ pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
     }
     if let Some(of) = &consume.nats {
         nats(of, &format!("{path}.nats"), problems);
+    }
+    if let Some(of) = &consume.rabbitmq {
+        rabbitmq(of, &format!("{path}.rabbitmq"), problems);
     }
     if target::nodes(embedded) > 1 {
         let problem = Problem::error(path, "a gateway of several nodes does not consume");
@@ -63,5 +68,30 @@ fn nats(nats: &ConsumeNats, path: &str, problems: &mut Problems) {
             format!("{path}.stream"),
             "a stream's name has no `.`, `*`, `>` or white space",
         ));
+    }
+}
+
+fn rabbitmq(of: &ConsumeRabbitMq, path: &str, problems: &mut Problems) {
+    if let Err((message, help)) = RabbitMqConfig::address(&of.url) {
+        problems.add(Problem::error(format!("{path}.url"), message).help(help));
+    }
+    if of.exchange.as_ref().is_some_and(String::is_empty) {
+        let problem = Problem::error(format!("{path}.exchange"), "nothing is bound to it");
+        problems.add(problem.help("the default exchange has no bindings; name another"));
+    }
+    let names = [
+        ("exchange", of.exchange.as_ref()),
+        ("binding", Some(&of.binding)),
+        ("queue", of.queue.as_ref()),
+    ];
+    for (key, name) in names {
+        if name.is_some_and(|name| name.len() > 255) {
+            let message = "a name has at most 255 bytes";
+            problems.add(Problem::error(format!("{path}.{key}"), message));
+        }
+    }
+    if of.queue.as_ref().is_some_and(String::is_empty) {
+        let problem = Problem::error(format!("{path}.queue"), "a queue that stays has a name");
+        problems.add(problem.help("left out, there is one that goes with the connection"));
     }
 }

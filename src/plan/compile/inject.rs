@@ -1,6 +1,7 @@
 //! Groups that publish into a broker behind the target. What differs by broker is a file for each.
 
 mod nats;
+mod rabbitmq;
 
 use super::group::{Context, MOST_PER_CORE};
 use super::target::Compiled as Target;
@@ -79,12 +80,15 @@ pub(super) fn compile(
         if let Some(nats) = &written.nats {
             ways.push(nats::compile(nats, &place, problems));
         }
+        if let Some(rabbitmq) = &written.rabbitmq {
+            ways.push(rabbitmq::compile(rabbitmq, &place, problems));
+        }
         let several = ways.len() > 1;
         let Some(way) = ways.pop() else {
             let problem = Problem::error(&path, "there is no broker to publish into");
             problems.add(
                 problem
-                    .help("give its address as `nats: { url: nats://… }`")
+                    .help("give its address as `nats: { url: nats://… }`, or `rabbitmq: { url: amqp://… }`")
                     .on_key(),
             );
             continue;

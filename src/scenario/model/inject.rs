@@ -12,6 +12,9 @@ pub struct Inject {
     /// NATS, core or JetStream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats: Option<Nats>,
+    /// RabbitMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<RabbitMq>,
     /// Under which topic subscribers get the messages, for the accounts. Templated by `vars`.
     pub topic: String,
     /// Publishers, each with values and a numbering of its own; they share the shards' connections to the broker. Default 1.
@@ -68,13 +71,48 @@ pub struct Nats {
     pub tls: Option<Tls>,
 }
 
-/// Brokers that the embedded gateway consumes from.
+/// How RabbitMQ is reached (by AMQP 0-9-1), and where messages go there. The broker confirms each.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMq {
+    /// `amqp://` or `amqps://` address, or a list that is tried in turn.
+    pub url: Option<OneOrMany<String>>,
+    /// Exchange, which must be there. Default `amq.topic`; empty is the default exchange, where the routing key is a queue's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
+    /// Routing key of a message; `{topic}` is its topic. Templated. Default `{topic}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing_key: Option<String>,
+    /// Messages are kept on disk in durable queues, and confirmed once they are there. Default false.
+    #[serde(default)]
+    pub persistent: bool,
+    /// A message that no queue takes is returned, and counted as `unroutable`. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandatory: Option<bool>,
+    /// Virtual host. Default that of the address, or `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost: Option<String>,
+    /// User. Default that of the address, or `guest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// How `amqps://` is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// Brokers that the embedded gateway consumes from. Exactly one is given.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Consume {
     /// NATS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats: Option<ConsumeNats>,
+    /// RabbitMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<ConsumeRabbitMq>,
 }
 
 /// What the embedded gateway consumes from NATS.
@@ -90,4 +128,22 @@ pub struct ConsumeNats {
     /// connection is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+}
+
+/// What the embedded gateway consumes from RabbitMQ.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeRabbitMq {
+    /// `amqp://` address, with user, password and virtual host where it wants them.
+    pub url: String,
+    /// Exchange, made if it is not there (of type `topic`, durable). Default `amq.topic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
+    /// Binding key, most often with wildcards; without its fixed beginning a message's routing key is the topic it goes to
+    /// (`squall.#`: `squall.orders` goes to `orders`).
+    pub binding: String,
+    /// Consume from this durable queue, which is made if it is not there: what it takes while the connection is lost is not passed
+    /// over. Default: a queue that goes with the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
 }

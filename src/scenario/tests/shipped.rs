@@ -57,6 +57,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
         [
             "auth-renewal",
             "broker-nats",
+            "broker-rabbitmq",
             "burst",
             "capacity",
             "deploy-rehearsal",
