@@ -129,10 +129,13 @@ impl Outlet {
     }
 }
 
+/// How a message is written down, given its number.
+type Put = dyn Fn(&mut VecDeque<u8>, u64, &Message<'_>);
+
 /// A queue into a broker, and the task behind it. Dropping it ends the task, and what was not confirmed with it.
 pub struct Publisher {
     outlet: Outlet,
-    put: Box<dyn Fn(&mut VecDeque<u8>, u64, &Message<'_>)>,
+    put: Box<Put>,
     task: JoinHandle<()>,
     limit: usize,
 }
