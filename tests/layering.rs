@@ -63,7 +63,18 @@ const FILES: &[(&str, &[&str])] = &[
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[
-    ("broker", &["Config", "Endpoint", "Login", "NatsConfig"]),
+    (
+        "broker",
+        &[
+            "Acks",
+            "Config",
+            "Endpoint",
+            "KafkaConfig",
+            "Login",
+            "Mechanism",
+            "NatsConfig",
+        ],
+    ),
     (
         "transport",
         &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],

@@ -1,5 +1,6 @@
 //! Which broker, and how to be let in: plain values, so that a plan can carry them.
 
+use super::kafka::{Acks, KafkaConfig};
 use super::nats::NatsConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,6 +10,8 @@ use std::fmt;
 pub enum Config {
     /// NATS, core or JetStream.
     Nats(Box<NatsConfig>),
+    /// Kafka.
+    Kafka(Box<KafkaConfig>),
 }
 
 impl Config {
@@ -16,6 +19,7 @@ impl Config {
     pub fn acknowledges(&self) -> bool {
         match self {
             Config::Nats(nats) => nats.jetstream,
+            Config::Kafka(kafka) => kafka.acks != Acks::None,
         }
     }
 
@@ -24,6 +28,7 @@ impl Config {
         match self {
             Config::Nats(nats) if nats.jetstream => "NATS JetStream",
             Config::Nats(_) => "NATS",
+            Config::Kafka(_) => "Kafka",
         }
     }
 }

@@ -11,12 +11,14 @@
 //! which is what is measured here.
 
 mod config;
+mod kafka;
 mod link;
 mod nats;
 mod publisher;
 mod queue;
 
 pub use config::{Config, Endpoint, Login};
+pub use kafka::{Acks, KafkaConfig, KafkaConsumer, Mechanism};
 pub use nats::{NatsConfig, NatsConsumer};
 pub use publisher::{Event, Message, Publisher, Tag};
 

@@ -5,6 +5,7 @@
 
 use super::queue::Queue;
 use super::{BrokerError, Config, Endpoint};
+use crate::broker::kafka::Kafka;
 use crate::broker::nats::Nats;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -43,6 +44,10 @@ pub struct Tag {
 pub struct Message<'a> {
     /// Where it goes there: a subject, a routing key.
     pub address: &'a str,
+    /// What brokers that have partitions choose one of them by.
+    pub key: Option<&'a str>,
+    /// Whose it is: the number of its publisher in the run.
+    pub publisher: u32,
     /// What names it among all that this broker has ever had.
     pub id: &'a str,
     /// What it is.
@@ -124,10 +129,13 @@ impl Outlet {
     }
 }
 
+/// How a message is written down, given its number.
+type Put = dyn Fn(&mut VecDeque<u8>, u64, &Message<'_>);
+
 /// A queue into a broker, and the task behind it. Dropping it ends the task, and what was not confirmed with it.
 pub struct Publisher {
     outlet: Outlet,
-    put: Box<dyn Fn(&mut VecDeque<u8>, u64, &Message<'_>)>,
+    put: Box<Put>,
     task: JoinHandle<()>,
     limit: usize,
 }
@@ -156,6 +164,7 @@ impl Publisher {
         };
         match config {
             Config::Nats(config) => Publisher::with(Nats::new(*config, name), limit, outlet),
+            Config::Kafka(config) => Publisher::with(Kafka::new(*config), limit, outlet),
         }
     }
 

@@ -3,11 +3,14 @@
 
 use super::publisher::{Event, Tag};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 struct Item {
     /// Offset of its first byte since the beginning of all.
     start: u64,
     length: u32,
+    /// On this connection.
+    written: bool,
     taken: bool,
     refused: bool,
     tag: Tag,
@@ -48,6 +51,7 @@ impl Queue {
         self.items.push_back(Item {
             start: self.base + before as u64,
             length: (self.bytes.len() - before) as u32,
+            written: false,
             taken: false,
             refused: false,
             tag,
@@ -76,7 +80,8 @@ impl Queue {
         let mut again = 0;
         for item in self.items.iter_mut().take(written) {
             item.refused = false;
-            again += u64::from(!item.taken);
+            again += u64::from(item.written && !item.taken);
+            item.written = false;
         }
         self.unwritten = self.first;
         self.waiting_ns = None;
@@ -91,15 +96,58 @@ impl Queue {
         }
         loop {
             let number = self.unwritten;
-            let item = self.items.get((number - self.first) as usize)?;
+            let item = self.items.get_mut((number - self.first) as usize)?;
             self.unwritten += 1;
             if item.taken {
                 continue;
             }
+            item.written = true;
             let start = (item.start - self.base) as usize;
             out.extend(self.bytes.range(start..start + item.length as usize));
             self.waiting_ns.get_or_insert(now);
             return Some(number);
+        }
+    }
+
+    /// Numbers of all that are held, those among them that the broker has included.
+    pub fn numbers(&self) -> Range<u64> {
+        self.first..self.first + self.items.len() as u64
+    }
+
+    /// The first bytes of a message that the broker has not, and its length; `None`: it has, or it is shorter.
+    pub fn head<const N: usize>(&self, number: u64) -> Option<([u8; N], usize)> {
+        let place = number.checked_sub(self.first)? as usize;
+        let item = self.items.get(place).filter(|item| !item.taken)?;
+        let length = item.length as usize;
+        let start = (item.start - self.base) as usize;
+        let mut head = [0; N];
+        for (i, byte) in head.iter_mut().enumerate().filter(|_| N <= length) {
+            *byte = *self.bytes.get(start + i)?;
+        }
+        (N <= length).then_some((head, length))
+    }
+
+    /// Puts a message behind what is in `out`, whatever else is to be written before it: where messages go several ways, each
+    /// with an order of its own.
+    pub fn write(&mut self, number: u64, out: &mut Vec<u8>, now: u64) {
+        let place = number.checked_sub(self.first).map(|place| place as usize);
+        let Some(item) = place.and_then(|place| self.items.get_mut(place)) else {
+            return;
+        };
+        item.written = true;
+        let start = (item.start - self.base) as usize;
+        out.extend(self.bytes.range(start..start + item.length as usize));
+        self.unwritten = self.unwritten.max(number + 1);
+        self.waiting_ns.get_or_insert(now);
+    }
+
+    /// The broker has refused this one, and is not silent. Others go on, other than by [`Queue::refuse`]: whoever wrote it
+    /// will write it again.
+    pub fn reject(&mut self, number: u64, why: String, now: u64) {
+        if let Some(place) = self.place(number) {
+            let event = Event::Rejected(self.items[place].tag, why);
+            self.events.push(event);
+            self.waiting_ns = Some(now);
         }
     }
 
@@ -233,6 +281,26 @@ mod tests {
         queue.take_before(1, 9);
         assert_eq!((queue.events.len(), queue.pending()), (1, 1));
         assert_eq!(all(&mut queue), "b");
+    }
+
+    #[test]
+    fn what_goes_several_ways_is_written_in_any_order() {
+        let mut queue = queue(&["ab", "cd", "ef"]);
+        assert_eq!(queue.numbers(), 0..3);
+        assert_eq!(queue.head::<1>(1), Some(([b'c'], 2)));
+        assert_eq!(queue.head::<3>(1), None);
+        let mut out = Vec::new();
+        queue.write(2, &mut out, 7);
+        queue.write(0, &mut out, 7);
+        assert_eq!(out, b"efab");
+        queue.take(2, 8);
+        assert_eq!((queue.head::<1>(2), queue.pending()), (None, 2));
+        queue.reject(0, "full".into(), 9);
+        assert!(!queue.settled_with_refusals());
+        assert_eq!(queue.silent_for(10), 1);
+        // The one that was never written is none of those that are written again.
+        assert_eq!(queue.rewind(), 1);
+        assert_eq!(queue.rewind(), 0);
     }
 
     #[test]

@@ -21,12 +21,19 @@ pub(super) struct Injector {
     group: usize,
     publisher: Publisher,
     /// Where each of its publishers' messages go there.
-    addresses: Vec<String>,
+    addresses: Vec<Address>,
     acknowledged: bool,
     /// When the connection was lost, of CLOCK_MONOTONIC; 0: it never was, or is there.
     lost_at: u64,
     open: bool,
     over: bool,
+}
+
+/// Where a publisher's messages go.
+struct Address {
+    text: String,
+    key: Option<String>,
+    publisher: u32,
 }
 
 impl Shard {
@@ -52,10 +59,17 @@ impl Shard {
                     .and_then(|work| work.publishes.first())
                     .map(|p| p.topic.clone());
                 let topic = topic.unwrap_or_default();
-                addresses.push(plan::render(&inject.address, |part| match part {
-                    Part::Builtin(Builtin::Topic) => topic.as_str().into(),
-                    other => self.value(c, other).into(),
-                }));
+                let render = |template| {
+                    plan::render(template, |part| match part {
+                        Part::Builtin(Builtin::Topic) => topic.as_str().into(),
+                        other => self.value(c, other).into(),
+                    })
+                };
+                addresses.push(Address {
+                    text: render(&inject.address),
+                    key: inject.key.as_ref().map(render),
+                    publisher: self.conns[c].index,
+                });
             }
             let name = format!("{:08x}-{}-{g}", self.run, self.number(base));
             let limit = self.plan.target().max_queue;
@@ -118,8 +132,11 @@ impl Shard {
             intended_ns: intended,
             sent_ns: now,
         };
+        let address = &injector.addresses[c - groups[g].base];
         let message = Message {
-            address: &injector.addresses[c - groups[g].base],
+            address: &address.text,
+            key: address.key.as_deref(),
+            publisher: address.publisher,
             id: &id,
             payload: compose,
         };

@@ -78,6 +78,20 @@ pub struct Config {
 pub enum Consume {
     /// From a NATS server.
     Nats(ConsumeNats),
+    /// From Kafka.
+    Kafka(ConsumeKafka),
+}
+
+/// What is consumed from Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeKafka {
+    /// `host:port` of a broker.
+    pub bootstrap: String,
+    /// Topic, all of its partitions. A message goes to the topic that its key names, or to this one if it has none.
+    pub topic: String,
+    /// It is made with so many if it is not there.
+    pub partitions: u16,
 }
 
 /// What is consumed from a NATS server.

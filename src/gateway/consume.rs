@@ -1,10 +1,10 @@
 //! Consuming from a broker: what is published there goes to the topic's subscribers.
 
 use super::GatewayError;
-use super::config::{Consume, ConsumeNats};
+use super::config::{Consume, ConsumeKafka, ConsumeNats};
 use super::hub::Hub;
 use super::stats::add;
-use crate::broker::{BrokerError, Delivery, NatsConfig, NatsConsumer};
+use crate::broker::{BrokerError, Delivery, KafkaConfig, KafkaConsumer, NatsConfig, NatsConsumer};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,10 @@ pub(super) async fn start(from: &Consume, hub: &Arc<Hub>) -> Result<Consuming, G
             let consumer = nats(from, &name).await.map_err(failed)?;
             tokio::spawn(consumer.run(hand_on(prefix(&from.subject, &['*', '>']), hub)))
         }
+        Consume::Kafka(from) => {
+            let consumer = kafka(from).await.map_err(failed)?;
+            tokio::spawn(consumer.run(hand_on(0, hub)))
+        }
     };
     Ok(Consuming(task))
 }
@@ -45,6 +49,16 @@ async fn nats(from: &ConsumeNats, name: &str) -> Result<NatsConsumer, BrokerErro
         ..NatsConfig::default()
     };
     NatsConsumer::start(config, &from.subject, from.stream.clone(), name).await
+}
+
+async fn kafka(from: &ConsumeKafka) -> Result<KafkaConsumer, BrokerError> {
+    let endpoint = KafkaConfig::address(&from.bootstrap, false);
+    let endpoint = endpoint.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let config = KafkaConfig {
+        endpoints: vec![endpoint],
+        ..KafkaConfig::default()
+    };
+    KafkaConsumer::start(config, &from.topic, from.partitions).await
 }
 
 /// Publishes each message in the hub. Its topic is its address without so many bytes at the beginning.

@@ -44,8 +44,8 @@ pub use bus::node::serve_node;
 pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
 pub use config::{
-    Auth, BadDrain, Certificate, Config, Consume, ConsumeNats, History, Misbehave, Ping, PongLie,
-    WhenFull,
+    Auth, BadDrain, Certificate, Config, Consume, ConsumeKafka, ConsumeNats, History, Misbehave,
+    Ping, PongLie, WhenFull,
 };
 pub use listener::{Reserved, reserve};
 pub use shutdown::{Goodbye, shutdown_signal};

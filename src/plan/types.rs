@@ -266,8 +266,10 @@ pub struct Group {
 pub struct Inject {
     /// Which.
     pub broker: broker::Config,
-    /// Subject there.
+    /// Subject, topic there.
     pub address: Template,
+    /// What its partition is chosen by, where it has such.
+    pub key: Option<Template>,
 }
 
 /// How bytes get to the target.

@@ -325,7 +325,10 @@ fn config(embedded: &Embedded) -> Value {
 /// The one broker that is given.
 fn consume(from: &Consume) -> Option<Value> {
     let nats = from.nats.as_ref();
-    nats.map(|nats| json!({ "nats": { "url": nats.url, "subject": nats.subject, "stream": nats.stream } }))
+    let kafka = from.kafka.as_ref();
+    let nats = nats.map(|nats| json!({ "nats": { "url": nats.url, "subject": nats.subject, "stream": nats.stream } }));
+    let partitions = kafka.and_then(|kafka| kafka.partitions).map_or(3, |p| p.0);
+    nats.or(kafka.map(|kafka| json!({ "kafka": { "bootstrap": kafka.bootstrap, "topic": kafka.topic, "partitions": partitions } })))
 }
 
 fn misbehave(knobs: &Misbehave) -> Value {
@@ -432,6 +435,17 @@ mod tests {
                 subject: "a.>".into(),
                 stream: Some("S".into()),
             }))
+        );
+        let from = understood("{ consume: { kafka: { bootstrap: 'h:1', topic: t } } }");
+        assert_eq!(
+            from.consume,
+            Some(crate::gateway::Consume::Kafka(
+                crate::gateway::ConsumeKafka {
+                    bootstrap: "h:1".into(),
+                    topic: "t".into(),
+                    partitions: 3,
+                }
+            ))
         );
         let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
         let store = store.and_then(|h| h.store);

@@ -115,10 +115,16 @@ fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
         if let Some(path) = credentials {
             found.push((format!("{at}.nats.credentials"), path.as_str(), Kind::Pem));
         }
-        let brokers = [(
-            "nats",
-            inject.nats.as_ref().and_then(|nats| nats.tls.as_ref()),
-        )];
+        let brokers = [
+            (
+                "nats",
+                inject.nats.as_ref().and_then(|nats| nats.tls.as_ref()),
+            ),
+            (
+                "kafka",
+                inject.kafka.as_ref().and_then(|kafka| kafka.tls.as_ref()),
+            ),
+        ];
         for (broker, tls) in brokers {
             let Some(tls) = tls else { continue };
             for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {

@@ -22,7 +22,9 @@ pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
-pub use inject::{Consume, ConsumeNats, Inject, Nats};
+pub use inject::{
+    Consume, ConsumeKafka, ConsumeNats, Inject, Kafka, KafkaAcks, KafkaAll, KafkaMechanism, Nats,
+};
 pub use page::MetricsPage;
 pub use preset::{Backlog, Beat, ClientBeat, Preset, PresetWith, ServicePing};
 pub use protocol::{

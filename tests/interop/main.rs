@@ -10,6 +10,7 @@
 #[allow(dead_code)] // shared with the end-to-end tests, which use all of it
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod kafka;
 mod mosquitto;
 mod nats;
 mod nginx;

@@ -41,7 +41,7 @@ fn again(folder: &Path, port: u16) -> Ends {
 }
 
 /// Kills it as a power cut would: with what stands before it, which is in its process group.
-fn kill_at_once(broker: Ends) {
+pub fn kill_at_once(broker: Ends) {
     let group = Pid::from_raw(-broker.0.id().cast_signed());
     kill(group, Signal::SIGKILL).expect("it is there");
     drop(broker);
@@ -87,7 +87,7 @@ generator: {{ shards: 2, max_lag: 50s, max_cpu: 100%, drain: 10s }}
 const EXACT: &str = "opened == 32, failed == 0, sent == 300, lost == 0, duplicated == 0, reordered == 0, received == 3000, 'latency p90 < 20s'";
 
 /// Everything due was sent, dropped or cancelled, and subscribers are owed what was sent and nothing else.
-fn adds_up(done: &Done) {
+pub fn adds_up(done: &Done) {
     let summary = done.summary();
     let count = |name: &str| summary.count(name);
     assert_eq!(

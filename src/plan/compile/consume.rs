@@ -1,9 +1,9 @@
 //! The broker that the embedded gateway consumes from: settings that could not mean anything.
 
 use super::{Problems, target};
-use crate::broker::NatsConfig;
+use crate::broker::{KafkaConfig, NatsConfig};
 use crate::scenario::Problem;
-use crate::scenario::model::{ConsumeNats, Embedded};
+use crate::scenario::model::{ConsumeKafka, ConsumeNats, Embedded};
 
 /// What the gateway consumes from.
 pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
@@ -11,13 +11,13 @@ pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
         return;
     };
     let path = "target.embedded.consume";
-    let given = [consume.nats.is_some()];
+    let given = [consume.nats.is_some(), consume.kafka.is_some()];
     match given.iter().filter(|given| **given).count() {
         0 => {
             let problem = Problem::error(path, "there is no broker to consume from");
             problems.add(
                 problem
-                    .help("give its address and a subject as `nats`")
+                    .help("give its address and what is read there as `nats` or `kafka`")
                     .on_key(),
             );
             return;
@@ -27,6 +27,9 @@ pub(super) fn compile(embedded: &Embedded, problems: &mut Problems) {
     }
     if let Some(of) = &consume.nats {
         nats(of, &format!("{path}.nats"), problems);
+    }
+    if let Some(of) = &consume.kafka {
+        kafka(of, &format!("{path}.kafka"), problems);
     }
     if target::nodes(embedded) > 1 {
         let problem = Problem::error(path, "a gateway of several nodes does not consume");
@@ -63,5 +66,19 @@ fn nats(nats: &ConsumeNats, path: &str, problems: &mut Problems) {
             format!("{path}.stream"),
             "a stream's name has no `.`, `*`, `>` or white space",
         ));
+    }
+}
+
+fn kafka(kafka: &ConsumeKafka, path: &str, problems: &mut Problems) {
+    if let Err((message, help)) = KafkaConfig::address(&kafka.bootstrap, false) {
+        problems.add(Problem::error(format!("{path}.bootstrap"), message).help(help));
+    }
+    if !KafkaConfig::is_topic(&kafka.topic) {
+        let problem = Problem::error(format!("{path}.topic"), "Kafka takes no such name");
+        problems.add(problem.help("letters, digits, `.`, `_` and `-`, 249 at most"));
+    }
+    if kafka.partitions.is_some_and(|p| !(1..=1000).contains(&p.0)) {
+        let message = "a topic is made with 1 to 1,000 partitions";
+        problems.add(Problem::error(format!("{path}.partitions"), message));
     }
 }

@@ -82,7 +82,8 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Request => group(|group| !group.request.is_empty()),
         Need::Schedule => group(|group| !group.publish.is_empty() || !group.request.is_empty()),
         Need::Heartbeat => group(|group| group.heartbeat.is_some()),
-        Need::Reconnect => group(|group| group.reconnect.is_some()),
+        // The way into a broker is made again whatever is written.
+        Need::Reconnect => group(|group| group.reconnect.is_some() || group.inject.is_some()),
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
         Need::Auth => group(|group| group.auth.is_some()),

@@ -1,5 +1,6 @@
 //! Groups that publish into a broker behind the target. What differs by broker is a file for each.
 
+mod kafka;
 mod nats;
 
 use super::group::{Context, MOST_PER_CORE};
@@ -17,6 +18,7 @@ use crate::protocol::ProtocolConfig;
 use crate::scenario::model::{self, OneOrMany};
 use crate::scenario::{Files, Problem, Scenario};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Most publishers of one entry: each has a name for its messages, and an address there.
 const MOST: u64 = 100_000;
@@ -79,12 +81,15 @@ pub(super) fn compile(
         if let Some(nats) = &written.nats {
             ways.push(nats::compile(nats, &place, problems));
         }
+        if let Some(kafka) = &written.kafka {
+            ways.push(kafka::compile(kafka, &place, problems));
+        }
         let several = ways.len() > 1;
         let Some(way) = ways.pop() else {
             let problem = Problem::error(&path, "there is no broker to publish into");
             problems.add(
                 problem
-                    .help("give its address as `nats: { url: nats://… }`")
+                    .help("give its address as `nats: { url: nats://… }` or `kafka: { bootstrap: host:9092 }`")
                     .on_key(),
             );
             continue;
@@ -96,14 +101,18 @@ pub(super) fn compile(
         let inject = Inject {
             broker: way.broker,
             address: way.address,
+            key: way.key,
         };
-        let group = group(name, (count, first), vars, publish, inject);
-        addresses(
+        let mut group = group(name, (count, first), vars, publish, inject);
+        let all = addresses(
             &group,
             scenario.seed,
             (&way.address_at, way.wrong),
             problems,
         );
+        if let Some(Config::Kafka(kafka)) = group.inject.as_mut().map(|i| &mut i.broker) {
+            kafka.topics = all.into_iter().collect();
+        }
         groups.push(group);
     }
 }
@@ -140,6 +149,8 @@ type Wrong = fn(&str) -> Option<(String, &'static str)>;
 struct Way {
     broker: Config,
     address: Template,
+    /// What its partition is chosen by, where it has such.
+    key: Option<Template>,
     /// Where the address is written.
     address_at: String,
     wrong: Wrong,
@@ -241,9 +252,17 @@ fn group(
     }
 }
 
-/// Every address must be one that can be published to.
-fn addresses(group: &Group, seed: u64, (path, wrong): (&str, Wrong), problems: &mut Problems) {
-    let Some(inject) = &group.inject else { return };
+/// All addresses. Each must be one that can be published to.
+fn addresses(
+    group: &Group,
+    seed: u64,
+    (path, wrong): (&str, Wrong),
+    problems: &mut Problems,
+) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let Some(inject) = &group.inject else {
+        return all;
+    };
     for index in 0..group.count {
         let value = |part: &Part| Cow::Owned(value_of(part, seed, group, index));
         let topic = |template: &Template| render(template, |part| value(part));
@@ -257,7 +276,10 @@ fn addresses(group: &Group, seed: u64, (path, wrong): (&str, Wrong), problems: &
             other => value(other),
         });
         if let Some((message, help)) = wrong(&address) {
-            return problems.add(Problem::error(path, message).help(help));
+            problems.add(Problem::error(path, message).help(help));
+            break;
         }
+        all.insert(address);
     }
+    all
 }

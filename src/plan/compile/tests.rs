@@ -2,6 +2,7 @@ mod auth;
 mod bursts;
 mod gates;
 mod inject;
+mod inject_kafka;
 mod lasting;
 mod mqtt;
 mod presets;

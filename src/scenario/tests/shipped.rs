@@ -56,6 +56,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
         names,
         [
             "auth-renewal",
+            "broker-kafka",
             "broker-nats",
             "burst",
             "capacity",

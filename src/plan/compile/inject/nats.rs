@@ -12,6 +12,7 @@ pub(super) fn compile(nats: &model::Nats, place: &Place<'_>, problems: &mut Prob
     Way {
         broker: Config::Nats(Box::new(config(nats, &at, place, problems))),
         address,
+        key: None,
         address_at,
         wrong: subject,
     }

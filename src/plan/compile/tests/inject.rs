@@ -3,18 +3,18 @@
 use super::*;
 
 /// A scenario with this entry, beside an embedded gateway with these settings.
-fn with(entry: &str, embedded: &str) -> String {
+pub(super) fn with(entry: &str, embedded: &str) -> String {
     format!(
         "name: t\ntarget: {{ embedded: {{ {embedded} }} }}\nclients:\n  subs: {{ count: 2, subscribe: [orders, a b] }}\ninject:\n  bus: {entry}\nphases: [ {{ name: a, for: 2s }}, {{ name: b, for: 3s }} ]\ngates: [ 'sent == 1 of bus' ]\n"
     )
 }
 
-fn parsed(text: &str) -> Scenario {
+pub(super) fn parsed(text: &str) -> Scenario {
     let value: Value = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
     serde_json::from_value(value).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-fn errors(text: &str) -> Vec<Problem> {
+pub(super) fn errors(text: &str) -> Vec<Problem> {
     compile(&parsed(text), &files(), &machine())
         .err()
         .unwrap_or_default()
@@ -41,7 +41,9 @@ fn an_entry_is_a_group_behind_the_clients() {
         Duration::from_secs(2)
     );
     let inject = group.inject.as_ref().unwrap();
-    let crate::broker::Config::Nats(nats) = &inject.broker;
+    let crate::broker::Config::Nats(nats) = &inject.broker else {
+        panic!("it is NATS");
+    };
     assert_eq!((nats.endpoints.len(), nats.jetstream), (2, true));
     assert_eq!(nats.endpoints[1].port, 4222);
     assert_eq!(
