@@ -3,13 +3,24 @@
 
 use libfuzzer_sys::fuzz_target;
 use squall_fuzz::transport::handshake::{Expected, HandshakeError, response};
+use squall_fuzz::transport::ws::Offer;
 
 fuzz_target!(|data: &[u8]| {
     let subprotocols = ["a".to_string(), "b".to_string()];
+    let offer = Offer {
+        server_bits: Some(12),
+        client_bits: None,
+        server_anew: false,
+        client_anew: true,
+        level: 1,
+        threshold: 0,
+        max_inflated: 1000,
+    };
     let expected = Expected {
         key: "dGhlIHNhbXBsZSBub25jZQ==",
         subprotocols: &subprotocols[..data.len() % 3],
         also: &[],
+        compression: (data.len() % 5 > 2).then_some(&offer),
         max_header: 500,
     };
     // Nearly nothing that is mutated keeps the start, so it is put there for half of the inputs.

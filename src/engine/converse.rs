@@ -433,7 +433,8 @@ impl Shard {
     }
 }
 
-fn opcode(form: Form) -> Opcode {
+/// What a message of this form is to the WebSocket.
+pub(super) fn opcode(form: Form) -> Opcode {
     match form {
         Form::Text => Opcode::Text,
         Form::Binary => Opcode::Binary,

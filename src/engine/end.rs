@@ -134,7 +134,13 @@ impl Shard {
             let by_target = match intent {
                 Intent::None => !matches!(
                     failure,
-                    Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
+                    Some(
+                        Failure::Dead
+                            | Failure::Protocol
+                            | Failure::TooLarge
+                            | Failure::Bomb
+                            | Failure::Deflate
+                    )
                 ),
                 Intent::Churn | Intent::Renew | Intent::Cut | Intent::Finish => false,
             };
@@ -167,6 +173,7 @@ impl Shard {
         self.leave_ready(c);
         self.abandon(c);
         let conn = &mut self.conns[c];
+        self.groups[g].forget_press(c);
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);
         conn.inbound = Default::default();

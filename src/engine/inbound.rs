@@ -1,7 +1,9 @@
 //! Receiving: bytes from a socket, messages from bytes, and what each message means for the connection.
 
 use super::conn::{Mark, Stage, State};
+use super::converse::opcode;
 use super::end::Cause;
+use super::outbox::Written;
 use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
@@ -133,6 +135,11 @@ impl Shard {
                     match event {
                         Event::Text(text) => self.message(c, Form::Text, text.as_bytes(), now),
                         Event::Binary(bytes) => self.message(c, Form::Binary, bytes, now),
+                        Event::Deflated { text, bytes } => {
+                            if let Err(violation) = self.deflated_message(c, text, bytes, now) {
+                                return self.violation(c, violation, now);
+                            }
+                        }
                         Event::Ping(payload) => {
                             // A peer that asks without reading the answers gets no more of them than of
                             // anything else: its queue is bounded.
@@ -218,6 +225,9 @@ impl Shard {
 
     /// A whole message.
     pub(super) fn message(&mut self, c: usize, form: Form, message: &[u8], now: u64) {
+        if self.echoes && self.conns[c].state == State::Ready {
+            self.queue_message(c, opcode(form), message, Written::Control);
+        }
         if self.converses(c) {
             return self.converse(c, form, message, now);
         }
@@ -432,6 +442,11 @@ impl Shard {
                 self.count(c, Counter::Oversized);
                 Failure::TooLarge
             }
+            crate::transport::ws::Violation::Bomb => {
+                self.count(c, Counter::Oversized);
+                Failure::Bomb
+            }
+            crate::transport::ws::Violation::Deflate => Failure::Deflate,
             _ => Failure::Protocol,
         };
         self.recorder

@@ -359,6 +359,7 @@ impl Shard {
                 path: &path,
                 headers: &headers,
                 subprotocols: &offered,
+                compression: self.groups[g].compression.as_ref(),
                 key: &opening.key,
             },
             &mut request,
@@ -383,6 +384,9 @@ impl Shard {
             key: &opening.key,
             subprotocols: &self.groups[usize::from(self.conns[c].group)].subprotocols,
             also: &opening.offered,
+            compression: self.groups[usize::from(self.conns[c].group)]
+                .compression
+                .as_ref(),
             max_header: target.max_header,
         };
         let group = &self.plan.groups()[usize::from(self.conns[c].group)];
@@ -404,6 +408,9 @@ impl Shard {
                 if !self.keep_heard(c, heard, now) {
                     return;
                 }
+                if let Some(agreed) = accepted.compression {
+                    self.agree(c, agreed);
+                }
                 self.after_upgrade(c, now);
                 let behind = &response[accepted.used..];
                 if !behind.is_empty() && self.conns[c].generation == generation {
@@ -423,6 +430,10 @@ impl Shard {
                     HandshakeError::AcceptKey => Failure::AcceptKey,
                     HandshakeError::Subprotocol => Failure::Subprotocol,
                     HandshakeError::HeaderTooLarge => Failure::HeaderTooLarge,
+                    HandshakeError::Extension(what) => {
+                        self.recorder.sample("extension", what.as_bytes());
+                        Failure::Extension
+                    }
                     other => {
                         self.recorder
                             .sample("handshake", other.to_string().as_bytes());

@@ -5,6 +5,7 @@ use super::answer::Kept;
 use super::auth::{self, Held};
 use super::clock::{self, Alarm};
 use super::conn::{Conn, Mark};
+use super::deflate::{Press, Shared};
 use super::dns::Resolver;
 use super::fault::{self, Faults};
 use super::inject::Injector;
@@ -22,6 +23,7 @@ use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
 use crate::plan::{Openings, Plan, Schedule, Transport};
 use crate::protocol::{Codec, JwtSigner, Outgoing, Session};
+use crate::transport::Offer;
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -72,6 +74,10 @@ pub(super) struct Group {
     pub sessions: Vec<Option<Box<Session>>>,
     /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
     pub http: Vec<Option<Box<Http>>>,
+    /// What each of its connections agreed on to make messages smaller; empty where that is not offered.
+    pub presses: Vec<Option<Box<Press>>>,
+    /// What is offered for that.
+    pub compression: Option<Offer>,
     /// What each of its connections' tokens is made of; empty where they have none.
     pub held: Vec<Held>,
     /// What signs tokens that are made.
@@ -137,6 +143,8 @@ pub struct Shard {
     /// What sessions say, on its way to the queue.
     pub(super) said: Outgoing,
     pub(super) masks: Masks,
+    /// For messages that are made smaller, or larger again.
+    pub(super) shared: Shared,
     #[expect(
         clippy::vec_box,
         reason = "boxes move to a connection and back, without an allocation"
@@ -144,6 +152,8 @@ pub struct Shard {
     pub(super) pool: Vec<Box<Outbox>>,
     /// Connections with frames queued in this turn.
     pub(super) dirty: Vec<u32>,
+    /// Whether every message goes back as it came.
+    pub(super) echoes: bool,
     /// Connections (index, generation) whose socket may still hold bytes: an edge is reported once.
     pub(super) again: VecDeque<(u32, u32)>,
     pub(super) origins: HashMap<u32, Origin>,
@@ -213,6 +223,8 @@ impl Shard {
             sessions.resize_with(each(group.protocol.has_session()), || None);
             let mut http = Vec::new();
             http.resize_with(each(group.transport != Transport::WebSocket), || None);
+            let mut presses = Vec::new();
+            presses.resize_with(each(group.compression.is_some()), || None);
             let mut subprotocols = group.protocol.subprotocols();
             if subprotocols.is_empty() {
                 subprotocols.clone_from(&plan.target().subprotocols);
@@ -246,6 +258,8 @@ impl Shard {
                 cookies,
                 back_ns,
                 sessions,
+                presses,
+                compression: group.compression,
                 held,
                 signer: auth::signer(group),
                 http,
@@ -281,8 +295,10 @@ impl Shard {
             compose: Vec::new(),
             said: Outgoing::default(),
             masks: Masks::new(),
+            shared: Shared::default(),
             pool: Vec::new(),
             dirty: Vec::new(),
+            echoes: false,
             again: VecDeque::new(),
             origins: HashMap::new(),
             shares: Vec::new(),

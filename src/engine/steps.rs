@@ -200,6 +200,9 @@ impl Shard {
             now as i64 - opening.scheduled_ns as i64,
         );
         self.recorder.count(Counter::Opened, phase, g, 1);
+        if self.groups[g].agreed(c) {
+            self.recorder.count(Counter::Compressed, phase, g, 1);
+        }
         let step = self.recorder.step(now);
         step.opened += 1;
         let lost_ns = conn.lost_ns;

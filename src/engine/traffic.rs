@@ -1,6 +1,7 @@
 //! Sending: publishes and requests when they are due, frames into the connection's queue, queues into sockets.
 
 use super::conn::{Conn, Mark, Pending, Piece, Publishing, State, Work};
+use super::deflate::Sent;
 use super::end::Cause;
 use super::outbox::{Allowance, Flushed, Outbox, Written, recycle};
 use super::shard::{Group, Shard};
@@ -37,13 +38,32 @@ impl Shard {
     ) {
         let Shard {
             conns,
+            groups,
             masks,
+            shared,
+            recorder,
             pool,
             dirty,
+            phase,
+            echoes,
             ..
         } = self;
+        let g = usize::from(conns[c].group);
         let outbox = outbox(&mut conns[c], pool, dirty, c);
-        ws::push_frame(opcode, &[payload], masks.draw(), outbox.buffer());
+        let (mask, out) = (masks.draw(), outbox.buffer());
+        if groups[g].presses() && !opcode.is_control() {
+            let sent = Sent {
+                c,
+                g,
+                phase: *phase,
+                again: what != Written::Control || *echoes,
+                opcode,
+                message: payload,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[payload], mask, out);
+        }
         outbox.seal(what);
     }
 
@@ -177,6 +197,8 @@ impl Shard {
             groups,
             plan,
             masks,
+            shared,
+            recorder,
             compose,
             pool,
             dirty,
@@ -220,7 +242,20 @@ impl Shard {
         compose.extend_from_slice(&publishing.envelope.suffix);
         publishing.one_more(phase, intended);
         let outbox = outbox(conn, pool, dirty, c);
-        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
+        if groups[g].presses() {
+            let sent = Sent {
+                c,
+                g,
+                phase,
+                again: true,
+                opcode,
+                message: compose,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[compose], mask, out);
+        }
         outbox.seal(Written::Publish {
             ordinal: ordinal as u8,
             phase: phase as u8,
@@ -255,6 +290,8 @@ impl Shard {
             groups,
             plan,
             masks,
+            shared,
+            recorder,
             compose,
             pool,
             dirty,
@@ -310,7 +347,20 @@ impl Shard {
             id,
         ));
         let outbox = outbox(conn, pool, dirty, c);
-        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
+        if groups[g].presses() {
+            let sent = Sent {
+                c,
+                g,
+                phase,
+                again: true,
+                opcode,
+                message: compose,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[compose], mask, out);
+        }
         outbox.seal(Written::Request {
             id,
             phase: phase as u8,

@@ -144,7 +144,14 @@ impl Count {
     pub fn bytes(self) -> bool {
         matches!(
             self,
-            Count::Counter(Counter::BytesSent | Counter::BytesReceived)
+            Count::Counter(
+                Counter::BytesSent
+                    | Counter::BytesReceived
+                    | Counter::DeflatedSent
+                    | Counter::InflatedSent
+                    | Counter::DeflatedReceived
+                    | Counter::InflatedReceived
+            )
         )
     }
 
@@ -198,7 +205,12 @@ impl Count {
                 | C::Oversized
                 | C::BytesSent
                 | C::BytesReceived
+                | C::InflatedSent
+                | C::InflatedReceived
                 | C::OutOfRange => &[],
+                C::Compressed => &[C::Opened],
+                C::DeflatedSent => &[C::InflatedSent],
+                C::DeflatedReceived => &[C::InflatedReceived],
             },
         }
     }
@@ -227,6 +239,7 @@ impl Count {
                 | C::PingsAnswered
                 | C::Oversized
                 | C::BytesReceived
+                | C::Compressed
                 | C::Misrouted
                 | C::OutOfRange => Exercise::SoFar(&[C::Opened]),
                 C::Unstamped | C::ServiceGaps => {
@@ -235,6 +248,8 @@ impl Count {
                 C::Received | C::Unique | C::Expected | C::Unaccounted => {
                     Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
                 }
+                C::DeflatedSent | C::InflatedSent => Exercise::Here(&[C::InflatedSent]),
+                C::DeflatedReceived | C::InflatedReceived => Exercise::Here(&[C::InflatedReceived]),
                 C::Opened
                 | C::Renewed
                 | C::RenewalFailed
@@ -309,12 +324,15 @@ pub(super) fn opening(kind: Failure) -> bool {
         | Failure::AcceptKey
         | Failure::Subprotocol
         | Failure::HeaderTooLarge
+        | Failure::Extension
         | Failure::Step
         | Failure::Denied => true,
         Failure::Reset
         | Failure::Eof
         | Failure::Protocol
         | Failure::TooLarge
+        | Failure::Bomb
+        | Failure::Deflate
         | Failure::Dead
         | Failure::CloseTimeout
         | Failure::Os => false,
@@ -450,6 +468,17 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Oversized => "Messages over the accepted size",
         Counter::BytesSent => "Bytes of messages sent, frames included",
         Counter::BytesReceived => "Bytes of messages received, frames included",
+        Counter::Compressed => {
+            "Of those that became ready, connections that agreed on permessage-deflate"
+        }
+        Counter::DeflatedSent => {
+            "Bytes of messages sent that were made smaller, as they were written; the share is what is left of them"
+        }
+        Counter::InflatedSent => "Bytes of the same messages before",
+        Counter::DeflatedReceived => {
+            "Bytes of messages received that the target had made smaller, as they came; the share is what was left of them"
+        }
+        Counter::InflatedReceived => "Bytes of the same messages after",
         Counter::OutOfRange => "Times that were negative or over 60 s and stand in no distribution",
     }
 }

@@ -28,6 +28,8 @@ pub enum Need {
     Resume,
     /// The group has tokens.
     Auth,
+    /// The group offers compression.
+    Compression,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -103,6 +105,10 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::RequestsCancelled, &[Need::Request]),
     (Counter::Replies, &[Need::Request]),
     (Counter::RequestTimeouts, &[Need::Request]),
+    (Counter::DeflatedSent, &[Need::Compression]),
+    (Counter::InflatedSent, &[Need::Compression]),
+    (Counter::DeflatedReceived, &[Need::Compression]),
+    (Counter::InflatedReceived, &[Need::Compression]),
 ];
 
 /// All that a measure needs.
@@ -163,6 +169,7 @@ impl Need {
             Need::Reconnect => key("reconnect"),
             Need::Node => key("node"),
             Need::Auth => key("auth"),
+            Need::Compression => key("compression"),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),

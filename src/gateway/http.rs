@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::auth::Pass;
+use super::deflate::{self, Agreed};
 use super::dialect::MAX_TOPIC;
 use super::events::Wanted;
 use super::hub::Hub;
@@ -59,6 +60,8 @@ pub(super) struct Upgrade {
     pub head: String,
     /// What will be spoken; `None`: JSON.
     pub tongue: Option<Box<Tongue>>,
+    /// Whether messages are made smaller.
+    pub compression: Option<Agreed>,
     /// What the client has shown.
     pub pass: Pass,
 }
@@ -281,9 +284,16 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
         head.push_str(taken);
         head.push_str("\r\n");
     }
+    let chosen = deflate::choose(tokens(request, "Sec-WebSocket-Extensions"));
+    if let Some((_, answer)) = &chosen {
+        head.push_str("Sec-WebSocket-Extensions: ");
+        head.push_str(answer);
+        head.push_str("\r\n");
+    }
     head.push_str("\r\n");
     Ok(Upgrade {
         head,
+        compression: chosen.map(|(agreed, _)| agreed),
         tongue: tongue.map(Box::new),
         pass: Pass::FREE,
     })

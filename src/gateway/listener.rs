@@ -238,8 +238,15 @@ async fn open<S: Socket>(
     };
     // From here on the drop of what is made gives the place back.
     let opened = match asked {
-        Asked::WebSocket(Upgrade { head, tongue, pass }, rest) => {
-            let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
+        Asked::WebSocket(upgrade, rest) => {
+            let Upgrade {
+                head,
+                tongue,
+                compression,
+                pass,
+            } = upgrade;
+            let mut connection = Connection::new(socket, tongue, Arc::clone(hub), client);
+            connection.begins_with(rest, compression);
             connection.shows(pass);
             connection.socket().write_all(head.as_bytes()).await?;
             connection.socket().flush().await?;

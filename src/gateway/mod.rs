@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod connection;
 mod consume;
+mod deflate;
 mod dialect;
 mod events;
 mod frame;

@@ -10,6 +10,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use super::bench::Bench;
+use super::deflate::Press;
 
 /// A connection that a client is served over.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -44,6 +45,8 @@ pub(super) struct Polled<'a, 'b, S> {
     pub bench: &'a mut Bench,
     /// Read in an earlier poll and not looked at yet.
     pub leftover: &'a mut Box<[u8]>,
+    /// Makes larger again what comes smaller.
+    pub press: Option<&'a mut Press>,
     /// Set when anything was read.
     pub heard: &'a mut bool,
     /// No pong leaves.
@@ -53,15 +56,25 @@ pub(super) struct Polled<'a, 'b, S> {
 impl<S: Socket> Read for Polled<'_, '_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let bench = &mut *self.bench;
-        if bench.unread.is_empty() {
+        while bench.unread.is_empty() {
             if self.leftover.is_empty() {
                 let mut buffer = ReadBuf::new(&mut bench.input);
                 match Pin::new(&mut *self.socket).poll_read(self.context, &mut buffer) {
                     Poll::Ready(result) => result?,
                     Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
                 }
-                bench.unread = 0..buffer.filled().len();
-                *self.heard |= !bench.unread.is_empty();
+                let count = buffer.filled().len();
+                if count == 0 {
+                    return Ok(0);
+                }
+                *self.heard = true;
+                bench.unread = 0..count;
+                if let Some(press) = &mut self.press {
+                    let mut plain = Vec::new();
+                    press.plain(&bench.input[..count], &mut plain);
+                    // Of a message that has come in part there is nothing yet.
+                    bench.refill(&plain);
+                }
             } else {
                 bench.refill(&std::mem::take(self.leftover));
             }

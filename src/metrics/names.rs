@@ -189,6 +189,16 @@ names! {
         BytesSent = "bytes_sent",
         /// Payload bytes received, frames included.
         BytesReceived = "bytes_received",
+        /// Of those that became ready, connections that agreed on permessage-deflate.
+        Compressed = "compressed",
+        /// Bytes of messages sent that were made smaller, as they were written.
+        DeflatedSent = "deflated_sent",
+        /// Bytes of the same messages before.
+        InflatedSent = "inflated_sent",
+        /// Bytes of messages received that the target had made smaller, as they came.
+        DeflatedReceived = "deflated_received",
+        /// Bytes of the same messages after.
+        InflatedReceived = "inflated_received",
         /// Values that did not fit a histogram's range.
         OutOfRange = "out_of_range",
     }
@@ -219,6 +229,8 @@ names! {
         AcceptKey = "accept_key",
         /// A subprotocol was picked that was not offered, or none of those demanded.
         Subprotocol = "subprotocol",
+        /// The answer to the upgrade accepted an extension that was not offered, or not in this way.
+        Extension = "extension",
         /// The upgrade response was larger than accepted.
         HeaderTooLarge = "header_too_large",
         /// An `on_open` step's expectation or a subscription was not met in time, a header to be captured was not in the
@@ -234,6 +246,10 @@ names! {
         Protocol = "protocol",
         /// A message was larger than accepted.
         TooLarge = "too_large",
+        /// A message would have been larger than accepted once inflated: a bomb, as it were.
+        Bomb = "bomb",
+        /// A message that was to be inflated could not be.
+        Deflate = "deflate",
         /// The heartbeat declared the peer dead.
         Dead = "dead",
         /// The peer did not finish the close handshake in time.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod auth;
+mod compression;
 mod fault;
 mod gates;
 mod generator;

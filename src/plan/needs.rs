@@ -227,6 +227,24 @@ fn opened_by(opening: &Opening, at: std::time::Duration) -> u64 {
     u64::from(before.1) + (f64::from(after.1 - before.1) * part).round() as u64
 }
 
+/// What a group's connections keep between messages that are made smaller, bytes, if the target accepts what is offered. Measured:
+/// see `engine/deflate.rs`.
+fn pressed(group: &Group) -> u64 {
+    let Some(offer) = group.compression else {
+        return 0;
+    };
+    let sends = !group.publish.is_empty() || !group.request.is_empty();
+    let reader = match offer.server_anew {
+        true => 0,
+        false => (1 << offer.server_bits.unwrap_or(15)) + 8 * KIB,
+    };
+    let writer = match offer.client_anew || !sends {
+        true => 0,
+        false => (4 << offer.client_bits.unwrap_or(15)) + 200 * KIB,
+    };
+    u64::from(group.count) * (reader + writer)
+}
+
 impl Needs {
     pub(super) fn new(
         plan: &Plan,
@@ -243,7 +261,11 @@ impl Needs {
         let secure = plan.target().endpoints.iter().any(|e| e.tls);
         // User and kernel memory of an idle connection. Measured: 0.45 KiB and 5.1 KiB, and 4.5 KiB for TLS.
         let per_connection = KIB + 6 * KIB + if secure { 6 * KIB } else { 0 };
-        let gateway = embedded.map_or(0, |gateway| gateway.memory(connections + vanished, secure));
+        let pressed: u64 = plan.groups().iter().map(pressed).sum();
+        // The embedded gateway keeps the same for the other end of each.
+        let gateway = embedded.map_or(0, |gateway| {
+            gateway.memory(connections + vanished, secure) + pressed
+        });
         let phases =
             plan.phases()
                 .iter()
@@ -298,6 +320,7 @@ impl Needs {
             ports_per_source: per_endpoint(plan).div_ceil(u64::from(sources.max(1))),
             memory: u64::from(shards) * 12 * MIB
                 + (connections + vanished) * per_connection
+                + pressed
                 + gateway,
             cores: machine.cores.max(1),
             machine: *machine,

@@ -8,7 +8,7 @@ use super::auth::{Auth, Fetch, Secret, TokenSource};
 use super::fault::{Action, PlannedFault, Window};
 use crate::broker;
 use crate::protocol::{Field, ProtocolConfig};
-use crate::transport::{Pick, TargetConfig};
+use crate::transport::{Offer, Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -239,6 +239,8 @@ pub struct Group {
     pub capture_headers: Vec<(String, u32)>,
     /// Whether the cookies that answers to upgrades set are sent when a connection comes back.
     pub keep_cookies: bool,
+    /// permessage-deflate, if it is offered.
+    pub compression: Option<Offer>,
     /// What tells the node that serves a connection.
     pub node: Option<NodeSource>,
     /// Done on each new connection before it subscribes.

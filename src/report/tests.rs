@@ -614,3 +614,24 @@ fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
     outcome.counts.insert("stayed".into(), 0);
     assert_eq!(spread(&outcome), None);
 }
+
+#[test]
+fn what_compression_made_of_messages_is_a_line_where_it_was_used() {
+    let mut outcome = fixture::bundle().outcome;
+    let plain = Look {
+        colour: false,
+        width: 200,
+    };
+    let compressed = |outcome: &Outcome| {
+        let text = summary(outcome, plain);
+        let line = text.lines().find(|line| line.starts_with("compressed"));
+        line.map(str::to_owned)
+    };
+    assert_eq!(compressed(&outcome), None);
+    outcome.counts.insert("compressed".into(), 20);
+    outcome.counts.insert("opened".into(), 24);
+    outcome.counts.insert("inflated_received".into(), 4 << 20);
+    outcome.counts.insert("deflated_received".into(), 1 << 20);
+    let expected = "compressed  on 20 of 24 connections · received 4.0 MiB as 1.0 MiB (25 %)";
+    assert_eq!(compressed(&outcome).as_deref(), Some(expected));
+}

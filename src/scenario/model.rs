@@ -6,6 +6,7 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod auth;
+mod compression;
 mod fault;
 mod inject;
 mod page;
@@ -18,6 +19,7 @@ pub use auth::{
     Algorithm, Auth, ByMessage, ByReconnect, Claim, GatewayAuth, Jwt, NamedPlace, Never, Renew,
     RenewBy, Renewal, TokenCommand, TokenPlace, TokenRequest, UsualPlace,
 };
+pub use compression::Compression;
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
@@ -379,6 +381,9 @@ pub struct ClientGroup {
     /// Cookies that the upgrade's answer sets are sent when the connection comes back, as a browser does it.
     #[serde(default)]
     pub keep_cookies: bool,
+    /// permessage-deflate: what is offered. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// How the target tells which of its nodes serves a connection. Default: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSource>,

@@ -13,3 +13,4 @@ pub mod tls;
 pub mod ws;
 
 pub use config::{Endpoint, Pick, TargetConfig, TlsConfig};
+pub use ws::Offer;

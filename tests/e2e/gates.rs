@@ -698,6 +698,12 @@ fn kept() -> Table {
         counts("afflicted", "in vanish", 2),
         counts("old", "in deploy", 9),
         counts("severed", "in deploy", 0),
+        counts("compressed", "of publisher", 1),
+        counts("compressed", "of stayers", 0),
+        at_least("deflated_sent", "", 1_000),
+        at_least("inflated_sent", "", 20_000),
+        at_least("deflated_received", "of leavers", 1_000),
+        at_least("inflated_received", "of leavers", 20_000),
     ]
     .into_iter()
     .flatten()
@@ -708,6 +714,9 @@ fn kept() -> Table {
         not_reached("evicted max < 20s in vanish of leavers"),
         not_reached("drain max < 20s in deploy"),
         no_evidence("evicted max < 20s in open"),
+        no_evidence("deflated_received share < 90% of stayers"),
+        pass("deflated_received share < 90% of leavers", 1.0..=90.0),
+        fail("deflated_sent share > 95%", 1.0..=90.0),
     ]);
     Table {
         name: "kept",
@@ -715,8 +724,8 @@ fn kept() -> Table {
 target: { embedded: {} }
 clients:
   stayers: { count: 4, subscribe: [t] }
-  leavers: { count: 4, subscribe: [t], reconnect: { base: 100ms } }
-  publisher: { count: 1, publish: { topic: t, rate: 50/s, in: [open, slow, vanish] } }
+  leavers: { count: 4, subscribe: [t], compression: {}, reconnect: { base: 100ms } }
+  publisher: { count: 1, compression: {}, publish: { topic: t, rate: 50/s, in: [open, slow, vanish] } }
 phases:
   - { name: open, for: 1s }
   - { name: slow, for: 2s, faults: [ { slow: { clients: stayers, count: 1, read: none, for: 1s } } ] }

@@ -8,6 +8,7 @@ mod answers;
 mod asides;
 mod bench;
 mod comeback;
+mod compression;
 mod conversation;
 mod endings;
 mod events;

@@ -196,6 +196,9 @@ fn a_count_means_something_once_its_cause_happened() {
         ("pings_answered", C::Opened, true),
         ("oversized", C::Opened, true),
         ("bytes_received", C::Opened, true),
+        ("compressed", C::Opened, true),
+        ("deflated_sent", C::InflatedSent, false),
+        ("deflated_received", C::InflatedReceived, false),
         ("out_of_range", C::Opened, true),
     ];
     for (name, cause, so_far) in table {
@@ -304,6 +307,9 @@ fn shares_are_of_the_whole() {
         ("stopped", &[C::Reconnected]),
         ("moved", &[C::Stayed]),
         ("stayed", &[C::Moved]),
+        ("compressed", &[C::Opened]),
+        ("deflated_sent", &[C::InflatedSent]),
+        ("deflated_received", &[C::InflatedReceived]),
     ];
     for (name, whole) in table {
         let full = totals(|r| whole.iter().for_each(|c| r.count(*c, 0, 0, 40)));

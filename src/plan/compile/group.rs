@@ -4,8 +4,8 @@ use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Boosted, Timeline};
 use super::{
-    Problems, answer, auth, each, message, protocol, reconnect, resume, steps, transport, upgrade,
-    vars,
+    Problems, answer, auth, compression, each, message, protocol, reconnect, resume, steps,
+    transport, upgrade, vars,
 };
 use crate::plan::needs::Machine;
 use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Resume, Step, Template, Var};
@@ -224,6 +224,7 @@ pub(super) fn compile(
             introduction,
             capture_headers,
             keep_cookies: written.keep_cookies,
+            compression: compression::compile(written, &path, target.config.max_message, problems),
             node,
             resume,
             auth: tokens,

@@ -115,6 +115,7 @@ fn group(
         introduction: Vec::new(),
         capture_headers: Vec::new(),
         keep_cookies: false,
+        compression: None,
         node: None,
         on_open: Vec::new(),
         subscribe: Vec::new(),

@@ -1,5 +1,6 @@
 mod auth;
 mod bursts;
+mod compression;
 mod gates;
 mod inject;
 mod lasting;

@@ -268,7 +268,7 @@ fn counts(
             continue;
         }
         let show = |n: u64| {
-            if name.starts_with("bytes") {
+            if counts_bytes(*counter) {
                 number::bytes(n as f64)
             } else {
                 number::count(n)
@@ -280,6 +280,18 @@ fn counts(
         rows.push(row);
     }
     table(&head, &rows)
+}
+
+fn counts_bytes(counter: Counter) -> bool {
+    matches!(
+        counter,
+        Counter::BytesSent
+            | Counter::BytesReceived
+            | Counter::DeflatedSent
+            | Counter::InflatedSent
+            | Counter::DeflatedReceived
+            | Counter::InflatedReceived
+    )
 }
 
 /// What became of each publisher's messages of each topic, the worst first.
