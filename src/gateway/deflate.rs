@@ -63,7 +63,7 @@ pub(super) fn choose<'a>(offers: impl Iterator<Item = &'a str>) -> Option<(Agree
 }
 
 fn window(value: &str) -> Option<u8> {
-    let bits = value.parse().ok()?;
+    let bits: u8 = value.parse().ok()?;
     ((8..=15).contains(&bits) && value.len() == bits.to_string().len()).then_some(bits)
 }
 

@@ -391,8 +391,8 @@ fn acknowledged(outcome: &Outcome) -> Option<Line> {
 
 /// `on 20 of 20 connections · received 1.2 MiB as 84 KiB (7 %) · sent …`: what permessage-deflate made of messages.
 fn compressed(outcome: &Outcome) -> Option<Line> {
-    let n = |name| total(outcome, name);
-    let made = |verb: &str, small: &str, large: &str| {
+    let n = |name: &str| total(outcome, name);
+    let made = |verb: &str, small: &'static str, large: &'static str| {
         let (small, large) = (n(small), n(large));
         (large > 0).then(|| {
             let share = small as f64 * 100.0 / large as f64;
