@@ -632,6 +632,6 @@ fn what_compression_made_of_messages_is_a_line_where_it_was_used() {
     outcome.counts.insert("opened".into(), 24);
     outcome.counts.insert("inflated_received".into(), 4 << 20);
     outcome.counts.insert("deflated_received".into(), 1 << 20);
-    let expected = "compressed  on 20 of 24 connections · received 4.0 MiB as 1.0 MiB (25 %)";
+    let expected = "compressed  on 20 of 24 connections · received 4 MiB as 1 MiB (25 %)";
     assert_eq!(compressed(&outcome).as_deref(), Some(expected));
 }

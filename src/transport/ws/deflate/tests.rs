@@ -151,7 +151,7 @@ fn answers() {
     assert_eq!(answered(OFFER, ""), Ok(None));
     let fine = [
         ("permessage-deflate", agreed),
-        ("Permessage-Deflate ;", agreed),
+        ("Permessage-Deflate", agreed),
         (
             "permessage-deflate; server_no_context_takeover",
             Agreed {
@@ -209,6 +209,7 @@ fn answers() {
         (OFFER, "permessage-deflate, permessage-deflate"),
         (OFFER, "permessage-deflate, other"),
         (OFFER, "permessage-deflate; what"),
+        (OFFER, "permessage-deflate;"),
         (OFFER, "permessage-deflate; server_no_context_takeover=1"),
         (OFFER, "permessage-deflate; client_max_window_bits"),
         (OFFER, "permessage-deflate; server_max_window_bits"),
