@@ -165,7 +165,7 @@ impl Shard {
             false => None,
         };
         self.leave_ready(c);
-        self.abandon(c);
+        self.abandon(c, now);
         let conn = &mut self.conns[c];
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);
@@ -312,7 +312,7 @@ impl Shard {
     }
 
     /// What was queued and never left: publishes were dropped, and their numbers are free again.
-    fn abandon(&mut self, c: usize) {
+    fn abandon(&mut self, c: usize, now: u64) {
         let Shard {
             conns,
             recorder,
@@ -360,7 +360,7 @@ impl Shard {
                 );
             }
         }
-        self.conversation_lost(c, unsent);
+        self.conversation_lost(c, unsent, now);
     }
 
     /// Begins to close from our side.

@@ -33,6 +33,7 @@ mod tail;
 mod traffic;
 mod watch;
 mod wheel;
+mod will;
 
 pub use clock::monotonic_ns;
 

@@ -288,7 +288,7 @@ impl Shard {
     /// The upgrade is done: a session that is taken up again waits for the answer to that, anything else begins.
     pub(super) fn after_upgrade(&mut self, c: usize, now: u64) {
         if self.converses(c) {
-            return self.greet(c);
+            return self.greet(c, now);
         }
         let Some(session) = self.session(c) else {
             return self.run_steps(c, 0, now);

@@ -17,6 +17,7 @@ use super::share::Share;
 use super::tail::{Origin, Tail};
 use super::watch::Watches;
 use super::wheel::{Due, Timer, Wheel};
+use super::will::Will;
 use super::{EngineError, Spec};
 use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
@@ -128,6 +129,8 @@ pub struct Shard {
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
     pub(super) service: Delivery,
     pub(super) resumes: Resumes,
+    /// By the connection's number in the run: of groups whose connections have wills.
+    pub(super) wills: HashMap<u32, Will>,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// For the records of all TLS sessions.
@@ -264,6 +267,7 @@ impl Shard {
             delivery: Delivery::spaced(shards),
             service: Delivery::spaced(shards),
             resumes: Resumes::default(),
+            wills: HashMap::new(),
             resolver: Resolver::new(plan.target()),
             run,
             shards,

@@ -13,9 +13,14 @@ use mio::Interest;
 /// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
 
+/// Bytes of a payload with this head that is to have so many.
+fn payload_len(head: &[u8], size: usize) -> usize {
+    size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD)
+}
+
 /// Appends `size` bytes of payload: head, stamp, filler. The stamp always fits.
 pub(super) fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
-    let end = out.len() + size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD);
+    let end = out.len() + payload_len(head, size);
     out.extend_from_slice(head);
     out.extend_from_slice(&stamp.text());
     out.resize(end, b'.');
@@ -215,7 +220,8 @@ impl Shard {
             groups[g].codec.publish_again(topic, *next_id, envelope);
             *next_id += 1;
         }
-        compose.extend_from_slice(&publishing.envelope.prefix);
+        let length = payload_len(&publishing.head, size);
+        publishing.envelope.begin(length, compose);
         put_payload(compose, &publishing.head, &stamp, size);
         compose.extend_from_slice(&publishing.envelope.suffix);
         publishing.one_more(phase, intended);

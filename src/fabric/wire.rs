@@ -206,7 +206,8 @@ mod tests {
     use crate::metrics::{
         Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
         FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally, NodeName,
-        SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged, Timer, TimerDelta,
+        Reason, SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged, Timer,
+        TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -239,6 +240,12 @@ mod tests {
                 phase: 0,
                 group: 1,
                 key: 4401,
+                count: 3,
+            }],
+            reasons: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: Reason::of(0x97, b"quota exceeded"),
                 count: 3,
             }],
             closes: vec![Tagged {

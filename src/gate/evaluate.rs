@@ -296,6 +296,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         Timer::Expired => scope.count(totals, Counter::Outlived),
         Timer::Lag
         | Timer::Bunch
+        // How many were to hear it, nobody knows: gates on `wills` do.
+        | Timer::Will
         | Timer::Gap
         | Timer::Detect
         | Timer::Dns

@@ -5,6 +5,7 @@
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification" | "noisy_neighbour"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code | "expired_close" code
+//!          | "reason" code                                       decimal, or hexadecimal as 0x97
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
 //!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
 //! value    = time | number | bytes | number "/s" | number "%"    by the measure
@@ -289,6 +290,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
         "expired_close" => Count::ExpiredClose(code(words, "a close code", 1000..=4999)?),
+        "reason" => Count::Reason(code(words, "a reason code", 1..=255)?),
         "closed_by_target" => Count::ClosedByTarget,
         name => match Counter::parse(name) {
             Some(counter) => Count::Counter(counter),
@@ -300,6 +302,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
                     "status",
                     "close",
                     "expired_close",
+                    "reason",
                     "closed_by_target",
                     "restored",
                     "amplification",
@@ -424,12 +427,11 @@ fn code(
     let Some(word) = words.take_word() else {
         return Err(words.missing(expected));
     };
-    match word
-        .text
-        .parse::<u16>()
-        .ok()
-        .filter(|code| range.contains(code))
-    {
+    let number = match word.text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => word.text.parse(),
+    };
+    match number.ok().filter(|code| range.contains(code)) {
         Some(code) => Ok(code),
         None => Err(word.error(format!("expected {expected}, not `{}`", word.text), None)),
     }

@@ -30,6 +30,7 @@ pub fn metrics() -> Vec<Metric> {
         Count::Status(503),
         Count::Close(1006),
         Count::ExpiredClose(4401),
+        Count::Reason(0x97),
         Count::ClosedByTarget,
     ]);
     timers
@@ -39,6 +40,7 @@ pub fn metrics() -> Vec<Metric> {
                 Count::Status(_) => "status N".to_owned(),
                 Count::Close(_) => "close N".to_owned(),
                 Count::ExpiredClose(_) => "expired_close N".to_owned(),
+                Count::Reason(_) => "reason N".to_owned(),
                 other => other.name(),
             },
             unit: if count.bytes() { "bytes" } else { "number" },
@@ -78,6 +80,8 @@ pub(super) enum Count {
     Close(u16),
     /// Connections that the target closed with this code after their token had expired.
     ExpiredClose(u16),
+    /// Reasons with this code that the target gave.
+    Reason(u16),
     /// Connections ended by the target.
     ClosedByTarget,
 }
@@ -103,6 +107,7 @@ impl Count {
             Count::Status(status) => format!("status {status}"),
             Count::Close(code) => format!("close {code}"),
             Count::ExpiredClose(code) => format!("expired_close {code}"),
+            Count::Reason(code) => format!("reason {code:#04x}"),
             Count::ClosedByTarget => "closed_by_target".to_owned(),
         }
     }
@@ -120,6 +125,11 @@ impl Count {
             Count::ExpiredClose(code) => {
                 let closes = totals.expired_closes(phase, group);
                 closes.get(&code).copied().unwrap_or(0)
+            }
+            Count::Reason(code) => {
+                let reasons = totals.reasons(phase, group).into_iter();
+                let of = reasons.filter(|(reason, _)| reason.code == code);
+                of.map(|(_, n)| n).sum()
             }
             Count::Close(code) => {
                 let closes = totals.closes(phase, group);
@@ -163,6 +173,7 @@ impl Count {
             Count::Failed(_) | Count::Status(_) => &[C::Attempts],
             Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
             Count::ExpiredClose(_) => &[C::Expiries],
+            Count::Reason(_) => &[],
             Count::Counter(counter) => match counter {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
@@ -175,7 +186,9 @@ impl Count {
                 C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
-                C::Duplicated | C::Redelivered | C::Reordered | C::Indeterminate => &[C::Received],
+                C::Duplicated | C::Redelivered | C::Nacked | C::Reordered | C::Indeterminate => {
+                    &[C::Received]
+                }
                 C::Acked | C::Rejected | C::Unacked => &[C::Acked, C::Rejected, C::Unacked],
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
@@ -186,6 +199,9 @@ impl Count {
                 | C::Old
                 | C::Offered
                 | C::Resent
+                | C::Retained
+                | C::WillsOwed
+                | C::Wills
                 | C::Expected
                 | C::Unaccounted
                 | C::Misrouted
@@ -213,6 +229,7 @@ impl Count {
             Count::Failed(_) => Exercise::SoFar(&[C::Attempts]),
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
             Count::ExpiredClose(_) => Exercise::Here(&[C::Expiries]),
+            Count::Reason(_) => Exercise::SoFar(&[C::Attempts]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
@@ -221,6 +238,9 @@ impl Count {
                 | C::Cut
                 | C::Afflicted
                 | C::Resent
+                | C::Retained
+                | C::WillsOwed
+                | C::Wills
                 | C::Expiries
                 | C::Errors
                 | C::PingsSent
@@ -256,6 +276,7 @@ impl Count {
                 | C::Recovered
                 | C::Duplicated
                 | C::Redelivered
+                | C::Nacked
                 | C::Acked
                 | C::Rejected
                 | C::Unacked
@@ -286,6 +307,9 @@ impl Count {
             }
             Count::ExpiredClose(_) => {
                 "Connections that the target closed with this code after their token had expired, such as `expired_close 4401`"
+            }
+            Count::Reason(_) => {
+                "Times that the target gave this reason code (MQTT's; decimal or hexadecimal), such as `reason 0x97`"
             }
             Count::ClosedByTarget => {
                 "Connections that the target ended, by whatever code, FIN or RST"
@@ -353,6 +377,7 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Expired => {
             "Expiry of the token of an open connection to the target closing it; counted in the phase of the expiry"
         }
+        Timer::Will => "Loss of a connection to a subscriber's hearing of its will",
         Timer::Drain => {
             "A deploy's start to the end of a connection that was open then; the largest is the drain time"
         }
@@ -409,6 +434,14 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Unacked => {
             "Publishes that were to be acknowledged and never were: the connection was lost, or the run over"
         }
+        Counter::Nacked => "Deliveries that were refused by us (STOMP's NACK)",
+        Counter::Retained => {
+            "Messages that the target had kept from before the subscription, as it says itself; in no other count"
+        }
+        Counter::WillsOwed => {
+            "Connections with a will that were lost or ended without a goodbye: the target owes it to whoever subscribes"
+        }
+        Counter::Wills => "Their wills, as subscribers hear them: each hearer counts",
         Counter::Resent => {
             "Messages written to a broker again, as it was lost, or refused them, before it had confirmed them"
         }

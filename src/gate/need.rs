@@ -28,6 +28,8 @@ pub enum Need {
     Resume,
     /// The group has tokens.
     Auth,
+    /// Somebody has a will.
+    Will,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -52,6 +54,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Ack, &[Need::Publish]),
     (Timer::AckService, &[Need::Publish]),
     (Timer::Expired, &[Need::Auth]),
+    (Timer::Will, &[Need::Will]),
     (Timer::Lag, &[Need::Schedule]),
     (Timer::Rtt, &[Need::Request]),
     (Timer::RttService, &[Need::Request]),
@@ -96,6 +99,7 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Recovered, &[Need::Messages]),
     (Counter::Duplicated, &[Need::Messages]),
     (Counter::Redelivered, &[Need::Messages]),
+    (Counter::Nacked, &[Need::Messages]),
     (Counter::Reordered, &[Need::Messages]),
     (Counter::Indeterminate, &[Need::Messages]),
     (Counter::Requests, &[Need::Request]),
@@ -112,7 +116,11 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Count(count) | Measure::Rate(count) | Measure::Share(count) => match count {
             Count::Counter(counter) => row(COUNTERS, counter),
             Count::ExpiredClose(_) => &[Need::Auth],
-            Count::Failed(_) | Count::Status(_) | Count::Close(_) | Count::ClosedByTarget => &[],
+            Count::Failed(_)
+            | Count::Status(_)
+            | Count::Close(_)
+            | Count::Reason(_)
+            | Count::ClosedByTarget => &[],
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
         Measure::Peak(Peak::Reconnected) => &[Need::Reconnect],
@@ -163,6 +171,10 @@ impl Need {
             Need::Reconnect => key("reconnect"),
             Need::Node => key("node"),
             Need::Auth => key("auth"),
+            Need::Will => (
+                "nobody has a will".to_owned(),
+                "give a group `protocol: { mqtt: { will: … } }`, or leave the gate out".to_owned(),
+            ),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),

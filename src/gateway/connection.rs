@@ -29,7 +29,7 @@ use super::hub::Hub;
 use super::limits::Bucket;
 use super::socket::{Polled, Socket};
 use super::stats::add;
-use super::tongue::Tongue;
+use super::tongue::{Tongue, told};
 use super::topic::Topic;
 use crate::protocol::Rhythm;
 use times::{Timer, Times};
@@ -508,5 +508,23 @@ impl<S> Drop for Connection<S> {
             topic.unsubscribe(&self.client, None, &self.hub);
         }
         self.hub.dismiss(&self.client);
+        let tongue = self.rare.as_mut().and_then(|rare| rare.tongue.as_mut());
+        if let Some((topic, will)) = tongue.and_then(|tongue| tongue.last_will()) {
+            self.publish_will(&topic, &will);
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    /// What the client left to be published. Nobody is told when there are too many topics.
+    fn publish_will(&self, topic: &str, will: &[u8]) {
+        let (mut room, mut wakers) = (Vec::new(), Vec::new());
+        if let Ok(topic) = self.hub.topic(topic) {
+            let payload = told::payload(will, &mut room);
+            topic.publish(payload, None, &self.hub, &mut wakers);
+        }
+        for waker in wakers {
+            waker.wake();
+        }
     }
 }

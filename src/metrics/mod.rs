@@ -14,6 +14,7 @@ mod names;
 mod neighbours;
 mod nodes;
 mod pressure;
+mod reasons;
 mod recorder;
 mod shard;
 mod snapshot;
@@ -35,6 +36,7 @@ pub use nodes::{Node, NodeName};
 pub use pressure::{
     Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
 };
+pub use reasons::Reason;
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{

@@ -70,6 +70,8 @@ names! {
         Evicted = "evicted",
         /// Expiry of the token of an open connection to the target closing it.
         Expired = "expired",
+        /// Loss of a connection to a subscriber's hearing of its will.
+        Will = "will",
         /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
         Drain = "drain",
         /// A connection cut by a deploy to ready again.
@@ -135,6 +137,14 @@ names! {
         Rejected = "rejected",
         /// Publishes that were to be acknowledged and never were: the connection was lost, or the run over.
         Unacked = "unacked",
+        /// Deliveries that were refused by us: NACK.
+        Nacked = "nacked",
+        /// Messages that the target had kept from before the subscription, as it says itself.
+        Retained = "retained",
+        /// Connections with a will that were lost or ended without a goodbye.
+        WillsOwed = "wills_owed",
+        /// Their wills, as subscribers hear them.
+        Wills = "wills",
         /// Messages written to a broker again, as it was lost, or refused them, before it had confirmed them.
         Resent = "resent",
         /// Stamped messages received by subscribers, duplicates included.

@@ -11,6 +11,7 @@ use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::Recording;
 use super::nodes::{Names, Node};
+use super::reasons::Reason;
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
@@ -36,6 +37,7 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     expired_closes: BTreeMap<(u8, u16, u16), u64>,
+    reasons: BTreeMap<(u8, u16, Reason), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     endpoints: BTreeMap<(u8, u16, u16), u64>,
     nodes: BTreeMap<(u8, u16, Node), u64>,
@@ -70,6 +72,7 @@ impl Recorder {
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
             expired_closes: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -147,6 +150,18 @@ impl Recorder {
     pub fn expired_close(&mut self, code: u16, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), code);
         *self.expired_closes.entry(key).or_default() += 1;
+    }
+
+    /// Counts a reason that the target gave, or that a connection was given up for.
+    pub fn reason(&mut self, reason: Reason, phase: usize, group: usize) {
+        let (phase, group) = (tag8(phase), tag16(group));
+        let key = (phase, group, reason);
+        if let Some(count) = self.reasons.get_mut(&key) {
+            *count += 1;
+            return;
+        }
+        let reason = key.2.counted(self.reasons.len(), false);
+        *self.reasons.entry((phase, group, reason)).or_default() += 1;
     }
 
     /// Counts an ended connection.
@@ -284,6 +299,7 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             expired_closes: drain(&mut self.expired_closes),
+            reasons: drain(&mut self.reasons),
             closes: drain(&mut self.closes),
             endpoints: drain(&mut self.endpoints),
             nodes: drain(&mut self.nodes)

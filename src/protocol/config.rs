@@ -70,6 +70,20 @@ impl ProtocolConfig {
         }
     }
 
+    /// What a reason code is called, in a protocol that has them.
+    pub fn reason(&self, code: u16) -> Option<&'static str> {
+        match self {
+            ProtocolConfig::Mqtt(config) => {
+                let code = u8::try_from(code).ok().filter(|code| *code > 0)?;
+                Some(mqtt::reason::of(config.version, code))
+            }
+            ProtocolConfig::Raw
+            | ProtocolConfig::Json(_)
+            | ProtocolConfig::Stomp(_)
+            | ProtocolConfig::SocketIo(_) => None,
+        }
+    }
+
     /// Whether a topic that is subscribed to is shared: each message goes to one of those who do.
     pub fn is_shared(&self, topic: &str) -> bool {
         matches!(self, ProtocolConfig::Mqtt(_)) && topic.starts_with("$share/")

@@ -466,6 +466,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         failures: map(&[("tls", 3), ("timeout", 48), ("reset", 0)]),
         statuses: BTreeMap::from([(503, 12), (429, 3)]),
         expired_closes: BTreeMap::new(),
+        reasons: Vec::new(),
         closes: vec![
             CloseReport {
                 code: 1001,
@@ -822,6 +823,11 @@ pub(super) fn hostile() -> Bundle {
     for shard in &mut outcome.per_shard {
         shard.state = evil.clone();
     }
+    outcome.reasons.push(ReasonReport {
+        code: 0,
+        text: evil.clone(),
+        count: u64::MAX,
+    });
     for (kind, text) in &mut outcome.samples {
         kind.push_str(&evil);
         text.push_str(&evil);

@@ -63,6 +63,10 @@ pub struct Outcome {
     /// Connections that the target closed after their token had expired, by close code.
     #[serde(default)]
     pub expired_closes: BTreeMap<u16, u64>,
+    /// Reasons that the target gave in its protocol's own words (MQTT's reason codes, STOMP's ERROR), most frequent first; also what it broke
+    /// of its protocol, in our words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonReport>,
     /// Ended connections.
     pub closes: Vec<CloseReport>,
     /// Connections that became ready, by address of the target: all addresses there are.
@@ -100,6 +104,17 @@ pub struct Outcome {
     pub samples: Vec<(String, String)>,
     /// Things worth knowing that are not verdicts.
     pub warnings: Vec<String>,
+}
+
+/// A reason and how often it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReasonReport {
+    /// The protocol's code; 0 where it has none.
+    pub code: u16,
+    /// What the code is called; without one what was said. Empty: those beyond the 1,024 that are told apart.
+    pub text: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Can the run be believed?

@@ -139,6 +139,7 @@ impl Redactor {
             failures: _,
             statuses: _,
             expired_closes: _,
+            reasons,
             closes: _,
             endpoints,
             nodes,
@@ -188,6 +189,9 @@ impl Redactor {
         texts.extend(warnings);
         for text in texts {
             *text = self.text(text);
+        }
+        for reason in reasons {
+            reason.text = self.cut(self.text(&reason.text));
         }
         for (_, text) in samples {
             *text = self.cut(self.text(text));

@@ -24,6 +24,9 @@ const WIDE: f64 = 1_000.0;
 /// So many addresses or nodes are named in a line.
 const PLACES: usize = 6;
 
+/// So many reasons are named in a line.
+const REASONS: usize = 6;
+
 /// A line: what it is about, and its parts, each a thought of its own.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line {
@@ -79,6 +82,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(latency(outcome, "ack", "ack_service"));
     lines.extend(acknowledged(outcome));
+    lines.extend(reasons(outcome));
     lines.extend(tokens(outcome));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
@@ -304,6 +308,10 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
         "indeterminate",
         "misrouted",
         "redelivered",
+        "nacked",
+        "retained",
+        "wills_owed",
+        "wills",
         "unstamped",
         "errors",
         "service_gaps",
@@ -386,6 +394,28 @@ fn acknowledged(outcome: &Outcome) -> Option<Line> {
         }
         line("publishes", parts)
     })
+}
+
+/// `0x97 quota exceeded ×312 · Bad CONNECT ×22`: what the target said in its protocol's own words.
+fn reasons(outcome: &Outcome) -> Option<Line> {
+    let reasons = &outcome.reasons;
+    let (named, others) = reasons.split_at(reasons.len().min(REASONS));
+    let mut parts: Vec<String> = named
+        .iter()
+        .map(|reason| {
+            let name = match (reason.code, reason.text.as_str()) {
+                (0, "") => "others".to_owned(),
+                (0, text) => text.to_owned(),
+                (code, text) => format!("{code:#04x} {text}"),
+            };
+            format!("{name} ×{}", count(reason.count))
+        })
+        .collect();
+    if !others.is_empty() {
+        let sum = others.iter().map(|reason| reason.count).sum();
+        parts.push(format!("{} others ×{}", others.len(), count(sum)));
+    }
+    (!parts.is_empty()).then(|| line("reasons", parts))
 }
 
 /// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`.

@@ -244,6 +244,33 @@ fn the_terminal_summary_tells_the_story_in_order() {
 }
 
 #[test]
+fn reasons_are_told_by_name_and_the_most_frequent_first() {
+    let mut outcome = fixture::bundle().outcome;
+    let reason = |code, text: &str, count| ReasonReport {
+        code,
+        text: text.into(),
+        count,
+    };
+    outcome.reasons = vec![
+        reason(0x89, "server busy", 1200),
+        reason(0, "Bad CONNECT", 22),
+        reason(0, "", 9),
+    ];
+    outcome
+        .reasons
+        .extend((0..5).map(|n| reason(n + 1, "x", 1)));
+    let text = summary(&outcome, PLAIN);
+    told_in_order(
+        &text,
+        &[
+            "reasons     0x89 server busy ×1,200 · Bad CONNECT ×22 · others ×9 · 0x01 x ×1",
+            "2 others ×2",
+            "delivery",
+        ],
+    );
+}
+
+#[test]
 fn colours_say_nothing_that_is_not_said_without() {
     for bundle in [fixture::bundle(), fixture::hostile()] {
         let look = Look {

@@ -15,8 +15,8 @@ use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::Plan;
 use crate::report::{
     CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
-    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TargetMemory, TimerReport,
-    Validity, ValidityState,
+    OUTCOME_VERSION, Outcome, PhaseReport, ReasonReport, SecondHistogram, ShardReport,
+    TargetMemory, TimerReport, Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -107,6 +107,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         failures: named(totals.failures_by_kind(None, None)),
         statuses: totals.statuses(None, None),
         expired_closes: totals.expired_closes(None, None),
+        reasons: reasons(totals),
         closes: totals
             .closes(None, None)
             .into_iter()
@@ -147,6 +148,21 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
             .collect(),
     }
+}
+
+/// The most frequent first.
+fn reasons(totals: &Totals) -> Vec<ReasonReport> {
+    let all = totals.reasons(None, None).into_iter();
+    let mut all: Vec<ReasonReport> = all
+        .map(|(reason, count)| ReasonReport {
+            code: reason.code,
+            text: reason.text,
+            count,
+        })
+        .collect();
+    // In order of code and text among equals.
+    all.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    all
 }
 
 /// The distributions behind the outcome.

@@ -502,7 +502,7 @@ pub struct Mapping {
     /// The acknowledgement of a subscribe message; `none` when the service sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscribed: Option<Ack>,
-    /// Template of a publish message; `{topic}`, `{payload}` and `{id}` are filled in.
+    /// Template of a publish message; `{topic}`, `{payload}` and `{id}` are filled in, and `{length}`, how many bytes the payload behind it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
     /// JSON pointer to the message's type.

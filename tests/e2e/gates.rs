@@ -759,6 +759,43 @@ phases:
     }
 }
 
+/// What only a protocol says: wills, reason codes, refused deliveries.
+fn words() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("wills_owed", "", 4),
+        counts("wills", "of watching", 8),
+        counts("retained", "", 0),
+        // There are no wildcards.
+        counts("reason 0xa2", "of odd", 2),
+        counts("reason 151", "", 0),
+        at_least("nacked", "of refusing", 10),
+        counts("unstamped", "", 0),
+        counts("misrouted", "", 0),
+        counts("lost", "", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend(soon("will max"));
+    cases.push(pass("nacked share >= 30% of refusing", 30.0..=50.0));
+    Table {
+        name: "words",
+        body: "
+target: { embedded: {} }
+clients:
+  dying: { count: 4, protocol: { mqtt: { will: { topic: gone } } } }
+  watching: { count: 2, protocol: mqtt, subscribe: [gone] }
+  odd: { count: 2, protocol: mqtt, subscribe: ['gone/+'] }
+  refusing: { count: 1, protocol: { stomp: { ack: client_individual, nack: 50% } }, subscribe: [t] }
+  pubs: { count: 1, publish: { topic: t, rate: 50/s, in: cut } }
+phases:
+  - { name: open, for: 1s }
+  - { name: cut, for: 1s, faults: [ { drop: { clients: dying, share: 100%, how: reset } } ] }
+",
+        cases,
+    }
+}
+
 /// Tokens that are renewed, and some that expire: the gateway closes whose.
 fn tokens() -> Table {
     let mut cases: Vec<Case> = [
@@ -801,8 +838,9 @@ phases:
     }
 }
 
-fn tables() -> [Table; 13] {
+fn tables() -> [Table; 14] {
     [
+        words(),
         answers(),
         tokens(),
         kept(),
@@ -872,7 +910,7 @@ fn metric_of(gate: &str) -> String {
         "failed" if second.is_some_and(|kind| Failure::parse(kind).is_some()) => {
             "failed KIND".to_owned()
         }
-        "status" | "close" | "expired_close" => format!("{first} N"),
+        "status" | "close" | "expired_close" | "reason" => format!("{first} N"),
         other => other.to_owned(),
     }
 }
@@ -906,6 +944,16 @@ fn what_is_told_and_posted_over_http_is_judged() {
     let table = answers();
     let done = table.lab().run(&["--quiet"]);
     table.check(&done, 99);
+}
+
+#[test]
+fn what_only_a_protocol_says_is_judged() {
+    let table = words();
+    let done = table.lab().run(&["--quiet"]);
+    let summary = table.check(&done, 99);
+    let reasons = summary.at("/reasons").to_string();
+    let said = r#"[{"code":162,"text":"wildcard subscriptions not supported","count":2}]"#;
+    assert_eq!(reasons, said);
 }
 
 #[test]

@@ -160,6 +160,11 @@ fn a_count_means_something_once_its_cause_happened() {
         ("close 1006", C::Opened, true),
         ("closed_by_target", C::Opened, true),
         ("expired_close 4401", C::Expiries, false),
+        ("reason 0x97", C::Attempts, true),
+        ("wills_owed", C::Opened, true),
+        ("wills", C::Opened, true),
+        ("retained", C::Opened, true),
+        ("nacked", C::Received, false),
         ("expiries", C::Opened, true),
         ("outlived", C::Expiries, false),
         ("renewed", C::RenewalFailed, false),
@@ -289,6 +294,7 @@ fn shares_are_of_the_whole() {
         ("received", &[C::Expected]),
         ("duplicated", &[C::Received]),
         ("redelivered", &[C::Received]),
+        ("nacked", &[C::Received]),
         ("acked", &[C::Unacked]),
         ("rejected", &[C::Acked]),
         ("unacked", &[C::Rejected]),
@@ -575,6 +581,7 @@ fn every_listed_metric_can_be_judged() {
             .name
             .replace(" N", " 1006")
             .replace("KIND", "timeout")
+            .replace("reason 1006", "reason 0x97")
             .replace("status 1006", "status 503");
         let gate = match metric.unit {
             "time" => format!("{name} p50 < 1s"),

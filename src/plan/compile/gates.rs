@@ -4,6 +4,7 @@ use super::Problems;
 use crate::gate::{self, Gate, Need};
 use crate::plan::fault::{Action, Effect, How, PlannedFault};
 use crate::plan::types::{Group, Plan};
+use crate::protocol::Field;
 use crate::scenario::model::Moves;
 use crate::scenario::{Problem, Scenario};
 use std::net::IpAddr;
@@ -86,6 +87,10 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
         Need::Auth => group(|group| group.auth.is_some()),
+        Need::Will => plan.groups().iter().any(|group| {
+            let mut fields = group.introduction.iter();
+            fields.any(|(field, _)| *field == Field::WillTopic)
+        }),
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),

@@ -7,6 +7,7 @@ mod mqtt;
 mod presets;
 mod reconnect;
 mod socket_io;
+mod stomp;
 mod watch;
 
 use super::*;

@@ -580,6 +580,7 @@ fn heard<'a>(
         topic: event.topic.map(|found| found.text()),
         payload: attachment.or(told).unwrap_or_default(),
         again: false,
+        refused: false,
     })
 }
 
@@ -598,7 +599,11 @@ fn acknowledged<'a>(
             // Of nothing that was asked for.
             (false, _) => Event::Other,
             (true, false) => Event::Acknowledged { id },
-            (true, true) => Event::Rejected { id, code: 0 },
+            (true, true) => Event::Rejected {
+                id,
+                code: 0,
+                text: data,
+            },
         });
     }
     let place = u32::try_from(id / 2).ok();

@@ -43,7 +43,8 @@ pub(super) fn compile(
             | ProtocolName::Pusher
             | ProtocolName::GraphqlTransportWs
             | ProtocolName::ActionCable
-            | ProtocolName::JsonRpc,
+            | ProtocolName::JsonRpc
+            | ProtocolName::Nats,
         ) => plain(ProtocolConfig::Json(Box::default())),
         Protocol::Set(ProtocolSettings::Mapping(mapping)) => {
             let mapping = json::compile(mapping, &at("json_mapping"), problems);

@@ -23,10 +23,14 @@ fn told(event: &Event<'_>) -> String {
             topic,
             payload,
             again,
+            refused: false,
         } => {
             assert!(!again);
             let topic = topic.as_deref().unwrap_or("-");
             format!("message {topic} {}", String::from_utf8_lossy(payload))
+        }
+        Event::Rejected { id, code: 0, text } => {
+            format!("rejected {id} {}", String::from_utf8_lossy(text))
         }
         other => format!("{other:?}"),
     }
@@ -270,7 +274,7 @@ fn acknowledgements_are_of_what_was_asked() {
     assert_eq!(client.text("432[]"), ["Acknowledged { id: 2 }"]);
     assert_eq!(
         client.text(r#"430[{"error":"no"}]"#),
-        ["Rejected { id: 0, code: 0 }"]
+        [r#"rejected 0 [{"error":"no"}]"#]
     );
     assert_eq!(
         client.text("434[]"),
