@@ -111,6 +111,23 @@ fn lab_at(scenario: &str, port: u16, target: &str) -> Lab {
 const PLAIN: &str = "ws://127.0.0.1:PORT/";
 const TLS: &str = "wss://127.0.0.1:PORT/, tls: { ca: ca.pem }";
 
+/// Every gate held but this one, which did not.
+fn fails_only(done: &Done, gate: &str) -> Summary {
+    let summary = done.expect(99).summary();
+    let gates = summary.at("/gates").as_array().unwrap();
+    let expected = |judged: &serde_json::Value| match judged["text"] == gate {
+        true => "failed",
+        false => "passed",
+    };
+    let wrong: Vec<_> = gates
+        .iter()
+        .filter(|judged| judged["status"] != expected(judged))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{summary:?}");
+    assert!(gates.iter().any(|judged| judged["text"] == gate));
+    summary
+}
+
 /// Runs a scenario against each server, plain and over TLS.
 fn everywhere(scenario: &str, arguments: &[&str], check: impl Fn(&Done, &Summary)) {
     for kind in Kind::ALL {

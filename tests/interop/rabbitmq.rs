@@ -1,7 +1,8 @@
-//! RabbitMQ, whose web_stomp plugin speaks STOMP 1.2 over WebSocket.
+//! RabbitMQ, whose plugins speak STOMP 1.2 (web_stomp) and MQTT 3.1.1 (web_mqtt) over WebSocket.
 //!
 //! It takes some seconds to start, so each test makes several runs against its own.
 
+use crate::fails_only;
 use crate::harness::Lab;
 use crate::servers::{self, Ends};
 use nix::sys::signal::{Signal, kill};
@@ -23,6 +24,7 @@ struct RabbitMq {
     _epmd: Ends,
     folder: tempfile::TempDir,
     port: u16,
+    mqtt: u16,
 }
 
 impl RabbitMq {
@@ -33,8 +35,9 @@ impl RabbitMq {
             command.args(["-port", &port.to_string()]);
         };
         let (epmd, names) = servers::on_free_port("epmd", port, listens);
+        let mqtt = servers::free_port();
         let configured = |command: &mut Command, port: u16| {
-            configure(command, folder.path(), port, names);
+            configure(command, folder.path(), (port, mqtt), names);
         };
         let (server, port) = servers::on_free_port_within(PATIENCE, PROGRAM, configured, listens);
         RabbitMq {
@@ -42,7 +45,14 @@ impl RabbitMq {
             _epmd: epmd,
             folder,
             port,
+            mqtt,
         }
+    }
+
+    /// One against its MQTT.
+    fn mqtt(&self, scenario: &str) -> Lab {
+        let target = format!("ws://127.0.0.1:{}/ws", self.mqtt);
+        Lab::new(&scenario.replace("TARGET", &target))
     }
 
     /// A scenario against it.
@@ -57,13 +67,13 @@ impl RabbitMq {
     }
 }
 
-fn configure(command: &mut Command, folder: &Path, port: u16, names: u16) {
+fn configure(command: &mut Command, folder: &Path, (port, mqtt): (u16, u16), names: u16) {
     let file = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     let config = format!(
-        "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\n"
+        "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\nmqtt.listeners.tcp = none\nweb_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = {mqtt}\n"
     );
     file("rabbitmq.conf", &config);
-    file("plugins", "[rabbitmq_web_stomp].");
+    file("plugins", "[rabbitmq_web_stomp,rabbitmq_web_mqtt].");
     file("env.conf", "");
     command.current_dir(folder).env("HOME", folder);
     command.env("ERL_EPMD_PORT", names.to_string());
@@ -243,7 +253,91 @@ fn what_was_not_acknowledged_before_a_drop_comes_again() {
         "{}",
         summary.count("redelivered")
     );
+
+    rabbitmq.lab(REFUSED).run(&[]).expect(0);
+
+    // The same broker's MQTT.
+    let done = rabbitmq.mqtt(MQTT).run(&[]);
+    let summary = fails_only(&done, "recovered == 0");
+    assert_eq!(summary.count("unique"), 3000);
+    // Of version 5 it knows nothing, and closes whoever begins with it.
+    let new = MQTT
+        .replace("version: v3.1.1, ", "")
+        .replace("clean_start: false", "clean_start: true")
+        .replace("    reconnect: { backoff: constant, base: 500ms }\n", "")
+        .replace("[steady, cut]", "steady");
+    let phases = "phases=[{ name: steady, for: 1s }]";
+    let done = rabbitmq
+        .mqtt(&new)
+        .run(&["--set", phases, "--set", "gates=[]"]);
+    let summary = done.expect(109).summary();
+    assert_eq!(summary.count("opened"), 0);
+    assert_eq!(summary.count("attempts"), 12);
 }
+
+/// A fifth of what comes is refused, comes again, and is taken then.
+const REFUSED: &str = r#"
+name: rabbitmq-nacks
+target: { url: "TARGET" }
+clients:
+  subscribers:
+    count: 2
+    vars: &queues { queue: { cycle: [five, six] } }
+    subscribe: ["{queue}"]
+    protocol: { stomp: { login: guest, passcode: guest, prefix: /queue/, ack: client_individual, nack: 20% } }
+  publishers:
+    count: 2
+    vars: *queues
+    protocol: { stomp: { login: guest, passcode: guest, prefix: /queue/ } }
+    publish: { topic: "{queue}", rate: 100/s, in: steady }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 2s }
+gates:
+  - received == 240
+  - nacked == 40
+  - redelivered == 40
+  - duplicated == 40
+  - lost == 0
+  - errors == 0
+  - close 1000 == 4
+generator: { shards: 2, max_lag: 20s, max_cpu: 100% }
+"#;
+
+/// MQTT 3.1.1 with sessions that are kept, as web_mqtt has it; half of the subscribers are cut.
+const MQTT: &str = r#"
+name: rabbitmq-mqtt
+target: { url: "TARGET" }
+clients:
+  subscribers:
+    count: 10
+    protocol: { mqtt: { version: v3.1.1, client_id: "sub-{connection}", username: guest, password: guest, clean_start: false } }
+    subscribe: [orders]
+    reconnect: { backoff: constant, base: 500ms }
+  publishers:
+    count: 2
+    protocol: { mqtt: { version: v3.1.1, username: guest, password: guest } }
+    publish: { topic: orders, rate: 100/s, in: [steady, cut] }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 1s }
+  - { name: cut, for: 2s, faults: [ { drop: { clients: subscribers, share: 50%, how: reset } } ] }
+  - { name: rest, for: 1s }
+gates:
+  - opened == 17
+  - sent == 300
+  - acked == 300
+  - expected == 3000
+  - lost == 0
+  - missed == 0
+  - recovered > 0
+  - resumed == 5
+  - state_lost == 0
+  - reconnected == 5
+  - failed == 0
+  - recovered == 0
+generator: { shards: 2, max_lag: 20s, max_cpu: 100% }
+"#;
 
 /// 20 that agreed on heart-beats, and 20 that did not.
 const BEATING: &str = r#"
