@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use squall_fuzz::protocol::socket_io::packet::{MAX_ATTACHMENTS, Packet};
-use squall_fuzz::protocol::socket_io::{Config, Session};
+use squall_fuzz::protocol::socket_io::{Config, Session, payload};
 use squall_fuzz::protocol::{Event, Form, Introduction, Outgoing};
 use std::sync::Arc;
 
@@ -31,11 +31,16 @@ fuzz_target!(|data: &[u8]| {
     let mut out = Outgoing::default();
     session.begin(&Introduction::default(), &mut out);
     let mut rest = data;
+    let mut room = Vec::new();
     while let Some((&[form, high, low], more)) = rest.split_first_chunk::<3>() {
         let length = usize::from(u16::from_be_bytes([high, low])).min(more.len());
         let (message, later) = more.split_at(length);
         rest = later;
         packet(message);
+        // And as the body of an answer to a poll.
+        for packet in payload::packets(message) {
+            let _ = payload::message(packet, &mut room);
+        }
         let _ = Session::new(&Arc::new(Config::default())).polled(message);
         let form = if form % 2 == 1 { Form::Binary } else { Form::Text };
         session.subscribe(0, "t", &mut out);

@@ -235,6 +235,8 @@ pub struct Opening {
     pub response: Vec<u8>,
     /// The node that its headers tell.
     pub node: Node,
+    /// When its handshake by polling was answered, 0 where none was.
+    pub polled_ns: u64,
     /// Whether it has reached out for the target, if only for its name: not while a fault of ours keeps it from that.
     pub reaches: bool,
 }

@@ -61,12 +61,16 @@ impl Shard {
     }
 
     fn queue_said(&mut self, c: usize, said: &mut Outgoing, what: Written) {
+        let polls = self.polls(c);
         let mut left = said.messages().count();
         for (form, message) in said.messages() {
             left -= 1;
             // What is said in several messages has left with the last one.
             let what = if left == 0 { what } else { Written::Control };
-            self.queue_message(c, opcode(form), message, what);
+            match polls {
+                false => self.queue_message(c, opcode(form), message, what),
+                true => self.queue_packet(c, form, message, what),
+            }
         }
         said.clear();
     }
@@ -139,7 +143,7 @@ impl Shard {
     fn hoards(&self, c: usize) -> bool {
         let most = self.plan.target().max_queue.saturating_mul(2);
         let outbox = self.conns[c].outbox.as_ref();
-        outbox.is_some_and(|outbox| outbox.waiting() >= most)
+        outbox.is_some_and(|outbox| outbox.waiting() >= most) || self.unposted(c) >= most
     }
 
     /// What an event means for the numbers, and what it asks for.
@@ -180,6 +184,11 @@ impl Shard {
                 Then::Denied
             }
             Event::Gone => Then::Gone,
+            Event::Upgraded => {
+                let since = self.conns[c].opening.as_ref().map(|o| o.polled_ns);
+                self.upgraded(c, since.unwrap_or(now), now);
+                Then::Nothing
+            }
             Event::Other => Then::Nothing,
         }
     }
@@ -257,6 +266,9 @@ impl Shard {
         phase: usize,
         (intended_ns, sent_ns): (u64, u64),
     ) -> bool {
+        if self.unposted(c) >= self.plan.target().max_queue {
+            return false;
+        }
         let Some(mut session) = self.take_session(c) else {
             return false;
         };
@@ -423,6 +435,9 @@ impl Shard {
     fn broke_protocol(&mut self, c: usize, violation: Violation, now: u64) {
         self.recorder
             .sample("protocol", violation.to_string().as_bytes());
+        if self.polls(c) {
+            return self.lost(c, Cause::Failed(Failure::Protocol), now);
+        }
         // 1002 is for the WebSocket's own protocol; what is above it is policy's.
         self.queue_control(c, Opcode::Close, &1008u16.to_be_bytes());
         let generation = self.conns[c].generation;
@@ -433,7 +448,7 @@ impl Shard {
     }
 }
 
-fn opcode(form: Form) -> Opcode {
+pub(super) fn opcode(form: Form) -> Opcode {
     match form {
         Form::Text => Opcode::Text,
         Form::Binary => Opcode::Binary,

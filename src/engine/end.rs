@@ -313,6 +313,7 @@ impl Shard {
 
     /// What was queued and never left: publishes were dropped, and their numbers are free again.
     fn abandon(&mut self, c: usize) {
+        let poller = self.take_poller(c);
         let Shard {
             conns,
             recorder,
@@ -323,32 +324,36 @@ impl Shard {
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
         let mut unsent = 0;
+        let work = &mut conn.work;
+        let mut kept = |what| match what {
+            Written::Publish { ordinal, phase } => {
+                unsent += 1;
+                recorder.count(Counter::Dropped, usize::from(phase), g, 1);
+                if let Some(publishing) = work
+                    .as_mut()
+                    .and_then(|w| w.publishes.get_mut(usize::from(ordinal)))
+                {
+                    publishing.seq -= 1;
+                    publishing.by_phase[usize::from(phase)] -= 1;
+                }
+            }
+            Written::Request { id, phase } => {
+                // One that waited here until it timed out has been judged: it was asked, in vain.
+                let open = work.as_mut().and_then(|w| take_pending(w, |p| p.id == id));
+                let counter = match open {
+                    Some(_) => Counter::RequestsDropped,
+                    None => Counter::Requests,
+                };
+                recorder.count(counter, usize::from(phase), g, 1);
+            }
+            Written::Control => {}
+        };
         if let Some(mut outbox) = conn.outbox.take() {
-            let work = &mut conn.work;
-            outbox.abandon(|what| match what {
-                Written::Publish { ordinal, phase } => {
-                    unsent += 1;
-                    recorder.count(Counter::Dropped, usize::from(phase), g, 1);
-                    if let Some(publishing) = work
-                        .as_mut()
-                        .and_then(|w| w.publishes.get_mut(usize::from(ordinal)))
-                    {
-                        publishing.seq -= 1;
-                        publishing.by_phase[usize::from(phase)] -= 1;
-                    }
-                }
-                Written::Request { id, phase } => {
-                    // One that waited here until it timed out has been judged: it was asked, in vain.
-                    let open = work.as_mut().and_then(|w| take_pending(w, |p| p.id == id));
-                    let counter = match open {
-                        Some(_) => Counter::RequestsDropped,
-                        None => Counter::Requests,
-                    };
-                    recorder.count(counter, usize::from(phase), g, 1);
-                }
-                Written::Control => {}
-            });
+            outbox.abandon(&mut kept);
             recycle(pool, outbox);
+        }
+        if let Some(poller) = poller {
+            poller.abandon(&mut kept);
         }
         if let Some(work) = &mut conn.work {
             for pending in work.pending.drain(..) {
@@ -375,6 +380,9 @@ impl Shard {
             // Nothing is said: whoever has heard enough ends the connection.
             conn.peer_code = 1000;
             return self.lost(c, Cause::Closed, now);
+        }
+        if self.polls(c) {
+            return self.leave_polling(c, intent, now);
         }
         let says = matches!(intent, Intent::Churn | Intent::Finish) && self.converses(c);
         // The Close frame follows the answer to the goodbye, where there is one.
@@ -414,6 +422,11 @@ impl Shard {
         if conn.state != State::Ready {
             return;
         }
+        if self.polls(c) {
+            // Pings are the WebSocket's, once it is one.
+            return self.set_timer(now + heartbeat.every.as_nanos() as u64, c, Due::Ping);
+        }
+        let conn = &mut self.conns[c];
         // With a timeout longer than the interval a ping may still wait: it keeps its own deadline.
         if conn.ping_ns == 0 {
             conn.ping_ns = now.max(1);

@@ -117,6 +117,8 @@ impl Shard {
             self.upgrade_bytes(c, bytes, now);
         } else if stage == Some(Stage::Polling) {
             self.polled_bytes(c, bytes, now);
+        } else if self.polls(c) {
+            self.poll_bytes(c, bytes, now);
         } else {
             self.frames(c, bytes, now);
         }

@@ -42,6 +42,7 @@ impl Shard {
             address: None,
             response: Vec::new(),
             node: Node::UNTOLD,
+            polled_ns: 0,
             reaches: false,
         }));
         self.opening += 1;
@@ -108,7 +109,7 @@ impl Shard {
         }
     }
 
-    fn endpoint(&self, c: usize) -> &Endpoint {
+    pub(super) fn endpoint(&self, c: usize) -> &Endpoint {
         &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)]
     }
 
@@ -244,17 +245,7 @@ impl Shard {
         if !endpoint.tls {
             return self.secured(c, now);
         }
-        let host = endpoint.host.clone();
-        let session = self
-            .tls
-            .clone()
-            .ok_or_else(|| io::Error::other("no TLS settings"))
-            .and_then(|config| {
-                let name =
-                    tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
-                Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
-            });
-        match session {
+        match self.tls_session(c) {
             Ok(session) => {
                 let conn = &mut self.conns[c];
                 if let (Some(stream), Some(opening)) = (&mut conn.stream, &mut conn.opening) {
@@ -268,6 +259,15 @@ impl Shard {
                 self.lost(c, Cause::Failed(Failure::Tls), now);
             }
         }
+    }
+
+    /// A TLS session for a connection to this one's address.
+    pub(super) fn tls_session(&self, c: usize) -> io::Result<Session> {
+        let config = self.tls.clone();
+        let config = config.ok_or_else(|| io::Error::other("no TLS settings"))?;
+        let host = &self.endpoint(c).host;
+        let name = tls::server_name(&self.plan.target().tls, host).map_err(io::Error::other)?;
+        Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
     }
 
     fn tls_event(&mut self, c: usize, now: u64) {
@@ -441,6 +441,7 @@ impl Shard {
         if self.conns[c].troubled {
             self.faults.refused(c, code);
         }
+        self.count_unknown_session(c, code, text);
         // Who names a session in its upgrade may be turned away for it; 429 is for coming too often.
         if (400..500).contains(&code) && code != 429 {
             self.session_refused(c);

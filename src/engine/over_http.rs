@@ -504,7 +504,7 @@ impl Shard {
     }
 
     /// The target ended a connection over HTTP in the way that HTTP has for it.
-    fn stream_over(&mut self, c: usize, now: u64) {
+    pub(super) fn stream_over(&mut self, c: usize, now: u64) {
         if !matches!(self.conns[c].state, State::Ready) {
             return self.lost(c, Cause::Eof, now);
         }

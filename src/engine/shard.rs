@@ -11,6 +11,7 @@ use super::inject::Injector;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::over_http::Http;
+use super::polling::{Poller, beside};
 use super::resume::Resumes;
 use super::session::Wire;
 use super::share::Share;
@@ -72,6 +73,8 @@ pub(super) struct Group {
     pub sessions: Vec<Option<Box<Session>>>,
     /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
     pub http: Vec<Option<Box<Http>>>,
+    /// What each of its connections polls by, while it does; empty where none goes on by polling.
+    pub polls: Vec<Option<Box<Poller>>>,
     /// What each of its connections' tokens is made of; empty where they have none.
     pub held: Vec<Held>,
     /// What signs tokens that are made.
@@ -144,6 +147,8 @@ pub struct Shard {
     pub(super) pool: Vec<Box<Outbox>>,
     /// Connections with frames queued in this turn.
     pub(super) dirty: Vec<u32>,
+    /// Connections with packets to post in this turn.
+    pub(super) to_post: Vec<u32>,
     /// Connections (index, generation) whose socket may still hold bytes: an edge is reported once.
     pub(super) again: VecDeque<(u32, u32)>,
     pub(super) origins: HashMap<u32, Origin>,
@@ -213,6 +218,8 @@ impl Shard {
             sessions.resize_with(each(group.protocol.has_session()), || None);
             let mut http = Vec::new();
             http.resize_with(each(group.transport != Transport::WebSocket), || None);
+            let mut polls = Vec::new();
+            polls.resize_with(each(group.protocol.polling().goes_on()), || None);
             let mut subprotocols = group.protocol.subprotocols();
             if subprotocols.is_empty() {
                 subprotocols.clone_from(&plan.target().subprotocols);
@@ -249,6 +256,7 @@ impl Shard {
                 held,
                 signer: auth::signer(group),
                 http,
+                polls,
                 subprotocols,
                 injector: None,
             });
@@ -283,6 +291,7 @@ impl Shard {
             masks: Masks::new(),
             pool: Vec::new(),
             dirty: Vec::new(),
+            to_post: Vec::new(),
             again: VecDeque::new(),
             origins: HashMap::new(),
             shares: Vec::new(),
@@ -422,6 +431,16 @@ impl Shard {
                 }
                 continue;
             }
+            if let Some((c, generation, which)) = beside::of(event.token()) {
+                if self
+                    .conns
+                    .get(c)
+                    .is_some_and(|conn| conn.generation == generation)
+                {
+                    self.beside_event(c, which);
+                }
+                continue;
+            }
             let c = event.token().0 & 0xffff_ffff;
             // The socket this event was for may be gone, and its slot in use again.
             let current = self
@@ -493,6 +512,7 @@ impl Shard {
             Due::Expiry => self.expiry_due(c, now),
             Due::Renewal => self.renewal_due(c, now),
             Due::RenewalCheck => self.renewal_check(c, now),
+            Due::Probe => self.probe_timeout(c, now),
         }
     }
 
@@ -677,7 +697,7 @@ impl Shard {
             blocked: self.blocked,
             cpu_ns: clock::cpu_ns(),
             rss: resident_bytes(),
-            descriptors: alive + self.faults.held() + 8,
+            descriptors: alive + self.besides() + self.faults.held() + 8,
         };
         self.recorder.snapshot(now as i64, gauges, last)
     }

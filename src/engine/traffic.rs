@@ -357,6 +357,7 @@ impl Shard {
 
     /// Writes every queue that got something in this turn: frames due together leave in one write.
     pub(super) fn flush_dirty(&mut self) {
+        self.post_due();
         let mut dirty = std::mem::take(&mut self.dirty);
         for c in dirty.drain(..) {
             self.flush(c as usize);

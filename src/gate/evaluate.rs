@@ -294,6 +294,16 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         Timer::Ping => failures(Failure::Dead),
         // Both are counted in the phase of the expiry.
         Timer::Expired => scope.count(totals, Counter::Outlived),
+        // Whoever stays on polling is slower than everybody who does not.
+        Timer::Switch => [
+            Counter::StuckUnoffered,
+            Counter::StuckRefused,
+            Counter::StuckTimeout,
+            Counter::StuckFailed,
+        ]
+        .iter()
+        .map(|cause| scope.count(totals, *cause))
+        .sum(),
         Timer::Lag
         | Timer::Bunch
         | Timer::Gap

@@ -169,6 +169,12 @@ impl Count {
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
+                C::Upgraded
+                | C::StuckUnoffered
+                | C::StuckRefused
+                | C::StuckTimeout
+                | C::StuckFailed
+                | C::UnknownSession => &[C::Polled],
                 C::Renewed | C::RenewalFailed => &[C::Renewed, C::RenewalFailed],
                 C::Outlived => &[C::Expiries],
                 C::Severed => &[C::Old],
@@ -180,6 +186,7 @@ impl Count {
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
+                | C::Polled
                 | C::Cut
                 | C::Afflicted
                 | C::Expiries
@@ -217,6 +224,8 @@ impl Count {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
                 C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
+                C::Polled => Exercise::Here(&[C::Polled]),
+                C::UnknownSession => Exercise::SoFar(&[C::Polled]),
                 C::Churned
                 | C::Cut
                 | C::Afflicted
@@ -236,6 +245,11 @@ impl Count {
                     Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
                 }
                 C::Opened
+                | C::Upgraded
+                | C::StuckUnoffered
+                | C::StuckRefused
+                | C::StuckTimeout
+                | C::StuckFailed
                 | C::Renewed
                 | C::RenewalFailed
                 | C::Outlived
@@ -341,6 +355,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Tcp => "TCP connect",
         Timer::Tls => "TLS handshake",
         Timer::Upgrade => "WebSocket upgrade, request to accepted response",
+        Timer::Switch => {
+            "Handshake by polling answered to the conversation going on over a WebSocket; those that are stuck on polling are slower than all others"
+        }
         Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
         Timer::Recovery => {
             "Delivery of a recovered message, from its intended time: the time away is in it"
@@ -375,6 +392,23 @@ fn counter_doc(counter: Counter) -> &'static str {
         }
         Counter::Moved => "Reconnected on another node of the target than before, as it tells them",
         Counter::Stayed => "Reconnected on the same node of the target as before",
+        Counter::Polled => {
+            "Connections that opened by polling (Socket.IO): the target answered their handshake; reconnects included"
+        }
+        Counter::Upgraded => "Of these, those that went on over a WebSocket",
+        Counter::StuckUnoffered => {
+            "Of these, those that stayed on polling as the target offers no WebSocket"
+        }
+        Counter::StuckRefused => {
+            "The same, as the upgrade was answered with something else than 101, or its probe with something else than it should"
+        }
+        Counter::StuckTimeout => {
+            "The same, as the upgrade or its probe was not answered within `connect_timeout`"
+        }
+        Counter::StuckFailed => "The same, as the upgrade's own connection failed or was lost",
+        Counter::UnknownSession => {
+            "Polls, posts and upgrades answered with 400, Session ID unknown: they came to another node than the handshake did, so stickiness is broken, or the session is over"
+        }
         Counter::Cut => "Connections cut on purpose by a fault",
         Counter::Afflicted => {
             "Times that a `slow` or `stall` took hold of a connection, or that it vanished; `evicted` has those that the target ended meanwhile"

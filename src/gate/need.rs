@@ -28,6 +28,10 @@ pub enum Need {
     Resume,
     /// The group has tokens.
     Auth,
+    /// The group opens by polling.
+    Polling,
+    /// The group opens by polling, and is to be upgraded.
+    Upgrade,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -60,6 +64,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Reconnect, &[Need::Reconnect]),
     (Timer::Dns, &[Need::HostName]),
     (Timer::Tls, &[Need::Tls]),
+    (Timer::Switch, &[Need::Upgrade]),
     (Timer::Evicted, &[Need::Evictable]),
     (Timer::Drain, &[Need::Deploy]),
     (Timer::CutOff, &[Need::Deploy, Need::Reconnect]),
@@ -74,6 +79,13 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Stayed, &[Need::Reconnect, Need::Node]),
     (Counter::Resumed, &[Need::Reconnect, Need::Resume]),
     (Counter::StateLost, &[Need::Reconnect, Need::Resume]),
+    (Counter::Polled, &[Need::Polling]),
+    (Counter::UnknownSession, &[Need::Polling]),
+    (Counter::Upgraded, &[Need::Upgrade]),
+    (Counter::StuckUnoffered, &[Need::Upgrade]),
+    (Counter::StuckRefused, &[Need::Upgrade]),
+    (Counter::StuckTimeout, &[Need::Upgrade]),
+    (Counter::StuckFailed, &[Need::Upgrade]),
     (Counter::Renewed, &[Need::Auth]),
     (Counter::RenewalFailed, &[Need::Auth]),
     (Counter::Outlived, &[Need::Auth]),
@@ -164,6 +176,14 @@ impl Need {
             Need::Node => key("node"),
             Need::Auth => key("auth"),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
+            Need::Polling => key("protocol.socket_io.polling"),
+            Need::Upgrade => (
+                match group {
+                    Some(group) => format!("`{group}` is not upgraded from polling"),
+                    None => "no client group is upgraded from polling".to_owned(),
+                },
+                give("protocol.socket_io.polling: true"),
+            ),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),
                 "leave the gate out".to_owned(),

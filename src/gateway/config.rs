@@ -385,6 +385,8 @@ pub struct Misbehave {
     pub head_of_line: bool,
     /// How it breaks the rules when it is asked to end; `None`: it does not.
     pub drain: Option<BadDrain>,
+    /// How Socket.IO's upgrade from polling comes to nothing; `None`: it does not.
+    pub upgrade: Option<BadUpgrade>,
 }
 
 /// How a gateway drains badly. At the end of a run, when it is told to hurry, none of it counts.
@@ -397,6 +399,20 @@ pub enum BadDrain {
     Never,
     /// Closes everybody at the same moment.
     AllAtOnce,
+}
+
+/// How an upgrade from polling comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadUpgrade {
+    /// None is offered when a client opens by polling.
+    NotOffered,
+    /// It is offered, and answered with 400.
+    Refuse,
+    /// It is granted, and its probe is not answered.
+    Mute,
+    /// It is granted, and its TCP connection is reset when the probe comes.
+    Cut,
 }
 
 /// How the gateway lies about pongs.

@@ -35,6 +35,8 @@ pub(super) enum Asked {
     Posts(Vec<u8>),
     /// Long polls, likewise.
     Polls(Vec<u8>),
+    /// Requests of Engine.IO's, likewise.
+    EngineIo(Vec<u8>),
 }
 
 /// What the request leads to.
@@ -48,6 +50,8 @@ enum Answer {
     Posts,
     /// Whatever comes is read as polls.
     Polls,
+    /// Whatever comes is read as Engine.IO's requests.
+    EngineIo,
     /// A response, after which the connection ends.
     Page(Page),
 }
@@ -111,7 +115,7 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(length)) => {
                 let answer = answer(&request, hub);
-                if !matches!(answer, Answer::Posts | Answer::Polls) {
+                if !matches!(answer, Answer::Posts | Answer::Polls | Answer::EngineIo) {
                     bytes.drain(..length);
                 }
                 break answer;
@@ -129,6 +133,7 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         Answer::Events(wanted) => Ok(Some(Asked::Events(wanted))),
         Answer::Posts => Ok(Some(Asked::Posts(bytes))),
         Answer::Polls => Ok(Some(Asked::Polls(bytes))),
+        Answer::EngineIo => Ok(Some(Asked::EngineIo(bytes))),
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -161,6 +166,9 @@ fn answer(request: &httparse::Request<'_, '_>, hub: &Hub) -> Answer {
 fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page> {
     let target = request.path.unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if tongue::socket_io::PATHS.contains(&path) && polls(query) {
+        return Ok(Answer::EngineIo);
+    }
     let (method, allow) = match path {
         "/publish" => ("POST", "Allow: POST\r\n"),
         _ => ("GET", "Allow: GET\r\n"),
@@ -185,12 +193,22 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             ));
         }
     }
-    let mut answer = match path {
+    let answer = match path {
         "/events" => Answer::Events(wanted(request, query)?),
         "/publish" => Answer::Posts,
         "/poll" => Answer::Polls,
         _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
     };
+    permit(answer, request, query, hub)
+}
+
+/// The answer, to whoever may have it now.
+fn permit(
+    mut answer: Answer,
+    request: &httparse::Request<'_, '_>,
+    query: &str,
+    hub: &Hub,
+) -> Result<Answer, Page> {
     if hub.refuses() {
         return Err(draining());
     }
@@ -424,6 +442,112 @@ pub(super) fn post(bytes: &[u8], hub: &Hub) -> Posted {
         },
         _ => refuse(400, "a topic of 1 to 256 bytes is needed: ?topic=…\n"),
     }
+}
+
+/// Whether a query is one of Engine.IO's by polling, or names a conversation that began so.
+fn polls(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "sid" || name == "transport" && value == "polling")
+}
+
+/// A request on a connection that speaks Engine.IO over HTTP.
+pub(super) enum EngineIo {
+    /// Not all of it has come.
+    Part,
+    /// One of these, of so many bytes.
+    Whole(usize, Polling),
+    /// Answered by this, after which the connection ends; counted by its status.
+    Refused(u16, String),
+}
+
+/// What is asked for over HTTP.
+pub(super) enum Polling {
+    /// A conversation, by a client that has shown this.
+    Open(Box<Upgrade>),
+    /// What there is to say in this one.
+    Get(String),
+    /// To hear this.
+    Post(String, std::ops::Range<usize>),
+    /// To go on over a WebSocket; the head of the 101.
+    Upgrade(String, String),
+}
+
+/// Reads the request that the bytes begin with.
+pub(super) fn engine_io(bytes: &[u8], hub: &Hub) -> EngineIo {
+    let refuse = |page: Page| EngineIo::Refused(page.status, page.text());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return EngineIo::Part,
+        Ok(httparse::Status::Partial) => {
+            return refuse(Page::new(431, "", "the request head is too large\n"));
+        }
+        Err(_) => return refuse(Page::new(400, "", "this is not HTTP\n")),
+    };
+    let target = request.path.unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !tongue::socket_io::PATHS.contains(&path) {
+        return refuse(Page::new(404, "", "this connection speaks Engine.IO\n"));
+    }
+    let sid = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "sid");
+    let sid = sid.map(|(_, sid)| sid.into_owned());
+    let length = header(&request, "Content-Length").map(str::parse::<usize>);
+    let body = match (request.method, length) {
+        (Some("GET"), _) => 0,
+        (Some("POST"), Some(Ok(length))) if length <= hub.config.max_message => length,
+        (Some("POST"), Some(Ok(_))) => {
+            return refuse(Page::new(413, "", "the message is too large\n"));
+        }
+        (Some("POST"), _) => return refuse(Page::new(411, "", "a Content-Length is needed\n")),
+        _ => {
+            return refuse(Page::new(
+                405,
+                "Allow: GET, POST\r\n",
+                "only GET and POST\n",
+            ));
+        }
+    };
+    if bytes.len() < head + body {
+        return EngineIo::Part;
+    }
+    let upgrades = tokens(&request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket"));
+    let asked = match sid {
+        Some(sid) if upgrades => match upgrade(&request, path, hub.config.node) {
+            Ok(upgrade) => Polling::Upgrade(sid, upgrade.head),
+            Err(page) => return refuse(page),
+        },
+        Some(sid) if request.method == Some("POST") => Polling::Post(sid, head..head + body),
+        Some(sid) => Polling::Get(sid),
+        None => {
+            let opened = Answer::Upgrade(Upgrade {
+                head: String::new(),
+                tongue: Some(Box::new(Tongue::SocketIo(Default::default()))),
+                pass: Pass::FREE,
+            });
+            match permit(opened, &request, query, hub) {
+                Ok(Answer::Upgrade(upgrade)) => Polling::Open(Box::new(upgrade)),
+                Ok(_) => return refuse(Page::new(405, "", "this connection polls\n")),
+                Err(page) => return refuse(page),
+            }
+        }
+    };
+    EngineIo::Whole(head + body, asked)
+}
+
+/// Appends the answer to one of these.
+pub(super) fn answer_polling(node: u16, status: u16, body: &[u8], out: &mut Vec<u8>) {
+    let reason = reason(status);
+    let kind = match status {
+        200 => "text/plain; charset=UTF-8",
+        _ => "application/json",
+    };
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
 }
 
 /// The tokens that a request shows: in the Authorization header, the query, a cookie or as a subprotocol.

@@ -19,6 +19,7 @@ use super::frame::Frame;
 use super::history::Keeper;
 use super::limits::Bucket;
 use super::line::Line;
+use super::polling::Polls;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
 
@@ -36,6 +37,8 @@ pub(super) struct Hub {
     pub bus: Option<Uplink>,
     /// What topics keep, if anything; on a node of several the bus keeps it.
     pub keeper: Option<Keeper>,
+    /// Conversations of clients that poll.
+    pub polls: Polls,
     /// With `head_of_line`: the one queue of all.
     pub line: Option<Line>,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
@@ -81,6 +84,7 @@ impl Hub {
             keeper,
             config,
             line,
+            polls: Polls::default(),
             counters: Counters::default(),
             stall,
             bus,

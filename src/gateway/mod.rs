@@ -21,6 +21,7 @@ mod hub;
 mod limits;
 mod line;
 mod listener;
+mod polling;
 mod shutdown;
 mod socket;
 mod stats;
@@ -44,7 +45,8 @@ pub use bus::node::serve_node;
 pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
 pub use config::{
-    Auth, BadDrain, Certificate, Config, Consume, History, Misbehave, Ping, PongLie, WhenFull,
+    Auth, BadDrain, BadUpgrade, Certificate, Config, Consume, History, Misbehave, Ping, PongLie,
+    WhenFull,
 };
 pub use listener::{Reserved, reserve};
 pub use shutdown::{Goodbye, shutdown_signal};

@@ -58,6 +58,8 @@ names! {
         Tls = "tls",
         /// WebSocket upgrade, request to accepted response.
         Upgrade = "upgrade",
+        /// Handshake by polling answered to the conversation going on over a WebSocket.
+        Switch = "switch",
         /// Upgraded to ready: on_open steps and subscriptions acknowledged.
         Ready = "ready",
         /// Delivery of a recovered message, from its intended time: the time away is in it.
@@ -98,6 +100,20 @@ names! {
         Moved = "moved",
         /// Reconnected on the same node of the target as before.
         Stayed = "stayed",
+        /// Connections that opened by polling: the target answered their handshake.
+        Polled = "polled",
+        /// Of these, those that went on over a WebSocket.
+        Upgraded = "upgraded",
+        /// Of these, those that stayed on polling as the target offers no WebSocket.
+        StuckUnoffered = "stuck_unoffered",
+        /// The same, as their upgrade was answered with something else.
+        StuckRefused = "stuck_refused",
+        /// The same, as their upgrade or its probe was not answered in time.
+        StuckTimeout = "stuck_timeout",
+        /// The same, as the connection of their upgrade failed or was lost.
+        StuckFailed = "stuck_failed",
+        /// Polls, posts and upgrades whose answer was that the target knows no such session.
+        UnknownSession = "unknown_session",
         /// Tokens renewed: the target accepted the new one, by a message or by letting the connection in again.
         Renewed = "renewed",
         /// Renewals that the target did not accept in time, or whose connection was lost meanwhile or not let in again.

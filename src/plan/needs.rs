@@ -13,6 +13,7 @@ pub(super) use gateway::GatewayShape;
 
 use super::fault::{Action, Effect, How};
 use super::types::{Group, Opening, Plan};
+use crate::protocol::settings::socket_io::Polling;
 use crate::transport::Pick;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -227,6 +228,19 @@ fn opened_by(opening: &Opening, at: std::time::Duration) -> u64 {
     u64::from(before.1) + (f64::from(after.1 - before.1) * part).round() as u64
 }
 
+/// TCP connections that polling takes beside each connection's own: one for its posts, and one for the probe of its upgrade.
+fn beside(plan: &Plan) -> u64 {
+    let each = |group: &Group| match group.protocol.polling() {
+        Polling::Never | Polling::Handshake => 0,
+        Polling::Only => 1,
+        Polling::Upgrade => 2,
+    };
+    let groups = plan.groups().iter();
+    groups
+        .map(|group| u64::from(group.count) * each(group))
+        .sum()
+}
+
 impl Needs {
     pub(super) fn new(
         plan: &Plan,
@@ -239,6 +253,7 @@ impl Needs {
         let connections_per_shard = connections.div_ceil(u64::from(shards.max(1)));
         let held_per_shard = vanished(plan, u64::from(shards.max(1)));
         let vanished = vanished(plan, 1);
+        let beside_per_shard = beside(plan).div_ceil(u64::from(shards.max(1)));
         let sources = plan.generator().sources.len() as u32;
         let secure = plan.target().endpoints.iter().any(|e| e.tls);
         // User and kernel memory of an idle connection. Measured: 0.45 KiB and 5.1 KiB, and 4.5 KiB for TLS.
@@ -293,7 +308,10 @@ impl Needs {
             peak: volume.peak,
             shards,
             connections_per_shard,
-            descriptors_per_shard: connections_per_shard + held_per_shard + SPARE_DESCRIPTORS,
+            descriptors_per_shard: connections_per_shard
+                + beside_per_shard
+                + held_per_shard
+                + SPARE_DESCRIPTORS,
             sources,
             ports_per_source: per_endpoint(plan).div_ceil(u64::from(sources.max(1))),
             memory: u64::from(shards) * 12 * MIB

@@ -62,11 +62,21 @@ impl ProtocolConfig {
         }
     }
 
-    /// What the query of a handshake by polling asks for, if the protocol begins with one: the WebSocket is an upgrade of that.
+    /// What the query of a handshake by polling asks for, if the protocol begins with one.
     pub fn polls_first(&self) -> Option<&'static str> {
         match self {
-            ProtocolConfig::SocketIo(config) if config.polling => Some(socket_io::POLLING),
+            ProtocolConfig::SocketIo(config) if config.polling != socket_io::Polling::Never => {
+                Some(socket_io::POLLING)
+            }
             _ => None,
+        }
+    }
+
+    /// What of the protocol goes by polling.
+    pub fn polling(&self) -> socket_io::Polling {
+        match self {
+            ProtocolConfig::SocketIo(config) => config.polling,
+            _ => socket_io::Polling::Never,
         }
     }
 

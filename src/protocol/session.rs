@@ -155,6 +155,8 @@ pub enum Event<'a> {
     },
     /// The answer to [`Session::goodbye`].
     Gone,
+    /// What began by polling goes on over this WebSocket.
+    Upgraded,
     /// A sign of life, or anything else that asks for nothing.
     Other,
 }
@@ -232,11 +234,11 @@ impl Session {
         each!(self, session => session.begin(who, out));
     }
 
-    /// The answer to the handshake by polling that this protocol begins with: what the query of the upgrade is to ask for.
+    /// The answer to the handshake by polling that this protocol begins with.
     ///
     /// # Errors
     /// When it is no such answer.
-    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
+    pub fn polled(&mut self, answer: &[u8]) -> Result<socket_io::Polled, Violation> {
         match self {
             Session::SocketIo(session) => session.polled(answer),
             _ => Err(Violation("this protocol is not polled for")),

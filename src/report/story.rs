@@ -74,6 +74,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     let mut lines = vec![connections(outcome)];
     lines.extend(refusal(outcome));
     lines.extend(handshake(outcome));
+    lines.extend(polling(outcome));
     lines.extend(spread(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
@@ -417,6 +418,46 @@ fn tokens(outcome: &Outcome) -> Option<Line> {
             }
         }
         line("tokens", parts)
+    })
+}
+
+/// How many of those that opened by polling went on over a WebSocket, and why the others did not.
+fn polling(outcome: &Outcome) -> Option<Line> {
+    let n = |name: &str| total(outcome, name);
+    let (polled, upgraded) = (n("polled"), n("upgraded"));
+    (polled > 0).then(|| {
+        let mut parts = vec![format!("{} opened by it", count(polled))];
+        let causes = [
+            ("stuck_unoffered", "not offered"),
+            ("stuck_refused", "refused"),
+            ("stuck_timeout", "not answered"),
+            ("stuck_failed", "failed"),
+        ];
+        let causes = causes.map(|(name, words)| (n(name), words));
+        let stuck: u64 = causes.iter().map(|(n, _)| n).sum();
+        if upgraded + stuck > 0 {
+            let took = outcome.timers.get("switch").filter(|t| t.count > 0).map(|t| {
+                let (p50, max) = (millis(t.p50), millis(t.max));
+                format!(" after {p50} (p50), {max} at most")
+            });
+            let ratio = percent(upgraded as f64 / polled as f64 * 100.0);
+            let took = took.unwrap_or_default();
+            parts.push(format!("{} upgraded ({ratio}){took}", count(upgraded)));
+        }
+        if stuck > 0 {
+            let causes = causes.iter().filter(|(n, _)| *n > 0);
+            let causes: Vec<String> = causes
+                .map(|(n, words)| format!("{words} {}", count(*n)))
+                .collect();
+            parts.push(format!("stuck on it {} ({})", count(stuck), causes.join(", ")));
+        }
+        if n("unknown_session") > 0 {
+            parts.push(format!(
+                "{} answered with Session ID unknown: not every request comes to the node of its handshake",
+                count(n("unknown_session"))
+            ));
+        }
+        line("polling", parts)
     })
 }
 

@@ -614,3 +614,28 @@ fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
     outcome.counts.insert("stayed".into(), 0);
     assert_eq!(spread(&outcome), None);
 }
+
+#[test]
+fn what_opened_by_polling_is_told_and_why_it_stayed_there() {
+    let told = |counts: &[(&str, u64)]| {
+        let mut outcome = fixture::bundle().outcome;
+        for (name, n) in counts {
+            outcome.counts.insert((*name).to_owned(), *n);
+        }
+        let lines = story::lines(&outcome);
+        let line = lines.into_iter().find(|line| line.label == "polling");
+        line.map(|line| line.parts.join(" · "))
+    };
+    assert_eq!(told(&[]), None);
+    assert_eq!(told(&[("polled", 5)]).as_deref(), Some("5 opened by it"));
+    let all = [
+        ("polled", 1000),
+        ("upgraded", 900),
+        ("stuck_refused", 70),
+        ("stuck_timeout", 30),
+        ("unknown_session", 2),
+    ];
+    let expected = "1,000 opened by it · 900 upgraded (90.0 %) · stuck on it 100 (refused 70, not answered 30) · \
+                    2 answered with Session ID unknown: not every request comes to the node of its handshake";
+    assert_eq!(told(&all).as_deref(), Some(expected));
+}

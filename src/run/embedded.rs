@@ -347,6 +347,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "keep_expired": knobs.keep_expired,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
+        "upgrade": knobs.upgrade,
         "head_of_line": knobs.head_of_line,
     })
 }
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
 
     // The one place outside `cli` that names both sides, to hold them together.
-    use crate::gateway::{BadDrain, Config, PongLie, WhenFull};
+    use crate::gateway::{BadDrain, BadUpgrade, Config, PongLie, WhenFull};
 
     fn understood(yaml: &str) -> Config {
         let embedded: Embedded = serde_yaml::from_str(yaml).expect("a scenario's part");
@@ -373,7 +374,7 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never,
+               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never, upgrade: mute,
                head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
                ask_before: 3s, by_message: true }, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
@@ -440,6 +441,7 @@ mod tests {
         let default = understood("{ history: {} }").history;
         assert_eq!(default, Some(crate::gateway::History::default()));
         assert_eq!(knobs.drain, Some(BadDrain::Never));
+        assert_eq!(knobs.upgrade, Some(BadUpgrade::Mute));
         let drain = (config.drain_window, config.drain_deadline);
         assert_eq!(drain, (Duration::from_secs(3), Duration::from_secs(4)));
         assert!(knobs.head_of_line);

@@ -26,8 +26,8 @@ pub use inject::{Consume, ConsumeNats, Inject, Nats};
 pub use page::MetricsPage;
 pub use preset::{Backlog, Beat, ClientBeat, Preset, PresetWith, ServicePing};
 pub use protocol::{
-    Mqtt, MqttVersion, MqttWill, Protocol, ProtocolName, ProtocolSettings, SocketIo, Stomp,
-    StompAck, StompHeartBeat, StompVersion,
+    Mqtt, MqttVersion, MqttWill, Polling, PollingBy, Protocol, ProtocolName, ProtocolSettings,
+    SocketIo, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
 
 pub use recovery::{History, Resume, Session};
@@ -328,6 +328,23 @@ pub struct Misbehave {
     /// How a node that is asked to end breaks the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<BadDrain>,
+    /// How an upgrade of Socket.IO from polling comes to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<BadUpgrade>,
+}
+
+/// How an upgrade from polling comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadUpgrade {
+    /// None is offered.
+    NotOffered,
+    /// It is answered with 400.
+    Refuse,
+    /// Its probe is not answered.
+    Mute,
+    /// Its TCP connection is reset when the probe comes.
+    Cut,
 }
 
 /// How the gateway drains badly.

@@ -736,11 +736,24 @@ fn answers() -> Table {
         counts("redelivered", "", 0),
         counts("resent", "", 0),
         counts("lost", "", 0),
+        counts("polled", "", 5),
+        counts("upgraded", "", 3),
+        counts("stuck_unoffered", "", 0),
+        counts("stuck_refused", "", 0),
+        counts("stuck_timeout", "", 0),
+        counts("stuck_failed", "", 0),
+        counts("unknown_session", "", 0),
     ]
     .into_iter()
     .flatten()
     .collect();
-    for measure in ["ack p50", "ack_service p50", "bunch max", "gap max"] {
+    for measure in [
+        "ack p50",
+        "ack_service p50",
+        "bunch max",
+        "gap max",
+        "switch max",
+    ] {
         cases.extend(soon(measure));
     }
     Table {
@@ -751,6 +764,8 @@ clients:
   streams: { count: 2, transport: sse, subscribe: [t] }
   polls: { count: 2, transport: long_poll, subscribe: [t] }
   posts: { count: 1, transport: sse, publish: { topic: t, rate: 50/s, in: told } }
+  upgraded: { count: 3, protocol: { socket_io: { polling: true } }, subscribe: [t] }
+  polling: { count: 2, protocol: { socket_io: { polling: only } }, subscribe: [t] }
 phases:
   - { name: open, for: 1s }
   - { name: told, for: 1s, faults: [ { burst: { clients: posts, messages: 500 } } ] }

@@ -16,6 +16,7 @@ mod network;
 mod openings;
 mod partition;
 mod polling;
+mod polls;
 mod resume;
 mod slow;
 mod stall;

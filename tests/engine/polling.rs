@@ -12,7 +12,7 @@ fn scenario(address: SocketAddr, more: &str) -> String {
         "name: test
 target: {{ url: 'ws://{address}/', connect_timeout: 1s }}
 clients:
-  some: {{ count: 2, subscribe: [t], protocol: {{ socket_io: {{ polling: true }} }}{more} }}
+  some: {{ count: 2, subscribe: [t], protocol: {{ socket_io: {{ polling: handshake }} }}{more} }}
 phases: [ {{ name: only, for: 300ms }} ]
 generator: {{ drain: 200ms }}
 "

@@ -162,6 +162,9 @@ fn a_count_means_something_once_its_cause_happened() {
         ("expired_close 4401", C::Expiries, false),
         ("expiries", C::Opened, true),
         ("outlived", C::Expiries, false),
+        ("upgraded", C::Polled, false),
+        ("stuck_timeout", C::Polled, false),
+        ("unknown_session", C::Polled, true),
         ("renewed", C::RenewalFailed, false),
         ("renewal_failed", C::Renewed, false),
         ("reconnected", C::GaveUp, false),
@@ -278,6 +281,12 @@ fn shares_are_of_the_whole() {
         ("closed_by_target", &[C::Opened]),
         ("expired_close 4401", &[C::Expiries]),
         ("outlived", &[C::Expiries]),
+        ("upgraded", &[C::Polled]),
+        ("stuck_unoffered", &[C::Polled]),
+        ("stuck_refused", &[C::Polled]),
+        ("stuck_timeout", &[C::Polled]),
+        ("stuck_failed", &[C::Polled]),
+        ("unknown_session", &[C::Polled]),
         ("renewal_failed", &[C::Renewed]),
         ("churned", &[C::Opened]),
         ("sent", &[C::Offered]),
@@ -467,6 +476,14 @@ fn what_never_came_back_is_censored_not_forgotten() {
             r.count(C::Rejected, 1, 0, n as u64)
         }),
         (Timer::Expired, |r, n| r.count(C::Outlived, 1, 0, n as u64)),
+        (Timer::Switch, |r, n| {
+            r.count(C::StuckUnoffered, 1, 0, n as u64 / 2);
+            r.count(C::StuckRefused, 1, 0, n as u64 - n as u64 / 2);
+        }),
+        (Timer::Switch, |r, n| {
+            r.count(C::StuckTimeout, 1, 0, n as u64 / 2);
+            r.count(C::StuckFailed, 1, 0, n as u64 - n as u64 / 2);
+        }),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),
         // All that there were: those that the timer has, and these.

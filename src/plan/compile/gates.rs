@@ -4,6 +4,7 @@ use super::Problems;
 use crate::gate::{self, Gate, Need};
 use crate::plan::fault::{Action, Effect, How, PlannedFault};
 use crate::plan::types::{Group, Plan};
+use crate::protocol::settings::socket_io::Polling;
 use crate::scenario::model::Moves;
 use crate::scenario::{Problem, Scenario};
 use std::net::IpAddr;
@@ -86,6 +87,13 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
         Need::Auth => group(|group| group.auth.is_some()),
+        Need::Polling => group(|group| group.protocol.polls_first().is_some()),
+        Need::Upgrade => group(|group| {
+            matches!(
+                group.protocol.polling(),
+                Polling::Handshake | Polling::Upgrade
+            )
+        }),
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),

@@ -298,10 +298,10 @@ pub struct SocketIo {
     /// Templated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that, tried by a probe, as clients do it unless
-    /// told otherwise. Both are asked on one connection. Default false: WebSocket from the start.
+    /// What goes by polling; true is `upgrade`, as clients do it unless told otherwise. Default false: nothing, it is a WebSocket
+    /// from the start.
     #[serde(default)]
-    pub polling: bool,
+    pub polling: Polling,
     /// The namespace. Default "/".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -338,11 +338,39 @@ pub struct SocketIo {
     pub refused: Option<Match>,
 }
 
+/// What of a Socket.IO conversation goes by polling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Polling {
+    /// Whether it begins so, and is upgraded.
+    Is(bool),
+    /// How much of it.
+    By(PollingBy),
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        Polling::Is(false)
+    }
+}
+
+/// How much of a Socket.IO conversation goes by polling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PollingBy {
+    /// All of it until a WebSocket, on a TCP connection of its own, has answered a probe; and to its end where none does.
+    Upgrade,
+    /// The handshake, one GET. Its TCP connection becomes the WebSocket, or the opening has failed.
+    Handshake,
+    /// All of it, to its end.
+    Only,
+}
+
 impl Default for SocketIo {
     fn default() -> Self {
         SocketIo {
             path: None,
-            polling: false,
+            polling: Polling::default(),
             namespace: None,
             auth: None,
             subscribe: None,

@@ -87,8 +87,6 @@ pub(super) struct At<'a> {
     pub usual: &'static str,
     /// What the query must hold.
     pub query: &'static str,
-    /// Where it says what the embedded gateway does not speak.
-    pub unknown_to_gateway: Option<String>,
 }
 
 /// Where a group's protocol is spoken; `path` is the group's.
