@@ -440,7 +440,7 @@ fn polling(outcome: &Outcome) -> Option<Line> {
                 let (p50, max) = (millis(t.p50), millis(t.max));
                 format!(" after {p50} (p50), {max} at most")
             });
-            let ratio = percent(upgraded as f64 / polled as f64 * 100.0);
+            let ratio = percent(upgraded as f64 / polled as f64);
             let took = took.unwrap_or_default();
             parts.push(format!("{} upgraded ({ratio}){took}", count(upgraded)));
         }

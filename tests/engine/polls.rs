@@ -59,7 +59,7 @@ clients:
 phases:
   - {{ name: open, for: 300ms }}
   - {{ name: told, for: 1s }}
-generator: {{ drain: 5s, max_lag: 50s }}
+generator: {{ drain: 3s, max_lag: 50s }}
 "
     )
 }

@@ -153,8 +153,6 @@ async fn nonsense_ends_the_conversation_and_a_drain_says_goodbye() {
     gets.get(&sid).await;
     gateway.begin_to_stop();
     assert_eq!(gets.answer().await, (200, "1".into()));
-    let mut late = Http::new(&gateway).await;
-    drop(within(late.tcp.write_all(OPEN.as_bytes())).await);
     gateway.stopped().await;
 }
 
