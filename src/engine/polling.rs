@@ -25,6 +25,7 @@ const LONGEST: usize = 16 * 1024;
 
 /// Engine.IO's number of an error: the server has no such session.
 const UNKNOWN_SESSION: u64 = 1;
+const UNKNOWN_SESSION_TEXT: &[u8] = b"Session ID unknown";
 
 /// An answer as far as it came.
 enum Answer {
@@ -132,13 +133,15 @@ impl Shard {
         self.send_upgrade(c, Some(&upgrade::query(&polled.sid)));
     }
 
-    /// Counts an answer that says that the target knows no such session, which is how broken stickiness shows.
+    /// Counts an answer that says that the target knows no such session, which is how broken stickiness shows: by its number where
+    /// a poll or a post is answered, by its text where an upgrade is.
     pub(super) fn count_unknown_session(&mut self, c: usize, status: u16, said: &[u8]) {
-        let known = |pointer: &str| lookup(said, pointer);
-        if status == 400
-            && self.polls_first(c).is_some()
-            && known("/code").is_some_and(|code| code.number() == Some(UNKNOWN_SESSION))
-            && known("/message").is_some()
+        if status != 400 || self.polls_first(c).is_none() {
+            return;
+        }
+        let code = lookup(said, "/code").and_then(|code| code.number());
+        if code == Some(UNKNOWN_SESSION)
+            || memchr::memmem::find(said, UNKNOWN_SESSION_TEXT).is_some()
         {
             self.count(c, Counter::UnknownSession);
         }

@@ -635,7 +635,7 @@ fn what_opened_by_polling_is_told_and_why_it_stayed_there() {
         ("stuck_timeout", 30),
         ("unknown_session", 2),
     ];
-    let expected = "1,000 opened by it · 900 upgraded (90.0 %) · stuck on it 100 (refused 70, not answered 30) · \
+    let expected = "1,000 opened by it · 900 upgraded (90 %) · stuck on it 100 (refused 70, not answered 30) · \
                     2 answered with Session ID unknown: not every request comes to the node of its handshake";
     assert_eq!(told(&all).as_deref(), Some(expected));
 }
