@@ -272,15 +272,17 @@ fn json_messages_allocate_nothing() {
     });
 }
 
-/// Fan-out and acknowledged publishes in Socket.IO.
+/// Fan-out and acknowledged publishes in Socket.IO, over WebSocket and by polling.
 #[test]
 fn socket_io_messages_allocate_nothing() {
     with_gateway(|address| {
         let (seconds, totals) = seconds(
             address,
             "  hearers:\n    count: 20\n    subscribe: [news]\n    protocol: socket_io\n    reconnect: { resume: true }\n  \
-             speakers:\n    count: 2\n    protocol: socket_io\n    publish: { topic: news, rate: 20/s, size: 200B }\n",
-            &["speakers"],
+             pollers:\n    count: 5\n    subscribe: [news]\n    protocol: { socket_io: { polling: only } }\n  \
+             speakers:\n    count: 2\n    protocol: socket_io\n    publish: { topic: news, rate: 20/s, size: 200B }\n  \
+             posters:\n    count: 2\n    protocol: { socket_io: { polling: only } }\n    publish: { topic: news, rate: 20/s, size: 200B }\n",
+            &["speakers", "posters"],
         );
         assert_eq!(totals.count(Counter::Lost, None, None), 0);
         assert_eq!(totals.count(Counter::Unacked, None, None), 0);

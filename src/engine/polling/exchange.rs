@@ -496,7 +496,6 @@ impl Shard {
         let posts = &mut poller.posts;
         posts.under_way = false;
         let status = posts.answer.status;
-        let said = std::mem::take(&mut posts.answer.body);
         if posts.answer.last {
             posts.beside = None;
         }
@@ -505,6 +504,7 @@ impl Shard {
             return self.left(c, now);
         }
         if status != 200 {
+            let said = std::mem::take(&mut poller.posts.answer.body);
             let failure = self.answered_otherwise(c, status, &said[..said.len().min(SAID)]);
             return self.lost(c, Cause::Failed(failure), now);
         }
