@@ -111,6 +111,12 @@ pub(super) struct Gateway {
     /// Refuse every Nth upgrade
     #[arg(long, value_name = "N")]
     refuse_every: Option<u32>,
+    /// Refuse all upgrades with this HTTP status
+    #[arg(long, value_name = "STATUS")]
+    refuse_upgrades: Option<u16>,
+    /// Hold back event streams until so many bytes have gathered
+    #[arg(long, value_name = "BYTES")]
+    buffer_streams: Option<usize>,
     /// Hold back every delivery for this long
     #[arg(long, value_name = "TIME")]
     delay: Option<crate::scenario::units::Duration>,
@@ -267,6 +273,8 @@ impl Gateway {
         knobs.duplicate_every = self.duplicate_every.or(knobs.duplicate_every);
         knobs.reorder_every = self.reorder_every.or(knobs.reorder_every);
         knobs.refuse_every = self.refuse_every.or(knobs.refuse_every);
+        knobs.refuse_upgrades = self.refuse_upgrades.or(knobs.refuse_upgrades);
+        knobs.buffer_streams = self.buffer_streams.or(knobs.buffer_streams);
         knobs.delay = time(self.delay, knobs.delay);
         knobs.stall_after = time(self.stall_after, knobs.stall_after);
         knobs.stall_for = time(self.stall_for, knobs.stall_for);

@@ -173,6 +173,8 @@ pub enum Intent {
     Churn,
     /// To come back at once with another token.
     Renew,
+    /// To come back at once over a better transport.
+    Climb,
     /// A fault cuts it: it comes back like one that was lost.
     Cut,
     /// The run ends.

@@ -111,6 +111,7 @@ impl Shard {
             Cause::Failed(failure) => Some(*failure),
             Cause::Closed | Cause::Cut => None,
         };
+        let leads_down = self.leads_down(c, failure);
         // Connections that an interrupt cuts off while they open are neither opened nor failed.
         let cut_off = intent == Intent::Finish && !established;
         if let Some(failure) = failure
@@ -136,7 +137,9 @@ impl Shard {
                     failure,
                     Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
                 ),
-                Intent::Churn | Intent::Renew | Intent::Cut | Intent::Finish => false,
+                Intent::Churn | Intent::Renew | Intent::Climb | Intent::Cut | Intent::Finish => {
+                    false
+                }
             };
             let code = if shaken { peer_code } else { 1006 };
             ended_with = by_target.then_some(code);
@@ -184,6 +187,7 @@ impl Shard {
             conn.begin_anew();
             self.recorder.count(Counter::Churned, phase, g, 1);
             self.forget_answer(c);
+            self.forget_rung(c);
             self.resumes.uncut(c);
             let group = &mut self.groups[g];
             if let Some(back) = group.back_ns.get_mut(c - group.base) {
@@ -191,7 +195,10 @@ impl Shard {
             }
             return self.open(c, now, now);
         }
-        if intent == Intent::Renew && self.stretch == Stretch::Running && !self.stopped {
+        if matches!(intent, Intent::Renew | Intent::Climb)
+            && self.stretch == Stretch::Running
+            && !self.stopped
+        {
             // Away for a moment, and not by the target's doing: no policy has it wait.
             self.resumes.uncut(c);
             self.goes_away(c, now);
@@ -212,6 +219,9 @@ impl Shard {
                 None => self.resumes.uncut(c),
             }
             self.goes_away(c, now);
+        }
+        if self.steps_down(c, leads_down, now) {
+            return self.open(c, now, now);
         }
         self.come_back(c, told, was_ready, now);
     }
@@ -479,6 +489,7 @@ impl Shard {
         let room = closes_now(waited, self.finish_from, self.closing as usize);
         let to = (self.finish_from + room).min(self.conns.len());
         for c in self.finish_from..to {
+            self.ended_on(c);
             match self.conns[c].state {
                 State::Ready => self.close(c, 1000, Intent::Finish, now),
                 State::Opening => {

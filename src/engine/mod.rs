@@ -17,6 +17,7 @@ mod fault;
 mod fill;
 mod inbound;
 mod inject;
+mod ladder;
 mod mask;
 mod open;
 mod outbox;

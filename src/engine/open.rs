@@ -45,11 +45,12 @@ impl Shard {
             reaches: false,
         }));
         self.opening += 1;
+        self.takes_rung(c, scheduled);
         self.recorder.count(Counter::Attempts, phase, g, 1);
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         self.take_token(c, now);
-        let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
+        let timeout = self.opening_within(c).as_nanos() as u64;
         self.set_timer(now + timeout, c, Due::OpenTimeout);
         self.afflict(c, now);
         if !self.is_silent(c) {
@@ -438,6 +439,7 @@ impl Shard {
     pub(super) fn answered_otherwise(&mut self, c: usize, code: u16, text: &[u8]) -> Failure {
         let g = usize::from(self.conns[c].group);
         self.recorder.status(code, self.phase, g);
+        self.refused_by(c, code);
         if self.conns[c].troubled {
             self.faults.refused(c, code);
         }
@@ -483,6 +485,7 @@ impl Shard {
         if matches!(opening.stage, Stage::Resuming | Stage::Subscribing(_)) {
             self.resume_refused(c);
         }
+        self.opened_late(c, self.has_begun(c));
         self.recorder.sample("timeout", stage.as_bytes());
         self.lost(c, Cause::Failed(failure), now);
     }

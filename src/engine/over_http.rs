@@ -45,17 +45,44 @@ enum Then {
 impl Shard {
     /// The settings of a connection that is no WebSocket.
     fn over_http(&self, c: usize) -> Option<&OverHttp> {
-        match &self.plan.groups()[usize::from(self.conns[c].group)].transport {
-            Transport::WebSocket => None,
+        match self.transport(c) {
             Transport::Http(settings) => Some(settings),
+            Transport::WebSocket | Transport::Ladder(_) => None,
         }
     }
 
     /// Whether a connection is no WebSocket.
     pub(super) fn is_over_http(&self, c: usize) -> bool {
-        !self.groups[usize::from(self.conns[c].group)]
-            .http
-            .is_empty()
+        self.groups[usize::from(self.conns[c].group)].over_http(c)
+    }
+
+    /// Whether an event stream has begun, of which nothing but its head has come.
+    pub(super) fn has_begun(&self, c: usize) -> bool {
+        let group = &self.groups[usize::from(self.conns[c].group)];
+        let http = group.http.get(c - group.base).and_then(Option::as_ref);
+        group.over_http(c) && http.is_some_and(|http| http.streams)
+    }
+
+    /// What the last event or answer said of how far a connection has heard.
+    pub(super) fn heard_over_http(&self, c: usize, polls: bool) -> Option<String> {
+        let group = &self.groups[usize::from(self.conns[c].group)];
+        let http = group.http.get(c - group.base)?.as_ref()?;
+        let text = match polls {
+            true => http.cursors.first()?.clone(),
+            false => String::from_utf8_lossy(http.events.last_id()).into_owned(),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The next stream, or poll, of a connection begins from here; empty: from now.
+    pub(super) fn begin_from(&mut self, c: usize, heard: &str) {
+        let mut http = self.take_http(c).unwrap_or_default();
+        http.events.begin_from(heard.as_bytes());
+        http.cursors.clear();
+        if !heard.is_empty() {
+            http.cursors.push(heard.to_owned());
+        }
+        self.put_http(c, http);
     }
 
     fn take_http(&mut self, c: usize) -> Option<Box<Http>> {
@@ -330,6 +357,10 @@ impl Shard {
                     Then::Head(head, heard, of_events)
                 }
                 Ok(Some(Piece::Body(body))) if http.streams => {
+                    // Of a stream that might be held back, its first sign is what makes it ready.
+                    if self.awaits_a_sign(c) {
+                        self.run_steps(c, 0, now);
+                    }
                     let (then, sent) = self.events_in(c, &mut http, body, now);
                     if let Some((first, last, n)) = sent {
                         let (earliest, latest) = span.unwrap_or((first, last));
@@ -370,6 +401,12 @@ impl Shard {
             self.recorder
                 .time(Timer::Bunch, self.phase, g, spread as i64);
         }
+    }
+
+    /// Whether a stream's head has come, and nothing else that it waits for.
+    fn awaits_a_sign(&self, c: usize) -> bool {
+        let opening = self.conns[c].opening.as_ref();
+        opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
     }
 
     /// The events in a piece of a stream; and when those of this run's that came were sent, earliest and latest, and how many.
@@ -426,7 +463,7 @@ impl Shard {
         }
         self.step_done(c, Timer::Upgrade, now);
         if head.status == 200 && of_events {
-            if self.keep_heard(c, heard, now) {
+            if self.keep_heard(c, heard, now) && !self.waits_for_a_sign(c) {
                 self.run_steps(c, 0, now);
             }
             return;
@@ -446,6 +483,7 @@ impl Shard {
             }
             status => {
                 self.recorder.status(status, self.phase, g);
+                self.refused_by(c, status);
                 Failure::Status
             }
         };
@@ -457,6 +495,7 @@ impl Shard {
         if !matches!(status, 200 | 204 | 304 | 408) {
             let g = usize::from(self.conns[c].group);
             self.recorder.status(status, self.phase, g);
+            self.refused_by(c, status);
             self.lost(c, Cause::Failed(Failure::Status), now);
         }
     }

@@ -8,6 +8,7 @@ use super::conn::{Conn, Mark};
 use super::dns::Resolver;
 use super::fault::{self, Faults};
 use super::inject::Injector;
+use super::ladder::Rung;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::over_http::Http;
@@ -72,6 +73,8 @@ pub(super) struct Group {
     pub sessions: Vec<Option<Box<Session>>>,
     /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
     pub http: Vec<Option<Box<Http>>>,
+    /// Where each of its connections is on its ladder; empty where there is one transport.
+    pub rungs: Vec<Rung>,
     /// What each of its connections' tokens is made of; empty where they have none.
     pub held: Vec<Held>,
     /// What signs tokens that are made.
@@ -84,8 +87,8 @@ pub(super) struct Group {
 
 impl Group {
     /// Whether publishes are more than a frame around the payload: a protocol's session makes them, or they are posted.
-    pub fn apart(&self) -> bool {
-        !self.sessions.is_empty() || !self.http.is_empty()
+    pub fn apart(&self, c: usize) -> bool {
+        !self.sessions.is_empty() || self.over_http(c)
     }
 
     /// Local index of one of its connections of this shard. Own ones are `shards` apart.
@@ -212,7 +215,9 @@ impl Shard {
             let mut sessions = Vec::new();
             sessions.resize_with(each(group.protocol.has_session()), || None);
             let mut http = Vec::new();
-            http.resize_with(each(group.transport != Transport::WebSocket), || None);
+            http.resize_with(each(group.transport.has_http()), || None);
+            let ladder = matches!(group.transport, Transport::Ladder(_));
+            let rungs = vec![Rung::top(&group.transport); each(ladder)];
             let mut subprotocols = group.protocol.subprotocols();
             if subprotocols.is_empty() {
                 subprotocols.clone_from(&plan.target().subprotocols);
@@ -249,6 +254,7 @@ impl Shard {
                 held,
                 signer: auth::signer(group),
                 http,
+                rungs,
                 subprotocols,
                 injector: None,
             });
@@ -493,6 +499,7 @@ impl Shard {
             Due::Expiry => self.expiry_due(c, now),
             Due::Renewal => self.renewal_due(c, now),
             Due::RenewalCheck => self.renewal_check(c, now),
+            Due::Rung => self.rung_due(c, now),
         }
     }
 

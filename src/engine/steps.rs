@@ -231,7 +231,7 @@ impl Shard {
         self.placed(c, opening.node, back, resumed);
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
-        let heartbeat = group.heartbeat;
+        let heartbeat = group.heartbeat.filter(|_| !self.groups[g].over_http(c));
         if let Some(lifetime) = lifetime {
             self.set_timer(now + lifetime.as_nanos() as u64, c, Due::Lifetime);
         }
@@ -244,6 +244,7 @@ impl Shard {
             self.set_timer(now + first, c, Due::Ping);
         }
         self.token_accepted(c, now);
+        self.holds_rung(c, now);
         self.prepare_work(c);
         self.afflict(c, now);
     }

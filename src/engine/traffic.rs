@@ -204,7 +204,7 @@ impl Shard {
             sent_ns: now,
         };
         compose.clear();
-        if groups[g].apart() {
+        if groups[g].apart(c) {
             put_payload(compose, &publishing.head, &stamp, size);
             return self.publish_apart(c, ordinal, phase, (intended, now));
         }

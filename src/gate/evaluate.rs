@@ -292,6 +292,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
             .map(|kind| failures(*kind))
             .sum(),
         Timer::Ping => failures(Failure::Dead),
+        // Who went down in a phase and was ready over nothing since counts when the run ends.
+        Timer::Fallback => scope.count_from_here(totals, Counter::EndedNowhere),
         // Both are counted in the phase of the expiry.
         Timer::Expired => scope.count(totals, Counter::Outlived),
         Timer::Lag

@@ -66,6 +66,21 @@ pub(super) fn names(counters: &[Counter]) -> String {
         .join(" + ")
 }
 
+/// Openings of connections that have several transports.
+const OVER: &[Counter] = &[
+    Counter::OverWebsocket,
+    Counter::OverSse,
+    Counter::OverLongPoll,
+];
+
+/// What there is of such connections at all.
+const LADDER: &[Counter] = &[
+    Counter::OverWebsocket,
+    Counter::OverSse,
+    Counter::OverLongPoll,
+    Counter::StepsDown,
+];
+
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Count {
@@ -169,6 +184,17 @@ impl Count {
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
+                C::DownRefused | C::DownUnreachable | C::DownTimeout | C::DownSilent => {
+                    &[C::StepsDown]
+                }
+                C::Climbed => &[C::Climbs],
+                C::OverWebsocket | C::OverSse | C::OverLongPoll => OVER,
+                C::EndedWebsocket | C::EndedSse | C::EndedLongPoll | C::EndedNowhere => &[
+                    C::EndedWebsocket,
+                    C::EndedSse,
+                    C::EndedLongPoll,
+                    C::EndedNowhere,
+                ],
                 C::Renewed | C::RenewalFailed => &[C::Renewed, C::RenewalFailed],
                 C::Outlived => &[C::Expiries],
                 C::Severed => &[C::Old],
@@ -180,6 +206,8 @@ impl Count {
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
+                | C::StepsDown
+                | C::Climbs
                 | C::Cut
                 | C::Afflicted
                 | C::Expiries
@@ -217,6 +245,16 @@ impl Count {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
                 C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
+                // Connections that have where to go, and went or stayed.
+                C::StepsDown
+                | C::DownRefused
+                | C::DownUnreachable
+                | C::DownTimeout
+                | C::DownSilent
+                | C::Climbs
+                | C::OverWebsocket
+                | C::OverSse
+                | C::OverLongPoll => Exercise::Here(LADDER),
                 C::Churned
                 | C::Cut
                 | C::Afflicted
@@ -236,6 +274,11 @@ impl Count {
                     Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
                 }
                 C::Opened
+                | C::Climbed
+                | C::EndedWebsocket
+                | C::EndedSse
+                | C::EndedLongPoll
+                | C::EndedNowhere
                 | C::Renewed
                 | C::RenewalFailed
                 | C::Outlived
@@ -345,6 +388,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Recovery => {
             "Delivery of a recovered message, from its intended time: the time away is in it"
         }
+        Timer::Fallback => {
+            "First attempt of an opening to ready over a lower transport than it began with"
+        }
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
         Timer::Evicted => {
@@ -396,6 +442,32 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Expiries => "Tokens that expired while their connection was open",
         Counter::Outlived => {
             "Of these, connections that the target never closed for it: they were open to their end, or to the run's"
+        }
+        Counter::StepsDown => {
+            "Times that a connection of a group with several transports went on to the next"
+        }
+        Counter::DownRefused => {
+            "Of these, because the answer was not what the transport needs, or the target hung up"
+        }
+        Counter::DownUnreachable => "Of these, because there was no connection: name, TCP or TLS",
+        Counter::DownTimeout => "Of these, because it was not ready in time",
+        Counter::DownSilent => "Of these, because its event stream said nothing",
+        Counter::Climbs => {
+            "Times that a connection tried a higher transport than it was ready over last"
+        }
+        Counter::Climbed => "Of these, those that were ready over a higher one then",
+        Counter::OverWebsocket => {
+            "Connections of such groups that became ready over WebSocket, reconnects included"
+        }
+        Counter::OverSse => "The same over server-sent events",
+        Counter::OverLongPoll => "The same over long polling",
+        Counter::EndedWebsocket => {
+            "Connections of such groups, each once when the run ends, that were ready over WebSocket last"
+        }
+        Counter::EndedSse => "The same over server-sent events",
+        Counter::EndedLongPoll => "The same over long polling",
+        Counter::EndedNowhere => {
+            "The same, that were never ready, or went down and were not ready since"
         }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",

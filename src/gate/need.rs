@@ -28,6 +28,8 @@ pub enum Need {
     Resume,
     /// The group has tokens.
     Auth,
+    /// The group has several transports.
+    Ladder,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -58,6 +60,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Ping, &[Need::Heartbeat]),
     (Timer::Detect, &[Need::Heartbeat]),
     (Timer::Reconnect, &[Need::Reconnect]),
+    (Timer::Fallback, &[Need::Ladder]),
     (Timer::Dns, &[Need::HostName]),
     (Timer::Tls, &[Need::Tls]),
     (Timer::Evicted, &[Need::Evictable]),
@@ -74,6 +77,20 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Stayed, &[Need::Reconnect, Need::Node]),
     (Counter::Resumed, &[Need::Reconnect, Need::Resume]),
     (Counter::StateLost, &[Need::Reconnect, Need::Resume]),
+    (Counter::StepsDown, &[Need::Ladder]),
+    (Counter::DownRefused, &[Need::Ladder]),
+    (Counter::DownUnreachable, &[Need::Ladder]),
+    (Counter::DownTimeout, &[Need::Ladder]),
+    (Counter::DownSilent, &[Need::Ladder]),
+    (Counter::Climbs, &[Need::Ladder]),
+    (Counter::Climbed, &[Need::Ladder]),
+    (Counter::OverWebsocket, &[Need::Ladder]),
+    (Counter::OverSse, &[Need::Ladder]),
+    (Counter::OverLongPoll, &[Need::Ladder]),
+    (Counter::EndedWebsocket, &[Need::Ladder]),
+    (Counter::EndedSse, &[Need::Ladder]),
+    (Counter::EndedLongPoll, &[Need::Ladder]),
+    (Counter::EndedNowhere, &[Need::Ladder]),
     (Counter::Renewed, &[Need::Auth]),
     (Counter::RenewalFailed, &[Need::Auth]),
     (Counter::Outlived, &[Need::Auth]),
@@ -163,6 +180,14 @@ impl Need {
             Need::Reconnect => key("reconnect"),
             Need::Node => key("node"),
             Need::Auth => key("auth"),
+            Need::Ladder => (
+                match group {
+                    Some(group) => format!("`{group}` has one `transport`"),
+                    None => "no client group has several transports".to_owned(),
+                },
+                "list several, such as `transport: [websocket, sse]`, or leave the gate out"
+                    .to_owned(),
+            ),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),

@@ -178,6 +178,15 @@ impl Config {
             return bad("refuse_status must be an HTTP status from 300 to 599");
         }
         if knobs
+            .refuse_upgrades
+            .is_some_and(|status| !(300..=599).contains(&status))
+        {
+            return bad("refuse_upgrades must be an HTTP status from 300 to 599");
+        }
+        if knobs.refuse_upgrades_for.is_some() && knobs.refuse_upgrades.is_none() {
+            return bad("refuse_upgrades_for needs refuse_upgrades, which has the status");
+        }
+        if knobs
             .close_code
             .is_some_and(|code| !(1000..=4999).contains(&code))
         {
@@ -357,6 +366,13 @@ pub struct Misbehave {
     pub refuse_every: Option<u32>,
     /// HTTP status of such a refusal; `None`: 503.
     pub refuse_status: Option<u16>,
+    /// Every upgrade is refused with this HTTP status before anything else is looked at, as a proxy does that lets none through…
+    pub refuse_upgrades: Option<u16>,
+    /// …for so long after the gateway began to listen; `None`: to the end.
+    #[serde(with = "option_millis")]
+    pub refuse_upgrades_for: Option<Duration>,
+    /// Event streams are held back, all but their heads, until so many bytes have gathered, as by a proxy that buffers.
+    pub buffer_streams: Option<usize>,
     /// Added before every delivery and every echo is written to its client.
     #[serde(with = "option_millis")]
     pub delay: Option<Duration>,
@@ -509,7 +525,7 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 17] = [
+        let table: [(Spoil, &str); 19] = [
             (|c| c.auth = Some(Auth::default()), "jwt_secret"),
             (
                 |c| {
@@ -550,6 +566,14 @@ mod tests {
             ),
             (|c| c.misbehave.drop_every = Some(0), "every"),
             (|c| c.misbehave.refuse_status = Some(101), "refuse_status"),
+            (
+                |c| c.misbehave.refuse_upgrades = Some(200),
+                "refuse_upgrades",
+            ),
+            (
+                |c| c.misbehave.refuse_upgrades_for = Some(Duration::ZERO),
+                "refuse_upgrades",
+            ),
             (|c| c.misbehave.close_code = Some(999), "close_code"),
             (
                 |c| c.misbehave.stall_after = Some(Duration::ZERO),

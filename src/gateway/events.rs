@@ -4,7 +4,7 @@
 //! topic's number of it, with the epoch before it where there is one, on streams of one topic. A stream is answered once all
 //! its subscriptions are in place, so that its head is what an acknowledgement is elsewhere.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::client::{Client, Close, Next};
 use super::frame::Frame;
@@ -118,9 +118,17 @@ impl Drop for Guest {
     }
 }
 
+/// The first of a stream: whoever gets it knows that nothing holds the stream back.
+const WELCOME: &[u8] = b"5\r\n: hi\n\r\n";
+
+/// A sign of life, as often as WebSockets are pinged.
+const ALIVE: &[u8] = b"2\r\n:\n\r\n";
+
 /// What a stream does next.
 enum Step {
     Write(Frame),
+    /// Nothing was said for a while.
+    Alive,
     Wait(Instant),
     Close(Close),
     /// The client has gone.
@@ -170,13 +178,36 @@ async fn told<S: Socket>(
     let mut unanswered = guest.subscribe(wanted);
     let mut epoch = String::new();
     let mut out = Vec::new();
+    let mut held = Held::new(hub.config.misbehave.buffer_streams);
     if unanswered == 0 {
         http::begin_stream(hub.config.node, &mut out);
+        held.begins(&out);
+        out.extend_from_slice(WELCOME);
     }
+    let every = hub.config.ping.as_ref().map(|ping| ping.every);
     loop {
-        match poll_fn(|context| next(socket, guest, context)).await {
+        let alive = async {
+            match every {
+                Some(every) => sleep(every).await,
+                None => pending().await,
+            }
+        };
+        let step = tokio::select! {
+            biased;
+            step = poll_fn(|context| next(socket, guest, context)) => step,
+            () = alive => Step::Alive,
+        };
+        match step {
+            Step::Alive if unanswered == 0 => out.extend_from_slice(ALIVE),
+            Step::Alive => {}
             Step::Left => return Ok(None),
-            Step::Close(close) => return Ok(Some(close)),
+            Step::Close(close) => {
+                // Whoever holds something back lets go of it at the end.
+                if unanswered == 0 && close.code != 1006 {
+                    drop(timeout(GOODBYE, socket.write_all(&out)).await);
+                }
+                return Ok(Some(close));
+            }
             Step::Wait(until) => {
                 sleep_until(until).await;
                 continue;
@@ -190,6 +221,8 @@ async fn told<S: Socket>(
                     if unanswered == 0 {
                         let events = std::mem::take(&mut out);
                         http::begin_stream(hub.config.node, &mut out);
+                        held.begins(&out);
+                        out.extend_from_slice(WELCOME);
                         out.extend_from_slice(&events);
                     }
                 }
@@ -207,8 +240,12 @@ async fn told<S: Socket>(
         }
         hub.outlast_stall().await;
         let client = &guest.client;
+        let leaves = held.leaves(&out);
+        if leaves == 0 {
+            continue;
+        }
         tokio::select! {
-            written = socket.write_all(&out) => written?,
+            written = socket.write_all(&out[..leaves]) => written?,
             // A slow reader must not keep its connection from being closed.
             close = poll_fn(|_| match client.closing_at_once() {
                 Some(close) => Poll::Ready(close),
@@ -216,7 +253,35 @@ async fn told<S: Socket>(
             }) => return Ok(Some(close)),
         }
         socket.flush().await?;
-        out.clear();
+        out.drain(..leaves);
+    }
+}
+
+/// What a proxy that buffers would hold back of a stream.
+struct Held {
+    /// So many bytes at once; `None`: nothing is held.
+    size: Option<usize>,
+    /// Of these, so many are the head, which is not.
+    head: usize,
+}
+
+impl Held {
+    fn new(size: Option<usize>) -> Self {
+        Held { size, head: 0 }
+    }
+
+    /// The head is what is there now.
+    fn begins(&mut self, head: &[u8]) {
+        self.head = head.len();
+    }
+
+    /// How many of the bytes leave now.
+    fn leaves(&mut self, out: &[u8]) -> usize {
+        let head = std::mem::take(&mut self.head);
+        match self.size {
+            Some(size) if out.len() - head < size => head,
+            _ => out.len(),
+        }
     }
 }
 

@@ -189,7 +189,13 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
         "/events" => Answer::Events(wanted(request, query)?),
         "/publish" => Answer::Posts,
         "/poll" => Answer::Polls,
-        _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
+        _ => {
+            // Before the service is asked anything.
+            if let Some(status) = hub.refuses_upgrades() {
+                return Err(Page::new(status, "", "no upgrades here\n"));
+            }
+            Answer::Upgrade(upgrade(request, path, hub.config.node)?)
+        }
     };
     if hub.refuses() {
         return Err(draining());

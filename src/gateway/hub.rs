@@ -43,6 +43,8 @@ pub(super) struct Hub {
     /// Rung for each client that leaves while the gateway drains.
     pub left: Notify,
     upgrades: AtomicU64,
+    /// Upgrades are refused up to then, where they are for a time only.
+    refuses_until: Option<Instant>,
     /// What is left of the upgrades of this second, where they are limited.
     accepting: Option<Mutex<Bucket>>,
 }
@@ -75,6 +77,7 @@ impl Hub {
             Some(_) => None,
             None => Keeper::new(&config, now),
         };
+        let refuses_until = knobs.refuse_upgrades_for.map(|time| now + time);
         let line = (knobs.head_of_line).then(|| Line::new(config.buffer_limit));
         Hub {
             accepting: config.accept_rate.map(accepting),
@@ -88,6 +91,7 @@ impl Hub {
             clients: Mutex::default(),
             left: Notify::new(),
             upgrades: AtomicU64::new(0),
+            refuses_until,
         }
     }
 
@@ -121,6 +125,15 @@ impl Hub {
         };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(Instant::now())
+    }
+
+    /// The status by which all upgrades are refused now, on purpose.
+    pub(super) fn refuses_upgrades(&self) -> Option<u16> {
+        let status = self.config.misbehave.refuse_upgrades?;
+        let over = self
+            .refuses_until
+            .is_some_and(|until| Instant::now() >= until);
+        (!over).then_some(status)
     }
 
     /// Whether the next upgrade is one of those refused on purpose.

@@ -62,6 +62,8 @@ names! {
         Ready = "ready",
         /// Delivery of a recovered message, from its intended time: the time away is in it.
         Recovery = "recovery",
+        /// First attempt of an opening to ready over a lower transport of the group's than it began with.
+        Fallback = "fallback",
         /// The whole opening, from its intended time to ready.
         Open = "open",
         /// Start of an opening minus its scheduled time.
@@ -106,6 +108,34 @@ names! {
         Expiries = "expiries",
         /// Of these, connections that the target never closed for it: they were open to their end, or to the run's.
         Outlived = "outlived",
+        /// Times that a connection went on to its group's next transport.
+        StepsDown = "steps_down",
+        /// Of these, because the target's answer was not what the transport needs, or it hung up.
+        DownRefused = "down_refused",
+        /// Of these, because there was no connection.
+        DownUnreachable = "down_unreachable",
+        /// Of these, because it was not ready in time.
+        DownTimeout = "down_timeout",
+        /// Of these, because its event stream said nothing.
+        DownSilent = "down_silent",
+        /// Times that a connection tried a higher transport than it was ready over last.
+        Climbs = "climbs",
+        /// Of these, those that were ready over a higher one then.
+        Climbed = "climbed",
+        /// Connections of groups with several transports that became ready over WebSocket, reconnects included.
+        OverWebsocket = "over_websocket",
+        /// The same over server-sent events.
+        OverSse = "over_sse",
+        /// The same over long polling.
+        OverLongPoll = "over_long_poll",
+        /// Connections of such groups, each once when the run ends, that were ready over WebSocket last.
+        EndedWebsocket = "ended_websocket",
+        /// The same over server-sent events.
+        EndedSse = "ended_sse",
+        /// The same over long polling.
+        EndedLongPoll = "ended_long_poll",
+        /// The same, that were never ready, or went down and were not since.
+        EndedNowhere = "ended_nowhere",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.

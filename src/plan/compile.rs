@@ -11,6 +11,7 @@ mod generator;
 mod group;
 mod http;
 mod inject;
+mod ladder;
 mod message;
 mod names;
 mod page;

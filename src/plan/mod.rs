@@ -6,6 +6,7 @@ mod auth;
 mod backoff;
 mod compile;
 mod fault;
+mod ladder;
 mod needs;
 mod pacer;
 mod page;
@@ -21,6 +22,7 @@ pub use fault::{
     Action, Deploy, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Receiver, Rollout,
     SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
 };
+pub use ladder::{Climb, Ladder, Position, StepDown};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use page::Page;

@@ -6,6 +6,7 @@
 
 use super::auth::{Auth, Fetch, Secret, TokenSource};
 use super::fault::{Action, PlannedFault, Window};
+use super::ladder::Ladder;
 use crate::broker;
 use crate::protocol::{Field, ProtocolConfig};
 use crate::transport::{Pick, TargetConfig};
@@ -277,6 +278,8 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events or long polls to subscribers, HTTP POST from publishers. A group is one or the other.
     Http(Box<OverHttp>),
+    /// Several, each tried when the one before it fails.
+    Ladder(Box<Ladder>),
 }
 
 /// How subscribers are told over HTTP, and what publishers post. Paths' values are [percent-encoded](super::percent_encode).

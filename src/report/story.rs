@@ -1,6 +1,7 @@
 //! The story in lines, told in the same order on the terminal and at the head of the HTML and Markdown reports.
 //! Texts here are as they came: whoever shows them escapes them.
 
+mod ladder;
 mod trouble;
 
 pub(super) use trouble::{absence, storm};
@@ -75,6 +76,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     lines.extend(refusal(outcome));
     lines.extend(handshake(outcome));
     lines.extend(spread(outcome));
+    lines.extend(ladder::line(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(latency(outcome, "ack", "ack_service"));

@@ -337,6 +337,9 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "reorder_every": knobs.reorder_every,
         "refuse_every": knobs.refuse_every,
         "refuse_status": knobs.refuse_status,
+        "refuse_upgrades": knobs.refuse_upgrades,
+        "refuse_upgrades_for": time(knobs.refuse_upgrades_for),
+        "buffer_streams": knobs.buffer_streams.map(|size| size.0),
         "delay": time(knobs.delay),
         "stall_after": time(knobs.stall_after),
         "stall_for": time(knobs.stall_for),
@@ -374,7 +377,7 @@ mod tests {
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
                close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never,
-               head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
+               head_of_line: true, refuse_upgrades: 403, refuse_upgrades_for: 10s, buffer_streams: 4KiB }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
                ask_before: 3s, by_message: true }, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
@@ -400,6 +403,14 @@ mod tests {
         assert_eq!(
             (knobs.refuse_every, knobs.refuse_status),
             (Some(4), Some(429))
+        );
+        assert_eq!(
+            (
+                knobs.refuse_upgrades,
+                knobs.refuse_upgrades_for,
+                knobs.buffer_streams
+            ),
+            (Some(403), Some(Duration::from_secs(10)), Some(4096))
         );
         assert_eq!(knobs.delay, Some(Duration::from_millis(5)));
         assert_eq!(knobs.stall_after, Some(Duration::from_secs(6)));

@@ -6,6 +6,7 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod auth;
+mod fallback;
 mod fault;
 mod inject;
 mod page;
@@ -18,6 +19,7 @@ pub use auth::{
     Algorithm, Auth, ByMessage, ByReconnect, Claim, GatewayAuth, Jwt, NamedPlace, Never, Renew,
     RenewBy, Renewal, TokenCommand, TokenPlace, TokenRequest, UsualPlace,
 };
+pub use fallback::{Climb, Fallback, StepDown};
 pub use fault::{
     Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
     SendSignal, Slow, Stall, Stalled, To, Webhook,
@@ -99,6 +101,12 @@ pub enum OneOrMany<T> {
     One(T),
     /// Several, in order.
     Many(Vec<T>),
+}
+
+impl<T: Default> Default for OneOrMany<T> {
+    fn default() -> Self {
+        OneOrMany::One(T::default())
+    }
 }
 
 impl<T: Clone> OneOrMany<T> {
@@ -295,6 +303,15 @@ pub struct Misbehave {
     /// HTTP status of a refusal. Default 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuse_status: Option<u16>,
+    /// Upgrades are refused with this HTTP status, as by a proxy that does not let them through…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_upgrades: Option<u16>,
+    /// …for so long after start. Default: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_upgrades_for: Option<Duration>,
+    /// Event streams are held back until so many bytes have gathered, as by a proxy that buffers responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_streams: Option<ByteSize>,
     /// Added before every delivery is handed to its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
@@ -367,9 +384,13 @@ pub struct ClientGroup {
     /// Tokens, and how they are renewed. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// How bytes get to the target. Default websocket.
+    /// How bytes get to the target: a transport, or a list of them, of which each is tried when the one before it fails. Default
+    /// websocket.
     #[serde(default)]
-    pub transport: Transport,
+    pub transport: OneOrMany<Transport>,
+    /// When a connection goes on to the next of several transports, and when it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// What is spoken over the connection. Default json.
     #[serde(default)]
     pub protocol: Protocol,

@@ -759,6 +759,55 @@ phases:
     }
 }
 
+/// Upgrades are refused and streams held back: who minds that polls, and tries it all again when it is cut.
+fn ladders() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("steps_down", "", 15),
+        counts("down_refused", "", 9),
+        counts("down_silent", "", 6),
+        counts("down_unreachable", "", 0),
+        counts("down_timeout", "", 0),
+        counts("climbs", "of low", 3),
+        counts("climbed", "of low", 0),
+        counts("over_websocket", "", 0),
+        counts("over_sse", "", 3),
+        counts("over_long_poll", "of low", 6),
+        counts("ended_websocket", "", 0),
+        counts("ended_sse", "", 3),
+        counts("ended_long_poll", "", 3),
+        counts("ended_nowhere", "", 0),
+        counts("status 403", "", 9),
+        slow("fallback min", "of low", 290),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        pass("ended_long_poll share == 50%", 50.0..=50.0),
+        pass("down_refused share == 60%", 60.0..=60.0),
+        no_evidence("climbed == 0 of mid"),
+    ]);
+    Table {
+        name: "ladders",
+        body: "
+target: { embedded: { misbehave: { refuse_upgrades: 403, buffer_streams: 64KiB } } }
+clients:
+  low:
+    count: 3
+    transport: [websocket, sse, long_poll]
+    fallback: { silence: 300ms }
+    subscribe: [t]
+    reconnect: { backoff: none }
+  mid: { count: 2, transport: [websocket, sse], subscribe: [t] }
+  posts: { count: 1, transport: [websocket, sse], publish: { topic: t, rate: 20/s } }
+phases:
+  - { name: open, for: 2s }
+  - { name: cut, for: 2500ms, faults: [ { drop: { clients: low, share: 100%, how: reset } } ] }
+",
+        cases,
+    }
+}
+
 /// Tokens that are renewed, and some that expire: the gateway closes whose.
 fn tokens() -> Table {
     let mut cases: Vec<Case> = [
@@ -801,9 +850,10 @@ phases:
     }
 }
 
-fn tables() -> [Table; 13] {
+fn tables() -> [Table; 14] {
     [
         answers(),
+        ladders(),
         tokens(),
         kept(),
         deploys(),
@@ -904,6 +954,13 @@ fn a_target_that_does_all_it_should_passes() {
 #[test]
 fn what_is_told_and_posted_over_http_is_judged() {
     let table = answers();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn who_goes_on_over_another_transport_is_judged() {
+    let table = ladders();
     let done = table.lab().run(&["--quiet"]);
     table.check(&done, 99);
 }

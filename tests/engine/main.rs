@@ -12,6 +12,7 @@ mod conversation;
 mod endings;
 mod events;
 mod faults;
+mod ladder;
 mod network;
 mod openings;
 mod partition;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // the harness polls
 
+mod fallback;
 #[allow(dead_code)] // shared with the end-to-end tests, which use all of it
 #[path = "../e2e/harness.rs"]
 mod harness;

@@ -86,6 +86,7 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
         Need::Auth => group(|group| group.auth.is_some()),
+        Need::Ladder => group(|group| group.transport.rungs().len() > 1),
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),

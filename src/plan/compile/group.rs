@@ -98,13 +98,16 @@ pub(super) fn compile(
             .and_then(|node| answer::node(node, &path, &vars, problems));
         answer::comes_back(written, scenario.target.pick, &path, problems);
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
-        let raw = matches!(
-            (&written.protocol, &written.transport),
-            (
-                model::Protocol::Named(model::ProtocolName::Raw),
+        let websocket = |one: &model::Transport| {
+            matches!(
+                one,
                 model::Transport::Named(model::TransportName::Websocket)
             )
-        );
+        };
+        let raw = matches!(
+            &written.protocol,
+            model::Protocol::Named(model::ProtocolName::Raw)
+        ) && written.transport.to_vec().iter().all(websocket);
         let context = Context {
             vars: &vars,
             captured: &captured,
@@ -178,7 +181,7 @@ pub(super) fn compile(
                 message: &[],
                 ..of_vars
             },
-            over_http: transport != crate::plan::types::Transport::WebSocket,
+            over_http: transport.has_http(),
         };
         let (tokens, first_message) = auth::compile(&path, &of, files, problems);
         if let Some(message) = first_message {

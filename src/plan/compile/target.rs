@@ -600,6 +600,21 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
         "refuse_every",
         knobs.refuse_every.is_some(),
     );
+    needs(
+        "refuse_upgrades_for",
+        knobs.refuse_upgrades_for.is_some(),
+        "refuse_upgrades",
+        knobs.refuse_upgrades.is_some(),
+    );
+    if knobs
+        .refuse_upgrades
+        .is_some_and(|s| !(300..=599).contains(&s))
+    {
+        problems.add(Problem::error(
+            format!("{path}.refuse_upgrades"),
+            "a refusal's status is from 300 to 599",
+        ));
+    }
     if knobs
         .refuse_status
         .is_some_and(|s| !(300..=599).contains(&s))

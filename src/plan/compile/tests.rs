@@ -2,6 +2,7 @@ mod auth;
 mod bursts;
 mod gates;
 mod inject;
+mod ladder;
 mod lasting;
 mod mqtt;
 mod presets;

@@ -2,7 +2,7 @@
 
 use super::text::{self, Scope};
 use super::upgrade::written_as_url;
-use super::{Problems, each};
+use super::{Problems, each, ladder};
 use crate::plan::types::{Builtin, Cursor, CursorTo, OverHttp, Part, Poll, Template, Transport};
 use crate::protocol::ProtocolConfig;
 use crate::scenario::Problem;
@@ -54,16 +54,45 @@ pub(super) fn compile(
     query: &Template,
     problems: &mut Problems,
 ) -> Transport {
+    let listed = format!("{path}.transport");
+    let mut rungs: Vec<Transport> = Vec::new();
+    for (own, written) in each(&group.transport, &listed) {
+        rungs.push(one(written, &own, scope, query, problems));
+    }
+    if let Some((name, _)) = over_http(group) {
+        only_one_way(group, name, path, problems);
+    }
+    ladder::compile(group, path, rungs, problems)
+}
+
+/// The group's first transport that is no WebSocket, by name, and whether it has one that is.
+fn over_http(group: &ClientGroup) -> Option<(&'static str, bool)> {
+    let all = group.transport.to_vec();
+    let names: Vec<&str> = all.iter().map(ladder::name).collect();
+    let name = all.iter().map(ladder::name).find(|n| *n != WEBSOCKET)?;
+    Some((name, names.contains(&WEBSOCKET)))
+}
+
+/// As scenarios call it.
+pub(super) const WEBSOCKET: &str = "websocket";
+
+/// Compiles one transport; `path` is its own.
+fn one(
+    written: &model::Transport,
+    path: &str,
+    scope: Scope<'_>,
+    query: &Template,
+    problems: &mut Problems,
+) -> Transport {
     let (sse, poll) = (Sse::default(), LongPoll::default());
-    let written = match &group.transport {
+    let written = match written {
         model::Transport::Named(TransportName::Websocket) => return Transport::WebSocket,
         model::Transport::Named(TransportName::Sse) => Written::sse(&sse),
         model::Transport::Named(TransportName::LongPoll) => Written::long_poll(&poll),
         model::Transport::Set(TransportSettings::Sse(written)) => Written::sse(written),
         model::Transport::Set(TransportSettings::LongPoll(written)) => Written::long_poll(written),
     };
-    only_one_way(group, written.name, path, problems);
-    let own = format!("{path}.transport.{}", written.name);
+    let own = format!("{path}.{}", written.name);
     let mut at = |text: &Option<String>, key: &str, default: &str| {
         let text = text.as_deref().unwrap_or(default);
         let path = format!("{own}.{key}");
@@ -163,7 +192,8 @@ fn only_one_way(group: &ClientGroup, name: &str, path: &str, problems: &mut Prob
             "a publish is answered: `ack` times that",
         );
     }
-    if group.heartbeat.is_some() {
+    // Where there is a WebSocket too, its pings are that one's.
+    if group.heartbeat.is_some() && !over_http(group).is_some_and(|(_, also)| also) {
         refuse(
             format!("{path}.heartbeat"),
             "there are no pings",
@@ -188,7 +218,7 @@ pub(super) fn speaks(
     path: &str,
     problems: &mut Problems,
 ) {
-    if *transport != Transport::WebSocket && protocol.has_session() {
+    if transport.has_http() && protocol.has_session() {
         let message = format!("{} is spoken over WebSocket only", protocol.name());
         problems.add(
             Problem::error(format!("{path}.protocol"), message).help("`raw` and `json` are not"),

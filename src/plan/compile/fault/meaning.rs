@@ -8,8 +8,10 @@ use crate::scenario::{Problem, Scenario};
 pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &mut Problems) {
     let over_http = |name: &str| {
         let group = scenario.clients.get(name)?;
-        let websocket = matches!(group.transport, Transport::Named(TransportName::Websocket));
-        (!websocket).then_some(group)
+        // Where there is a WebSocket too, it has its meaning there.
+        let all = group.transport.to_vec();
+        let websocket = |one: &Transport| matches!(one, Transport::Named(TransportName::Websocket));
+        (!all.iter().any(websocket)).then_some(group)
     };
     let mut refuse = |key: String, message: &str, help: &str| {
         problems.add(Problem::error(key, message).help(help));
