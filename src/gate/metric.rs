@@ -459,13 +459,17 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::OverWebsocket => {
             "Connections of such groups that became ready over WebSocket, reconnects included"
         }
-        Counter::OverSse => "The same over server-sent events",
-        Counter::OverLongPoll => "The same over long polling",
+        Counter::OverSse => {
+            "Connections of such groups that became ready over server-sent events, reconnects included"
+        }
+        Counter::OverLongPoll => {
+            "Connections of such groups that became ready over long polling, reconnects included"
+        }
         Counter::EndedWebsocket => {
             "Connections of such groups, each once when the run ends, that were ready over WebSocket last"
         }
-        Counter::EndedSse => "The same over server-sent events",
-        Counter::EndedLongPoll => "The same over long polling",
+        Counter::EndedSse => "The same, that were ready over server-sent events last",
+        Counter::EndedLongPoll => "The same, that were ready over long polling last",
         Counter::EndedNowhere => {
             "The same, that were never ready, or went down and were not ready since"
         }

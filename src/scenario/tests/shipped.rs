@@ -62,6 +62,7 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
             "deploy-rehearsal",
             "echo-latency",
             "failover",
+            "fallback",
             "half-open",
             "haproxy-reload",
             "haproxy-roll",
