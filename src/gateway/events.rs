@@ -40,6 +40,8 @@ pub(super) struct Wanted {
     pub topics: Vec<String>,
     /// `Last-Event-ID`, as it came.
     pub last_id: Option<String>,
+    /// In chunks; who speaks HTTP/1.0 knows none, and has the end of the connection for an end.
+    pub chunked: bool,
 }
 
 /// A client's place in the hub, given back when it is dropped.
@@ -119,10 +121,10 @@ impl Drop for Guest {
 }
 
 /// The first of a stream: whoever gets it knows that nothing holds the stream back.
-const WELCOME: &[u8] = b"5\r\n: hi\n\r\n";
+const WELCOME: &[u8] = b": hi\n";
 
-/// A sign of life, as often as WebSockets are pinged.
-const ALIVE: &[u8] = b"2\r\n:\n\r\n";
+/// A sign of life, as often as WebSockets are pinged. Both are said where those are.
+const ALIVE: &[u8] = b":\n";
 
 /// What a stream does next.
 enum Step {
@@ -161,7 +163,9 @@ pub(super) async fn stream<S: Socket>(mut socket: S, mut guest: Guest, wanted: W
         return socket.reset_on_drop();
     }
     let goodbye = async {
-        socket.write_all(b"0\r\n\r\n").await?;
+        if wanted.chunked {
+            socket.write_all(b"0\r\n\r\n").await?;
+        }
         socket.shutdown().await
     };
     drop(timeout(GOODBYE, goodbye).await);
@@ -179,12 +183,15 @@ async fn told<S: Socket>(
     let mut epoch = String::new();
     let mut out = Vec::new();
     let mut held = Held::new(hub.config.misbehave.buffer_streams);
-    if unanswered == 0 {
-        http::begin_stream(hub.config.node, &mut out);
-        held.begins(&out);
-        out.extend_from_slice(WELCOME);
-    }
     let every = hub.config.ping.as_ref().map(|ping| ping.every);
+    let chunked = wanted.chunked;
+    if unanswered == 0 {
+        http::begin_stream(hub.config.node, chunked, &mut out);
+        held.begins(&out);
+        if every.is_some() {
+            put(&[WELCOME], chunked, &mut out);
+        }
+    }
     loop {
         let alive = async {
             match every {
@@ -198,7 +205,7 @@ async fn told<S: Socket>(
             () = alive => Step::Alive,
         };
         match step {
-            Step::Alive if unanswered == 0 => out.extend_from_slice(ALIVE),
+            Step::Alive if unanswered == 0 => put(&[ALIVE], chunked, &mut out),
             Step::Alive => {}
             Step::Left => return Ok(None),
             Step::Close(close) => {
@@ -214,15 +221,17 @@ async fn told<S: Socket>(
             }
             Step::Write(frame) => {
                 add(&hub.counters.messages_out, 1);
-                event(&frame, one, &mut epoch, &mut out);
+                event(&frame, (one, chunked), &mut epoch, &mut out);
                 let said = serde_json::from_slice::<Said<'_>>(frame.payload());
                 if unanswered > 0 && said.is_ok_and(|said| said.kind == "subscribed") {
                     unanswered -= 1;
                     if unanswered == 0 {
                         let events = std::mem::take(&mut out);
-                        http::begin_stream(hub.config.node, &mut out);
+                        http::begin_stream(hub.config.node, chunked, &mut out);
                         held.begins(&out);
-                        out.extend_from_slice(WELCOME);
+                        if every.is_some() {
+                            put(&[WELCOME], chunked, &mut out);
+                        }
                         out.extend_from_slice(&events);
                     }
                 }
@@ -236,7 +245,7 @@ async fn told<S: Socket>(
             && let Next::Write(frame) = guest.client.next(Instant::now)
         {
             add(&hub.counters.messages_out, 1);
-            event(&frame, one, &mut epoch, &mut out);
+            event(&frame, (one, chunked), &mut epoch, &mut out);
         }
         hub.outlast_stall().await;
         let client = &guest.client;
@@ -305,8 +314,20 @@ fn next<S: Socket>(socket: &mut S, guest: &mut Guest, context: &mut Context<'_>)
     })
 }
 
-/// Appends a delivery as a chunk with one event. Acknowledgements are none, but tell the epoch.
-fn event(frame: &Frame, one: bool, epoch: &mut String, out: &mut Vec<u8>) {
+/// Appends what is said at once, as a chunk where there are any.
+fn put(parts: &[&[u8]], chunked: bool, out: &mut Vec<u8>) {
+    if chunked {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    if chunked {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a delivery as one event. Acknowledgements are none, but tell the epoch.
+fn event(frame: &Frame, (one, chunked): (bool, bool), epoch: &mut String, out: &mut Vec<u8>) {
     let json = frame.payload();
     let Ok(said) = serde_json::from_slice::<Said<'_>>(json) else {
         return;
@@ -324,10 +345,7 @@ fn event(frame: &Frame, one: bool, epoch: &mut String, out: &mut Vec<u8>) {
         (true, false) => format!("id: {epoch}:{}\n", said.seq),
     };
     // JSON of this gateway's has no line ends in it.
-    let length = id.len() + "data: ".len() + json.len() + "\n\n".len();
-    out.extend_from_slice(format!("{length:x}\r\n{id}data: ").as_bytes());
-    out.extend_from_slice(json);
-    out.extend_from_slice(b"\n\n\r\n");
+    put(&[id.as_bytes(), b"data: ", json, b"\n\n"], chunked, out);
 }
 
 /// How far a client heard its topic, as its last id says.
@@ -553,25 +571,25 @@ mod tests {
         let (mut epoch, mut out) = (String::new(), Vec::new());
         event(
             &told(r#"{"type":"message","topic":"t","seq":3,"payload":"ü"}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"subscribed","topic":"t","seq":3,"epoch":"e1"}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"message","topic":"t","seq":4,"payload":0}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"message","topic":"t","seq":5,"payload":0}"#),
-            false,
+            (false, true),
             &mut epoch,
             &mut out,
         );

@@ -314,13 +314,18 @@ fn wanted(request: &httparse::Request<'_, '_>, query: &str) -> Result<Wanted, Pa
     Ok(Wanted {
         topics,
         last_id: cursor.or_else(|| header(request, "Last-Event-ID").map(str::to_owned)),
+        chunked: request.version == Some(1),
     })
 }
 
 /// Appends the head of a stream's answer.
-pub(super) fn begin_stream(node: u16, out: &mut Vec<u8>) {
+pub(super) fn begin_stream(node: u16, chunked: bool, out: &mut Vec<u8>) {
+    let body = match chunked {
+        true => "Transfer-Encoding: chunked",
+        false => "Connection: close",
+    };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\n{body}\r\n\r\n"
     );
     out.extend_from_slice(head.as_bytes());
 }

@@ -409,7 +409,7 @@ async fn a_stream_may_be_held_back_until_so_much_has_gathered() {
     let mut tcp = gateway.tcp().await;
     assert_eq!(post(&mut tcp, "a", b"small").await, OK);
     assert_eq!(next_json(&mut websocket).await["payload"], "small");
-    // Its head has come, and nothing else: not even the first comment.
+    // Its head has come, and nothing else.
     let soon = tokio::time::timeout(Duration::from_millis(100), held.next());
     assert!(soon.await.is_err() && held.bytes.is_empty());
     let large = "x".repeat(1000);
@@ -444,3 +444,27 @@ async fn a_stream_begins_with_a_comment_and_goes_on_with_signs_of_life() {
 }
 
 const WELCOME_AND_TWO: &[u8] = b"5\r\n: hi\n\r\n2\r\n:\n\r\n2\r\n:\n\r\n";
+
+#[tokio::test]
+async fn who_speaks_http_1_0_gets_no_chunks() {
+    let gateway = Gateway::start(brief()).await;
+    let mut tcp = gateway.tcp().await;
+    within(tcp.write_all(b"GET /events?topic=a HTTP/1.0\r\n\r\n"))
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        within(tcp.read_buf(&mut bytes)).await.unwrap();
+    }
+    let head = String::from_utf8(std::mem::take(&mut bytes)).unwrap();
+    assert!(head.contains("Connection: close") && !head.contains("chunked"));
+    let mut publisher = gateway.tcp().await;
+    assert_eq!(post(&mut publisher, "a", b"1").await, OK);
+    while !bytes.ends_with(b"\n\n") {
+        within(tcp.read_buf(&mut bytes)).await.unwrap();
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.starts_with("id: 1\ndata: {"), "{text}");
+    drop((tcp, publisher));
+    gateway.stop().await;
+}
