@@ -66,7 +66,7 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
     ("broker", &["Config", "Endpoint", "Login", "NatsConfig"]),
     (
         "transport",
-        &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],
+        &["Endpoint", "Pick", "Proxy", "TargetConfig", "TlsConfig"],
     ),
     (
         "protocol",

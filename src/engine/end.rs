@@ -111,6 +111,7 @@ impl Shard {
             Cause::Failed(failure) => Some(*failure),
             Cause::Closed | Cause::Cut => None,
         };
+        let failure = failure.map(|failure| self.whose(c, failure));
         // Connections that an interrupt cuts off while they open are neither opened nor failed.
         let cut_off = intent == Intent::Finish && !established;
         if let Some(failure) = failure

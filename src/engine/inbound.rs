@@ -77,7 +77,13 @@ impl Shard {
                     self.bytes(c, &scratch[..n], now);
                     // One that a fault has come to in there is read on at the fault's pace.
                     let conn = &self.conns[c];
-                    if conn.generation != generation || conn.troubled || (short && !to_end) {
+                    let greets = conn.opening.as_ref().is_some_and(|o| o.stage == Stage::Tls);
+                    if conn.generation != generation
+                        || conn.troubled
+                        || (short && !to_end)
+                        // Behind a proxy: what comes next is TLS's.
+                        || greets
+                    {
                         drained = true;
                         break;
                     }
@@ -111,7 +117,9 @@ impl Shard {
             bytes.len() as u64,
         );
         let stage = conn.opening.as_ref().map(|o| o.stage);
-        if self.is_over_http(c) {
+        if stage == Some(Stage::Proxy) {
+            self.proxy_bytes(c, bytes, now);
+        } else if self.is_over_http(c) {
             self.http_bytes(c, bytes, now);
         } else if stage == Some(Stage::Upgrade) {
             self.upgrade_bytes(c, bytes, now);

@@ -11,6 +11,7 @@ mod auth;
 mod clock;
 mod conn;
 mod converse;
+mod detour;
 mod dns;
 mod end;
 mod fault;
@@ -134,6 +135,7 @@ pub async fn run(
     let mut shard = Shard::new(spec)?;
     let brokers = Rc::new(Notify::new());
     shard.prepare_injectors(&brokers);
+    shard.prepare_revocations(&brokers);
     let queue = watch(&shard.poll).map_err(EngineError::Poll)?;
     // Whoever listens to the reports also holds the control channel: its end shows there.
     let tell = |what| drop(report.send(what));

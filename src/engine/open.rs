@@ -13,6 +13,7 @@ use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Node, Timer};
 use crate::plan::{self, Part};
 use crate::transport::handshake::{self, HandshakeError};
+use crate::transport::redirect::is_redirect;
 use crate::transport::socket::{self, SocketFailure};
 use crate::transport::{Endpoint, tls};
 use mio::Interest;
@@ -43,14 +44,19 @@ impl Shard {
             response: Vec::new(),
             node: Node::UNTOLD,
             reaches: false,
+            until_ns: 0,
+            redirected: None,
         }));
         self.opening += 1;
         self.recorder.count(Counter::Attempts, phase, g, 1);
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         self.take_token(c, now);
-        let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
-        self.set_timer(now + timeout, c, Due::OpenTimeout);
+        let until = now + self.plan.target().connect_timeout.as_nanos() as u64;
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.until_ns = until;
+        }
+        self.set_timer(until, c, Due::OpenTimeout);
         self.afflict(c, now);
         if !self.is_silent(c) {
             self.reaches_out(c, now);
@@ -100,16 +106,21 @@ impl Shard {
                 self.lost(c, Cause::Failed(Failure::Dns), now);
                 continue;
             }
-            let endpoint = usize::from(self.conns[c].endpoint);
-            match self.resolver.address(endpoint, c as u32, generation) {
+            let lookup = self.lookup(c);
+            match self.resolver.address(lookup, c as u32, generation) {
                 Some(address) => self.connect(c, address, now),
                 None => continue,
             }
         }
     }
 
-    fn endpoint(&self, c: usize) -> &Endpoint {
-        &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)]
+    pub(super) fn endpoint(&self, c: usize) -> &Endpoint {
+        let conn = &self.conns[c];
+        let redirected = conn.opening.as_ref().and_then(|o| o.redirected.as_ref());
+        match redirected {
+            Some(redirected) => &redirected.endpoint,
+            None => &self.plan.target().endpoints[usize::from(conn.endpoint)],
+        }
     }
 
     pub(super) fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
@@ -122,10 +133,7 @@ impl Shard {
             return self.faults.dial_in_vain(c, address, now);
         }
         self.reaches_out(c, now);
-        let source = self
-            .plan
-            .source_of(self.number(c))
-            .filter(|s| s.is_ipv4() == address.is_ipv4());
+        let source = self.plan.source_of(self.number(c), address.ip());
         if let Some(opening) = &mut self.conns[c].opening {
             opening.address = Some(address.ip());
         }
@@ -173,15 +181,15 @@ impl Shard {
             socket::classify(&error),
             SocketFailure::Refused | SocketFailure::Unreachable
         );
-        let endpoint = usize::from(self.conns[c].endpoint);
+        let lookup = self.lookup(c);
         let conn = &mut self.conns[c];
         let tried = conn.opening.as_ref().and_then(|opening| opening.address);
         if let Some(ip) = tried.filter(|_| nobody)
-            && self.resolver.unreachable(endpoint, ip)
+            && self.resolver.unreachable(lookup, ip)
         {
             conn.stream = None;
             let generation = conn.generation;
-            if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
+            if let Some(address) = self.resolver.address(lookup, c as u32, generation) {
                 self.connect(c, address, now);
             }
             return;
@@ -202,17 +210,18 @@ impl Shard {
                 // What the event says beside the connect is read below once the upgrade is on its way.
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Polling | Stage::Upgrade)
+                    Some(Stage::Proxy | Stage::Polling | Stage::Upgrade)
                 )
             }
             Stage::Tls => {
                 self.tls_event(c, now);
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Polling | Stage::Upgrade)
+                    Some(Stage::Proxy | Stage::Polling | Stage::Upgrade)
                 )
             }
-            Stage::Polling
+            Stage::Proxy
+            | Stage::Polling
             | Stage::Upgrade
             | Stage::Resuming
             | Stage::Greeting
@@ -237,8 +246,16 @@ impl Shard {
         self.connected(c, now);
     }
 
-    /// TCP's part is done; TLS or the upgrade is next.
+    /// There is a connection, to the target or to the proxy before it.
     fn connected(&mut self, c: usize, now: u64) {
+        match self.plan.target().proxy {
+            Some(_) => self.ask_proxy(c),
+            None => self.reached(c, now),
+        }
+    }
+
+    /// TCP's part is done; TLS or the upgrade is next.
+    pub(super) fn reached(&mut self, c: usize, now: u64) {
         self.step_done(c, Timer::Tcp, now);
         let endpoint = self.endpoint(c);
         if !endpoint.tls {
@@ -329,7 +346,16 @@ impl Shard {
             .collect();
         self.send_cookies(c, &mut headers);
         self.name_session(c, &mut path, &mut headers);
+        self.turn_aside(c, &mut path, &mut headers);
         (path, headers)
+    }
+
+    /// What a connection asks for before any redirect: a redirect may lead from there.
+    pub(super) fn first_path(&self, c: usize) -> String {
+        match self.is_over_http(c) {
+            true => self.asked_path(c),
+            false => self.upgrade_request(c).0,
+        }
     }
 
     /// Asks for the upgrade, of what was agreed on by polling if something was.
@@ -338,18 +364,17 @@ impl Shard {
         if let Some(query) = polled {
             add_query(&mut path, query);
         }
-        let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
         let mut offered = self.groups[g].subprotocols.clone();
         let shown = self.plan.upgrade(g).subprotocol.as_ref();
         let shown: Vec<String> = shown.map(|shown| self.fill(c, shown)).into_iter().collect();
         offered.extend_from_slice(&shown);
+        let endpoint = self.endpoint(c).clone();
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
         opening.stage = Stage::Upgrade;
         opening.offered = shown;
-        let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
         let made = handshake::request(
             &handshake::Request {
@@ -412,7 +437,13 @@ impl Shard {
             }
             Err(error) => {
                 let failure = match &error {
-                    HandshakeError::Status { code, reason, body } => {
+                    HandshakeError::Status { code, location, .. } if is_redirect(*code) => {
+                        self.redirected(c, *code, location.as_deref(), now);
+                        return;
+                    }
+                    HandshakeError::Status {
+                        code, reason, body, ..
+                    } => {
                         let text = if body.is_empty() {
                             reason.as_bytes()
                         } else {
@@ -472,6 +503,7 @@ impl Shard {
         let stage = match opening.stage {
             Stage::Dns => "looking up the name",
             Stage::Tcp => "connecting",
+            Stage::Proxy => "waiting for the proxy's answer",
             Stage::Tls => "in the TLS handshake",
             Stage::Polling => "waiting for the answer to the handshake by polling",
             Stage::Upgrade => "waiting for the answer to the upgrade",

@@ -188,6 +188,9 @@ impl Shard {
                 crate::transport::tls::client_config(&plan.target().tls)
                     .map_err(|e| EngineError::Tls(e.to_string()))?,
             )
+        } else if plan.target().follow_redirects > 0 {
+            // For where it may be redirected to; without authorities nobody goes there.
+            crate::transport::tls::client_config(&plan.target().tls).ok()
         } else {
             None
         };
@@ -377,6 +380,7 @@ impl Shard {
         if !self.injectors.is_empty() {
             self.hear_brokers();
         }
+        self.hear_revocations();
         more |= self.read_again(now);
         more |= self.fire_timers(now);
         self.expire_requests(now);
@@ -493,6 +497,7 @@ impl Shard {
             Due::Expiry => self.expiry_due(c, now),
             Due::Renewal => self.renewal_due(c, now),
             Due::RenewalCheck => self.renewal_check(c, now),
+            Due::PollCheck => self.poll_check(c, now),
         }
     }
 
@@ -666,6 +671,9 @@ impl Shard {
 
     /// A snapshot now.
     pub fn snapshot(&mut self, now: u64, last: bool) -> Snapshot {
+        if last {
+            self.end_revocations();
+        }
         let open: u32 = self.groups.iter().map(|g| g.open).sum();
         let alive = open + self.opening + self.closing;
         // Whoever waits to come back needs the memory again: a storm is not the time to give it away.

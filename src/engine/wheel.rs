@@ -45,10 +45,12 @@ pub enum Due {
     Renewal,
     /// Time to have heard that the new token is accepted.
     RenewalCheck,
+    /// Time to have heard the answer to a poll.
+    PollCheck,
 }
 
 impl Due {
-    const ALL: [Due; 12] = [
+    const ALL: [Due; 13] = [
         Due::OpenTimeout,
         Due::Step,
         Due::Ping,
@@ -61,6 +63,7 @@ impl Due {
         Due::Expiry,
         Due::Renewal,
         Due::RenewalCheck,
+        Due::PollCheck,
     ];
 }
 

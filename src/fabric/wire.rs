@@ -235,6 +235,7 @@ mod tests {
                 key: 503,
                 count: 2,
             }],
+            revoked_closes: Vec::new(),
             expired_closes: vec![Tagged {
                 phase: 0,
                 group: 1,

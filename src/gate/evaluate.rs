@@ -294,6 +294,8 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
         Timer::Ping => failures(Failure::Dead),
         // Both are counted in the phase of the expiry.
         Timer::Expired => scope.count(totals, Counter::Outlived),
+        // And here in the phase of the fault.
+        Timer::Revoked => scope.count(totals, Counter::Unrevoked),
         Timer::Lag
         | Timer::Bunch
         | Timer::Gap

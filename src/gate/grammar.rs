@@ -5,6 +5,7 @@
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification" | "noisy_neighbour"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code | "expired_close" code
+//!            | "revoked_close" code
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
 //!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
 //! value    = time | number | bytes | number "/s" | number "%"    by the measure
@@ -289,6 +290,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
         "expired_close" => Count::ExpiredClose(code(words, "a close code", 1000..=4999)?),
+        "revoked_close" => Count::RevokedClose(code(words, "a close code", 1000..=4999)?),
         "closed_by_target" => Count::ClosedByTarget,
         name => match Counter::parse(name) {
             Some(counter) => Count::Counter(counter),
@@ -300,6 +302,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
                     "status",
                     "close",
                     "expired_close",
+                    "revoked_close",
                     "closed_by_target",
                     "restored",
                     "amplification",

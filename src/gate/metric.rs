@@ -30,6 +30,7 @@ pub fn metrics() -> Vec<Metric> {
         Count::Status(503),
         Count::Close(1006),
         Count::ExpiredClose(4401),
+        Count::RevokedClose(4403),
         Count::ClosedByTarget,
     ]);
     timers
@@ -39,6 +40,7 @@ pub fn metrics() -> Vec<Metric> {
                 Count::Status(_) => "status N".to_owned(),
                 Count::Close(_) => "close N".to_owned(),
                 Count::ExpiredClose(_) => "expired_close N".to_owned(),
+                Count::RevokedClose(_) => "revoked_close N".to_owned(),
                 other => other.name(),
             },
             unit: if count.bytes() { "bytes" } else { "number" },
@@ -78,6 +80,8 @@ pub(super) enum Count {
     Close(u16),
     /// Connections that the target closed with this code after their token had expired.
     ExpiredClose(u16),
+    /// Connections that the target closed with this code after their token was revoked.
+    RevokedClose(u16),
     /// Connections ended by the target.
     ClosedByTarget,
 }
@@ -103,6 +107,7 @@ impl Count {
             Count::Status(status) => format!("status {status}"),
             Count::Close(code) => format!("close {code}"),
             Count::ExpiredClose(code) => format!("expired_close {code}"),
+            Count::RevokedClose(code) => format!("revoked_close {code}"),
             Count::ClosedByTarget => "closed_by_target".to_owned(),
         }
     }
@@ -119,6 +124,10 @@ impl Count {
                 .unwrap_or(0),
             Count::ExpiredClose(code) => {
                 let closes = totals.expired_closes(phase, group);
+                closes.get(&code).copied().unwrap_or(0)
+            }
+            Count::RevokedClose(code) => {
+                let closes = totals.revoked_closes(phase, group);
                 closes.get(&code).copied().unwrap_or(0)
             }
             Count::Close(code) => {
@@ -163,6 +172,7 @@ impl Count {
             Count::Failed(_) | Count::Status(_) => &[C::Attempts],
             Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
             Count::ExpiredClose(_) => &[C::Expiries],
+            Count::RevokedClose(_) => &[C::Revocations],
             Count::Counter(counter) => match counter {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
@@ -171,6 +181,8 @@ impl Count {
                 C::Churned => &[C::Opened],
                 C::Renewed | C::RenewalFailed => &[C::Renewed, C::RenewalFailed],
                 C::Outlived => &[C::Expiries],
+                C::Revocations | C::RevocationFailed => &[C::Revocations, C::RevocationFailed],
+                C::Unrevoked => &[C::Revocations],
                 C::Severed => &[C::Old],
                 C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
@@ -213,6 +225,7 @@ impl Count {
             Count::Failed(_) => Exercise::SoFar(&[C::Attempts]),
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
             Count::ExpiredClose(_) => Exercise::Here(&[C::Expiries]),
+            Count::RevokedClose(_) => Exercise::Here(&[C::Revocations]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
@@ -239,6 +252,9 @@ impl Count {
                 | C::Renewed
                 | C::RenewalFailed
                 | C::Outlived
+                | C::Revocations
+                | C::RevocationFailed
+                | C::Unrevoked
                 | C::Reconnected
                 | C::Resumed
                 | C::StateLost
@@ -287,6 +303,9 @@ impl Count {
             Count::ExpiredClose(_) => {
                 "Connections that the target closed with this code after their token had expired, such as `expired_close 4401`"
             }
+            Count::RevokedClose(_) => {
+                "Connections that the target closed with this code after their token was revoked, such as `revoked_close 4403`"
+            }
             Count::ClosedByTarget => {
                 "Connections that the target ended, by whatever code, FIN or RST"
             }
@@ -305,6 +324,8 @@ pub(super) fn opening(kind: Failure) -> bool {
         | Failure::NoDescriptor
         | Failure::Tls
         | Failure::Status
+        | Failure::Redirect
+        | Failure::Proxy
         | Failure::Handshake
         | Failure::AcceptKey
         | Failure::Subprotocol
@@ -335,7 +356,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         }
         Timer::Gap => "Between the answer to a long poll and the next poll: nobody listens",
         Timer::Ping => "Own ping to its pong",
-        Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
+        Timer::Detect => {
+            "Last sign of life to the peer being declared dead by the heartbeat, or as it did not answer a poll"
+        }
         Timer::Reconnect => "Loss of a connection to ready again",
         Timer::Dns => "Name lookup",
         Timer::Tcp => "TCP connect",
@@ -352,6 +375,9 @@ fn timer_doc(timer: Timer) -> &'static str {
         }
         Timer::Expired => {
             "Expiry of the token of an open connection to the target closing it; counted in the phase of the expiry"
+        }
+        Timer::Revoked => {
+            "Confirmation that the token of an open connection is revoked to the target closing it; counted in the phase of the `revoke`"
         }
         Timer::Drain => {
             "A deploy's start to the end of a connection that was open then; the largest is the drain time"
@@ -396,6 +422,15 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Expiries => "Tokens that expired while their connection was open",
         Counter::Outlived => {
             "Of these, connections that the target never closed for it: they were open to their end, or to the run's"
+        }
+        Counter::Revocations => {
+            "Tokens of open connections that a `revoke` has had revoked, and that was confirmed"
+        }
+        Counter::RevocationFailed => {
+            "Revocations that were not confirmed: refused, too late, or their connection ended otherwise before"
+        }
+        Counter::Unrevoked => {
+            "Of those revoked, connections that the target never closed for it: they were open to their end, or to the run's"
         }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",

@@ -40,6 +40,8 @@ pub enum Need {
     Trouble,
     /// A `slow` fault in the gate's own phase.
     Slow,
+    /// A `revoke` fault in the gate's own phase.
+    Revoke,
 }
 
 /// What the times need; all of it.
@@ -52,6 +54,7 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Ack, &[Need::Publish]),
     (Timer::AckService, &[Need::Publish]),
     (Timer::Expired, &[Need::Auth]),
+    (Timer::Revoked, &[Need::Revoke]),
     (Timer::Lag, &[Need::Schedule]),
     (Timer::Rtt, &[Need::Request]),
     (Timer::RttService, &[Need::Request]),
@@ -77,6 +80,9 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Renewed, &[Need::Auth]),
     (Counter::RenewalFailed, &[Need::Auth]),
     (Counter::Outlived, &[Need::Auth]),
+    (Counter::Revocations, &[Need::Revoke]),
+    (Counter::RevocationFailed, &[Need::Revoke]),
+    (Counter::Unrevoked, &[Need::Revoke]),
     (Counter::Old, &[Need::Deploy]),
     (Counter::Severed, &[Need::Deploy]),
     (Counter::Returned, &[Need::Deploy]),
@@ -112,6 +118,7 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Count(count) | Measure::Rate(count) | Measure::Share(count) => match count {
             Count::Counter(counter) => row(COUNTERS, counter),
             Count::ExpiredClose(_) => &[Need::Auth],
+            Count::RevokedClose(_) => &[Need::Revoke],
             Count::Failed(_) | Count::Status(_) | Count::Close(_) | Count::ClosedByTarget => &[],
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
@@ -184,11 +191,12 @@ impl Need {
                     help,
                 )
             }
-            Need::Slow => {
+            Need::Slow | Need::Revoke => {
+                let what = if self == Need::Slow { "slow" } else { "revoke" };
                 let of = group.map_or(String::new(), |group| format!(" of `{group}`"));
                 let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
                 (
-                    format!("there is no `slow` fault{of}{place}"),
+                    format!("there is no `{what}` fault{of}{place}"),
                     "add one there, or leave the gate out".to_owned(),
                 )
             }

@@ -160,6 +160,9 @@ impl Config {
             if !(1000..=4999).contains(&auth.close_expired) {
                 return bad("auth.close_expired must be a close code from 1000 to 4999");
             }
+            if !(1000..=4999).contains(&auth.close_revoked) {
+                return bad("auth.close_revoked must be a close code from 1000 to 4999");
+            }
         }
         let knobs = &self.misbehave;
         let every = [
@@ -237,6 +240,8 @@ pub struct Auth {
     pub jwt_secret: String,
     /// Code of the close when the token of an open connection has expired, or its first message showed none.
     pub close_expired: u16,
+    /// Code of the close when the token of an open connection is revoked.
+    pub close_revoked: u16,
     /// How long an expired token is still good for an open connection.
     #[serde(with = "millis")]
     pub grace: Duration,
@@ -262,6 +267,7 @@ impl Default for Auth {
         Auth {
             jwt_secret: String::new(),
             close_expired: 4401,
+            close_revoked: 4403,
             grace: Duration::ZERO,
             ask_before: None,
             by_message: false,
@@ -375,6 +381,8 @@ pub struct Misbehave {
     pub close_code: Option<u16>,
     /// Connections whose token has expired are never closed.
     pub keep_expired: bool,
+    /// Connections whose token is revoked are not closed for it.
+    pub keep_revoked: bool,
     /// `echo` and raw messages are never answered.
     pub mute: bool,
     /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.

@@ -415,12 +415,7 @@ impl<S: Socket> Connection<S> {
             return self.close(Close::now(code, "closed on purpose"), context, bench);
         }
         if due(times.expired) {
-            let code = self.hub.config.auth.as_ref().map(|auth| auth.close_expired);
-            return self.close(
-                Close::now(code.unwrap_or(4401), "token expired"),
-                context,
-                bench,
-            );
+            return self.close(self.hub.config.expired(), context, bench);
         }
         if due(times.dead) {
             return self.close(Close::now(1011, "ping timeout"), context, bench);

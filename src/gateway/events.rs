@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::auth::Pass;
 use super::client::{Client, Close, Next};
 use super::frame::Frame;
 use super::history::Since;
@@ -40,6 +42,8 @@ pub(super) struct Wanted {
     pub topics: Vec<String>,
     /// `Last-Event-ID`, as it came.
     pub last_id: Option<String>,
+    /// What the client has shown.
+    pub pass: Pass,
 }
 
 /// A client's place in the hub, given back when it is dropped.
@@ -48,6 +52,8 @@ pub(super) struct Guest {
     client: Arc<Client>,
     subscriptions: Vec<Arc<Topic>>,
     attended: bool,
+    /// Closes it when its token has expired.
+    expiry: Option<AbortHandle>,
 }
 
 impl Guest {
@@ -57,7 +63,24 @@ impl Guest {
             client,
             subscriptions: Vec::new(),
             attended: false,
+            expiry: None,
         }
+    }
+
+    /// What the client has shown with its request.
+    pub(super) fn shows(mut self, pass: Pass) -> Self {
+        let config = &self.hub.config;
+        if !self.hub.shows(&self.client, pass) {
+            self.client.close(config.revoked());
+        } else if let Some(at) = config.closes_at(pass) {
+            let (client, close) = (Arc::clone(&self.client), config.expired());
+            let task = tokio::spawn(async move {
+                sleep_until(at).await;
+                client.close(close);
+            });
+            self.expiry = Some(task.abort_handle());
+        }
+        self
     }
 
     /// The client as others see it.
@@ -111,6 +134,9 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        if let Some(expiry) = &self.expiry {
+            expiry.abort();
+        }
         for topic in &self.subscriptions {
             topic.unsubscribe(&self.client, None, &self.hub);
         }

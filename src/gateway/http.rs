@@ -31,10 +31,10 @@ pub(super) enum Asked {
     WebSocket(Upgrade, Vec<u8>),
     /// An event stream.
     Events(Wanted),
-    /// Posts, the first of which is in these bytes.
-    Posts(Vec<u8>),
+    /// Posts, the first of which is in these bytes, and what the client has shown.
+    Posts(Vec<u8>, Pass),
     /// Long polls, likewise.
-    Polls(Vec<u8>),
+    Polls(Vec<u8>, Pass),
 }
 
 /// What the request leads to.
@@ -45,9 +45,11 @@ enum Answer {
     /// 200, and events after it.
     Events(Wanted),
     /// Whatever comes is read as posts.
-    Posts,
+    Posts(Pass),
     /// Whatever comes is read as polls.
-    Polls,
+    Polls(Pass),
+    /// A token of so many bytes follows, which is revoked.
+    Revoke(usize),
     /// A response, after which the connection ends.
     Page(Page),
 }
@@ -111,7 +113,7 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(length)) => {
                 let answer = answer(&request, hub);
-                if !matches!(answer, Answer::Posts | Answer::Polls) {
+                if !matches!(answer, Answer::Posts(_) | Answer::Polls(_)) {
                     bytes.drain(..length);
                 }
                 break answer;
@@ -127,8 +129,19 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
     match answer {
         Answer::Upgrade(upgrade) => Ok(Some(Asked::WebSocket(upgrade, bytes))),
         Answer::Events(wanted) => Ok(Some(Asked::Events(wanted))),
-        Answer::Posts => Ok(Some(Asked::Posts(bytes))),
-        Answer::Polls => Ok(Some(Asked::Polls(bytes))),
+        Answer::Posts(pass) => Ok(Some(Asked::Posts(bytes, pass))),
+        Answer::Polls(pass) => Ok(Some(Asked::Polls(bytes, pass))),
+        Answer::Revoke(length) => {
+            while bytes.len() < length {
+                if socket.read_buf(&mut bytes).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            bytes.truncate(length);
+            hub.revoke(String::from_utf8_lossy(&bytes).trim());
+            send(socket, hub, &Page::new(200, "", "revoked\n")).await?;
+            Ok(None)
+        }
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -162,7 +175,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
     let target = request.path.unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (method, allow) = match path {
-        "/publish" => ("POST", "Allow: POST\r\n"),
+        "/publish" | "/revoke" => ("POST", "Allow: POST\r\n"),
         _ => ("GET", "Allow: GET\r\n"),
     };
     if request.method != Some(method) {
@@ -175,6 +188,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             let stats = serde_json::to_string(&hub.stats()).unwrap_or_default();
             return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
         }
+        "/revoke" if hub.config.asks_for_tokens() => return revoke(request, hub),
         "/" | "/ws" | "/events" | "/poll" | "/publish" => {}
         _ if path.starts_with("/ws/") || tongue::socket_io::PATHS.contains(&path) => {}
         _ => {
@@ -187,8 +201,8 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
     }
     let mut answer = match path {
         "/events" => Answer::Events(wanted(request, query)?),
-        "/publish" => Answer::Posts,
-        "/poll" => Answer::Polls,
+        "/publish" => Answer::Posts(Pass::FREE),
+        "/poll" => Answer::Polls(Pass::FREE),
         _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
     };
     if hub.refuses() {
@@ -196,7 +210,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
     }
     let config = &hub.config;
     if config.asks_for_tokens() {
-        let good = shown(request, query).find_map(|token| config.accepts(&token));
+        let good = shown(request, query).find_map(|token| hub.accepts(&token));
         let by_message = config.auth.as_ref().is_some_and(|auth| auth.by_message);
         let nothing = shown(request, query).next().is_none();
         match (good, &mut answer) {
@@ -206,6 +220,8 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
                     tongue.trust();
                 }
             }
+            (Some(shown), Answer::Events(Wanted { pass, .. })) => *pass = shown,
+            (Some(shown), Answer::Posts(pass) | Answer::Polls(pass)) => *pass = shown,
             (Some(_), _) => {}
             // It asks by itself.
             (None, Answer::Upgrade(upgrade))
@@ -238,6 +254,19 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
         return Err(Page::new(status, "", "refused on purpose\n"));
     }
     Ok(answer)
+}
+
+/// A token that is to be revoked, by whoever has it.
+fn revoke(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page> {
+    if hub.bus.is_some() {
+        let text = "the nodes of this gateway do not tell each other of revoked tokens\n";
+        return Err(Page::new(501, "", text));
+    }
+    match header(request, "Content-Length").map(str::parse::<usize>) {
+        Some(Ok(length)) if length <= MAX_HEAD => Ok(Answer::Revoke(length)),
+        Some(Ok(_)) => Err(Page::new(413, "", "the token is too large\n")),
+        _ => Err(Page::new(411, "", "a Content-Length is needed\n")),
+    }
 }
 
 /// What it leads to, if the request is a proper upgrade (RFC 6455, section 4.2.1).
@@ -308,6 +337,7 @@ fn wanted(request: &httparse::Request<'_, '_>, query: &str) -> Result<Wanted, Pa
     Ok(Wanted {
         topics,
         last_id: cursor.or_else(|| header(request, "Last-Event-ID").map(str::to_owned)),
+        pass: Pass::FREE,
     })
 }
 
@@ -492,6 +522,7 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
+        501 => "Not Implemented",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Refused",

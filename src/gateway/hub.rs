@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Config;
+use super::auth::Passes;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
 use super::frame::Frame;
@@ -38,6 +39,8 @@ pub(super) struct Hub {
     pub keeper: Option<Keeper>,
     /// With `head_of_line`: the one queue of all.
     pub line: Option<Line>,
+    /// Tokens shown and revoked.
+    pub passes: Passes,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
@@ -84,6 +87,7 @@ impl Hub {
             counters: Counters::default(),
             stall,
             bus,
+            passes: Passes::default(),
             topics: RwLock::default(),
             clients: Mutex::default(),
             left: Notify::new(),
@@ -157,6 +161,7 @@ impl Hub {
 
     /// The client is gone.
     pub(super) fn dismiss(&self, client: &Client) {
+        self.shows_no_more(client);
         let mut clients = self.clients();
         let place = clients.slots.get_mut(client.slot as usize);
         if place.is_some_and(|place| place.take().is_some()) {

@@ -247,10 +247,17 @@ async fn open<S: Socket>(
             Opened::WebSocket(Box::new(connection))
         }
         Asked::Events(wanted) => {
-            Opened::Events(socket, Guest::new(Arc::clone(hub), client), wanted)
+            let guest = Guest::new(Arc::clone(hub), client).shows(wanted.pass);
+            Opened::Events(socket, guest, wanted)
         }
-        Asked::Posts(bytes) => Opened::Posts(socket, Guest::new(Arc::clone(hub), client), bytes),
-        Asked::Polls(bytes) => Opened::Polls(socket, Guest::new(Arc::clone(hub), client), bytes),
+        Asked::Posts(bytes, pass) => {
+            let guest = Guest::new(Arc::clone(hub), client).shows(pass);
+            Opened::Posts(socket, guest, bytes)
+        }
+        Asked::Polls(bytes, pass) => {
+            let guest = Guest::new(Arc::clone(hub), client).shows(pass);
+            Opened::Polls(socket, guest, bytes)
+        }
     };
     hub.counters.opened();
     if hub.draining() {

@@ -25,6 +25,7 @@ mod stomp;
 pub(super) mod told;
 
 use super::Config;
+use super::auth::Pass;
 use super::client::Close;
 use super::dialect::Ask;
 use super::frame::Frame;
@@ -48,6 +49,8 @@ pub(super) enum Heard<'a> {
     Ask(Ask<'a>),
     /// What it wanted is answered, or wants no answer.
     Other,
+    /// It has shown who it is, and is welcomed by what is appended.
+    Shown(Pass),
     /// It is to be closed once it was told everything.
     Leave(Close),
 }

@@ -46,7 +46,7 @@ names! {
         Gap = "gap",
         /// Own ping to its pong.
         Ping = "ping",
-        /// Last sign of life to the peer being declared dead by the heartbeat.
+        /// Last sign of life to the peer being declared dead by the heartbeat, or as it did not answer a poll.
         Detect = "detect",
         /// Loss of a connection to ready again.
         Reconnect = "reconnect",
@@ -70,6 +70,8 @@ names! {
         Evicted = "evicted",
         /// Expiry of the token of an open connection to the target closing it.
         Expired = "expired",
+        /// Confirmation that the token of an open connection is revoked to the target closing it.
+        Revoked = "revoked",
         /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
         Drain = "drain",
         /// A connection cut by a deploy to ready again.
@@ -106,6 +108,12 @@ names! {
         Expiries = "expiries",
         /// Of these, connections that the target never closed for it: they were open to their end, or to the run's.
         Outlived = "outlived",
+        /// Tokens of open connections that a `revoke` fault has had revoked, and that was confirmed.
+        Revocations = "revocations",
+        /// Revocations that were not confirmed: refused, too late, or their connection ended otherwise before.
+        RevocationFailed = "revocation_failed",
+        /// Of those revoked, connections that the target never closed for it: they were open to their end, or to the run's.
+        Unrevoked = "unrevoked",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.
@@ -213,6 +221,10 @@ names! {
         Tls = "tls",
         /// The upgrade was answered with another status than 101 (counted by number too).
         Status = "status",
+        /// The upgrade was answered by a redirect (counted by its status too), which is not followed.
+        Redirect = "redirect",
+        /// The proxy was not there, or did not give way to the target.
+        Proxy = "proxy",
         /// The answer to the upgrade was not valid HTTP or lacked what RFC 6455 demands.
         Handshake = "handshake",
         /// Sec-WebSocket-Accept did not match.
@@ -234,7 +246,7 @@ names! {
         Protocol = "protocol",
         /// A message was larger than accepted.
         TooLarge = "too_large",
-        /// The heartbeat declared the peer dead.
+        /// The heartbeat declared the peer dead, or it did not answer a poll in time.
         Dead = "dead",
         /// The peer did not finish the close handshake in time.
         CloseTimeout = "close_timeout",

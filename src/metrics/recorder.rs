@@ -36,6 +36,7 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     expired_closes: BTreeMap<(u8, u16, u16), u64>,
+    revoked_closes: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     endpoints: BTreeMap<(u8, u16, u16), u64>,
     nodes: BTreeMap<(u8, u16, Node), u64>,
@@ -70,6 +71,7 @@ impl Recorder {
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
             expired_closes: BTreeMap::new(),
+            revoked_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -147,6 +149,12 @@ impl Recorder {
     pub fn expired_close(&mut self, code: u16, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), code);
         *self.expired_closes.entry(key).or_default() += 1;
+    }
+
+    /// Counts a connection that the target closed with this code after its token was revoked (besides its close).
+    pub fn revoked_close(&mut self, code: u16, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), code);
+        *self.revoked_closes.entry(key).or_default() += 1;
     }
 
     /// Counts an ended connection.
@@ -284,6 +292,7 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             expired_closes: drain(&mut self.expired_closes),
+            revoked_closes: drain(&mut self.revoked_closes),
             closes: drain(&mut self.closes),
             endpoints: drain(&mut self.endpoints),
             nodes: drain(&mut self.nodes)

@@ -9,7 +9,7 @@ use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 5;
+pub const SNAPSHOT_VERSION: u16 = 6;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub statuses: Vec<Tagged<u16>>,
     /// Connections that the target closed after their token had expired, by close code as in `closes`; in the phase of the expiry.
     pub expired_closes: Vec<Tagged<u16>>,
+    /// Connections that the target closed after their token was revoked, likewise; in the phase of the fault.
+    pub revoked_closes: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
     /// Connections that became ready, by the index of the target's address.

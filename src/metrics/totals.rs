@@ -78,6 +78,7 @@ pub struct Totals {
     failures: BTreeMap<(Failure, u8, u16), u64>,
     statuses: BTreeMap<(u16, u8, u16), u64>,
     expired_closes: BTreeMap<(u16, u8, u16), u64>,
+    revoked_closes: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     endpoints: BTreeMap<(u16, u8, u16), u64>,
     nodes: BTreeMap<(NodeName, u8, u16), u64>,
@@ -113,6 +114,7 @@ impl Totals {
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             expired_closes: BTreeMap::new(),
+            revoked_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -162,6 +164,7 @@ impl Totals {
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
             && fits(&snapshot.expired_closes, known)
+            && fits(&snapshot.revoked_closes, known)
             && fits(&snapshot.closes, known)
             && fits(&snapshot.endpoints, known)
             && fits(&snapshot.nodes, known)
@@ -201,6 +204,7 @@ impl Totals {
         add(&mut self.failures, &snapshot.failures);
         add(&mut self.statuses, &snapshot.statuses);
         add(&mut self.expired_closes, &snapshot.expired_closes);
+        add(&mut self.revoked_closes, &snapshot.revoked_closes);
         add(&mut self.closes, &snapshot.closes);
         for delta in &snapshot.faults {
             for end in &delta.ends {
@@ -322,6 +326,11 @@ impl Totals {
     /// Connections that the target closed after their token had expired, by close code.
     pub fn expired_closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
         by_key(&self.expired_closes, phase, group)
+    }
+
+    /// Connections that the target closed after their token was revoked, by close code.
+    pub fn revoked_closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
+        by_key(&self.revoked_closes, phase, group)
     }
 
     /// Ended connections by how they ended.

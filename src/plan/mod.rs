@@ -18,8 +18,8 @@ pub use auth::{Auth, Fetch, FetchFrom, Jwt, Renew, RenewBy, Secret, TokenSource}
 pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{
-    Action, Deploy, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Receiver, Rollout,
-    SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
+    Action, Deploy, Effect, Elsewhere, Hit, How, Network, Partition, PlannedFault, Reading,
+    Receiver, Revoke, Rollout, SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
 };
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};

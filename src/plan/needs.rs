@@ -154,7 +154,12 @@ pub(super) fn aliases(plan: &Plan) -> Vec<IpAddr> {
             || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
     };
     let needed = per_endpoint(plan).div_ceil(PER_SOURCE);
-    if needed < 2 || !plan.target().endpoints.iter().all(|e| loopback(&e.host)) {
+    let target = plan.target();
+    let here = match &target.proxy {
+        Some(proxy) => loopback(&proxy.host),
+        None => target.endpoints.iter().all(|e| loopback(&e.host)),
+    };
+    if needed < 2 || !here {
         return Vec::new();
     }
     // 127.0.1.1, 127.0.1.2, … with 250 to a block, of which there are more than connections could need.
@@ -186,6 +191,8 @@ fn vanished(plan: &Plan, shards: u64) -> u64 {
 /// Connections to the address that has the most.
 fn per_endpoint(plan: &Plan) -> u64 {
     let addresses = match plan.target().pick {
+        // Whatever is asked for, one address is dialled.
+        _ if plan.target().proxy.is_some() => 1,
         Pick::Spread => plan.target().endpoints.len().max(1) as u64,
         // All at the first one, or all at the one that has taken over.
         Pick::Failover => 1,

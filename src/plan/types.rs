@@ -179,11 +179,12 @@ impl Plan {
 
     /// The local address a connection is made from: in turn among those to one endpoint, so that
     /// each source carries as many connections to it as the others. `None`: the kernel chooses,
-    /// as it must where the target's address is of the other family.
-    pub fn source_of(&self, connection: u32) -> Option<IpAddr> {
-        let sources = &self.generator.sources;
+    /// as it must where no source is of the family of the address that is dialled.
+    pub fn source_of(&self, connection: u32, dialled: IpAddr) -> Option<IpAddr> {
+        let fits = |source: &&IpAddr| source.is_ipv4() == dialled.is_ipv4();
+        let sources = || self.generator.sources.iter().filter(fits);
         let turn = connection as usize / self.target.endpoints.len().max(1);
-        (!sources.is_empty()).then(|| sources[turn % sources.len()])
+        sources().nth(turn % sources().count().max(1)).copied()
     }
     /// The phase a moment (nanoseconds from the start) falls into; the last one for anything later.
     pub fn phase_at(&self, ns: u64) -> usize {
@@ -261,6 +262,14 @@ pub struct Group {
     pub inject: Option<Inject>,
 }
 
+impl Group {
+    /// Whether its connections poll.
+    pub fn polls(&self) -> bool {
+        let polls = matches!(&self.transport, Transport::Http(http) if http.poll.is_some());
+        polls && !self.subscribe.is_empty()
+    }
+}
+
 /// Publishing into a broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inject {
@@ -301,6 +310,8 @@ pub struct Poll {
     pub cursors: Vec<Cursor>,
     /// Each line of an answer is a message; else the answer is.
     pub lines: bool,
+    /// A poll without an answer for so long means that the target is dead.
+    pub timeout: Duration,
 }
 
 /// A part of the cursor: how far a poll has heard.

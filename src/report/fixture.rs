@@ -466,6 +466,7 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         failures: map(&[("tls", 3), ("timeout", 48), ("reset", 0)]),
         statuses: BTreeMap::from([(503, 12), (429, 3)]),
         expired_closes: BTreeMap::new(),
+        revoked_closes: BTreeMap::new(),
         closes: vec![
             CloseReport {
                 code: 1001,

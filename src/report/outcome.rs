@@ -63,6 +63,9 @@ pub struct Outcome {
     /// Connections that the target closed after their token had expired, by close code.
     #[serde(default)]
     pub expired_closes: BTreeMap<u16, u64>,
+    /// Connections that the target closed after their token was revoked, by close code.
+    #[serde(default)]
+    pub revoked_closes: BTreeMap<u16, u64>,
     /// Ended connections.
     pub closes: Vec<CloseReport>,
     /// Connections that became ready, by address of the target: all addresses there are.

@@ -139,6 +139,7 @@ impl Redactor {
             failures: _,
             statuses: _,
             expired_closes: _,
+            revoked_closes: _,
             closes: _,
             endpoints,
             nodes,

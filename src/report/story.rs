@@ -388,36 +388,53 @@ fn acknowledged(outcome: &Outcome) -> Option<Line> {
     })
 }
 
-/// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`.
+/// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`; and the same of those revoked.
 fn tokens(outcome: &Outcome) -> Option<Line> {
     let n = |name| total(outcome, name);
-    let (renewed, failed, expired) = (n("renewed"), n("renewal_failed"), n("expiries"));
-    (renewed + failed + expired > 0).then(|| {
-        let mut parts = Vec::new();
-        if renewed + failed > 0 {
-            parts.push(format!("{} renewed", count(renewed)));
-            parts.push(format!("{} failed", count(failed)));
+    let (renewed, failed) = (n("renewed"), n("renewal_failed"));
+    let mut parts = Vec::new();
+    if renewed + failed > 0 {
+        parts.push(format!("{} renewed", count(renewed)));
+        parts.push(format!("{} failed", count(failed)));
+    }
+    let mut ended = |what: &str, all: u64, closes: &BTreeMap<u16, u64>, never: u64| {
+        if all == 0 {
+            return;
         }
-        if expired > 0 {
-            let closed = outcome.timers.get("expired").map(|t| {
-                let (p50, max) = (millis(t.p50), millis(t.max));
-                format!(", closed after {p50} (p50), {max} at most")
-            });
-            let closed = closed.unwrap_or_default();
-            parts.push(format!("{} expired{closed}", count(expired)));
-            let codes = outcome.expired_closes.iter();
-            let codes: Vec<String> = codes
-                .map(|(code, n)| format!("{code} ×{}", count(*n)))
-                .collect();
-            if !codes.is_empty() {
-                parts.push(format!("by {}", codes.join("  ")));
-            }
-            if n("outlived") > 0 {
-                parts.push(format!("never closed {}", count(n("outlived"))));
-            }
+        let closed = outcome.timers.get(what).map(|t| {
+            let (p50, max) = (millis(t.p50), millis(t.max));
+            format!(", closed after {p50} (p50), {max} at most")
+        });
+        let closed = closed.unwrap_or_default();
+        parts.push(format!("{} {what}{closed}", count(all)));
+        let codes: Vec<String> = closes
+            .iter()
+            .map(|(code, n)| format!("{code} ×{}", count(*n)))
+            .collect();
+        if !codes.is_empty() {
+            parts.push(format!("by {}", codes.join("  ")));
         }
-        line("tokens", parts)
-    })
+        if never > 0 {
+            parts.push(format!("never closed {}", count(never)));
+        }
+    };
+    ended(
+        "expired",
+        n("expiries"),
+        &outcome.expired_closes,
+        n("outlived"),
+    );
+    ended(
+        "revoked",
+        n("revocations"),
+        &outcome.revoked_closes,
+        n("unrevoked"),
+    );
+    if n("revocation_failed") > 0 {
+        let failed = count(n("revocation_failed"));
+        parts.push(format!("{failed} not confirmed to be revoked"));
+    }
+    (!parts.is_empty()).then(|| line("tokens", parts))
 }
 
 /// A deploy: what is to be said of it aloud, and what was found.

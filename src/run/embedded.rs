@@ -289,6 +289,9 @@ fn config(embedded: &Embedded) -> Value {
             if let Some(code) = auth.close_expired {
                 asked["close_expired"] = code.into();
             }
+            if let Some(code) = auth.close_revoked {
+                asked["close_revoked"] = code.into();
+            }
             if let Some(grace) = auth.grace {
                 asked["grace"] = millis(grace.0).into();
             }
@@ -345,6 +348,7 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_code": knobs.close_code,
         "mute": knobs.mute,
         "keep_expired": knobs.keep_expired,
+        "keep_revoked": knobs.keep_revoked,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
         "head_of_line": knobs.head_of_line,
@@ -373,8 +377,8 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never,
-               head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
+               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, keep_revoked: true, reset_epoch_after: 9s, drain: never,
+               head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, close_revoked: 4002, grace: 2s,
                ask_before: 3s, by_message: true }, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
@@ -409,10 +413,11 @@ mod tests {
             (knobs.close_after, knobs.close_code),
             (Some(Duration::from_secs(8)), Some(1006))
         );
-        assert!(knobs.mute && knobs.keep_expired);
+        assert!(knobs.mute && knobs.keep_expired && knobs.keep_revoked);
         let auth = crate::gateway::Auth {
             jwt_secret: "s3".into(),
             close_expired: 4001,
+            close_revoked: 4002,
             grace: Duration::from_secs(2),
             ask_before: Some(Duration::from_secs(3)),
             by_message: true,

@@ -107,6 +107,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         failures: named(totals.failures_by_kind(None, None)),
         statuses: totals.statuses(None, None),
         expired_closes: totals.expired_closes(None, None),
+        revoked_closes: totals.revoked_closes(None, None),
         closes: totals
             .closes(None, None)
             .into_iter()

@@ -19,8 +19,8 @@ pub use auth::{
     RenewBy, Renewal, TokenCommand, TokenPlace, TokenRequest, UsualPlace,
 };
 pub use fault::{
-    Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
-    SendSignal, Slow, Stall, Stalled, To, Webhook,
+    Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading,
+    Revoke, Roll, SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
 pub use inject::{Consume, ConsumeNats, Inject, Nats};
 pub use page::MetricsPage;
@@ -133,6 +133,12 @@ pub struct Target {
     /// Which of several addresses a connection dials. Default spread.
     #[serde(default)]
     pub pick: Pick,
+    /// HTTP proxy that all connections go through, by CONNECT: `http://host:port`, or `http://user:password@host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Redirects in a row that an opening follows, up to 20. Default 0: a redirect is a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_redirects: Option<u8>,
     /// WebSocket subprotocols offered, most wanted first; the target must pick one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subprotocols: Vec<String>,
@@ -319,6 +325,9 @@ pub struct Misbehave {
     /// Connections whose token has expired are never closed.
     #[serde(default)]
     pub keep_expired: bool,
+    /// Connections whose token is revoked are not closed for it.
+    #[serde(default)]
+    pub keep_revoked: bool,
     /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_epoch_after: Option<Duration>,

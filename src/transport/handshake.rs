@@ -11,6 +11,8 @@ const MAX_HEADERS: usize = 64;
 
 /// Bytes kept of a refusal's reason and of its body.
 const MAX_TEXT: usize = 256;
+/// Longest Location that is read, bytes.
+pub const MAX_LOCATION: usize = 1024;
 
 /// An upgrade request. All texts are final: placeholders filled in, path percent-encoded.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +69,8 @@ pub enum HandshakeError {
         code: u16,
         /// Its reason phrase: untrusted, at most 256 bytes.
         reason: String,
+        /// Where else to ask, if it says so: untrusted, at most 1024 bytes.
+        location: Option<String>,
         /// The start of the body as far as it came along: untrusted, at most 256 bytes.
         body: Vec<u8>,
     },
@@ -313,9 +317,16 @@ fn one_response(
                 let reason = response.reason.unwrap_or_default();
                 reason[..reason.floor_char_boundary(MAX_TEXT)].into()
             },
+            location: location(response.headers),
             body: body[..body.len().min(MAX_TEXT)].to_vec(),
         }),
     }
+}
+
+fn location(headers: &[httparse::Header]) -> Option<String> {
+    let value = values(headers, "location").next()?;
+    let text = std::str::from_utf8(value).ok()?;
+    (text.len() <= MAX_LOCATION).then(|| text.to_owned())
 }
 
 /// RFC 6455 §4.1, the list of what a client must check; which of the offered subprotocols was picked.

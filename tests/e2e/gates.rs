@@ -771,7 +771,18 @@ fn tokens() -> Table {
     .into_iter()
     .flatten()
     .collect();
+    cases.extend(
+        [
+            counts("revocations", "of revoked", 2),
+            counts("revocation_failed", "of revoked", 0),
+            counts("unrevoked", "of revoked", 0),
+            counts("revoked_close 4403", "of revoked", 2),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     cases.extend(soon("expired max"));
+    cases.extend(soon("revoked max"));
     Table {
         name: "tokens",
         body: "
@@ -793,9 +804,13 @@ clients:
     count: 3
     auth: { jwt: { secret: of-this-test }, expires: 2s }
     subscribe: [t]
+  revoked:
+    count: 2
+    auth: { jwt: { secret: of-this-test } }
+    subscribe: [t]
 phases:
   - { name: open, for: 2s }
-  - { name: later, for: 3s }
+  - { name: later, for: 3s, faults: [ { revoke: { clients: revoked, share: 100% } } ] }
 ",
         cases,
     }
@@ -872,7 +887,7 @@ fn metric_of(gate: &str) -> String {
         "failed" if second.is_some_and(|kind| Failure::parse(kind).is_some()) => {
             "failed KIND".to_owned()
         }
-        "status" | "close" | "expired_close" => format!("{first} N"),
+        "status" | "close" | "expired_close" | "revoked_close" => format!("{first} N"),
         other => other.to_owned(),
     }
 }

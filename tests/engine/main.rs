@@ -9,6 +9,7 @@ mod asides;
 mod bench;
 mod comeback;
 mod conversation;
+mod detours;
 mod endings;
 mod events;
 mod faults;

@@ -162,6 +162,10 @@ fn a_count_means_something_once_its_cause_happened() {
         ("expired_close 4401", C::Expiries, false),
         ("expiries", C::Opened, true),
         ("outlived", C::Expiries, false),
+        ("revoked_close 4403", C::Revocations, false),
+        ("revocations", C::RevocationFailed, false),
+        ("revocation_failed", C::Revocations, false),
+        ("unrevoked", C::Revocations, false),
         ("renewed", C::RenewalFailed, false),
         ("renewal_failed", C::Renewed, false),
         ("reconnected", C::GaveUp, false),
@@ -278,6 +282,9 @@ fn shares_are_of_the_whole() {
         ("closed_by_target", &[C::Opened]),
         ("expired_close 4401", &[C::Expiries]),
         ("outlived", &[C::Expiries]),
+        ("revoked_close 4403", &[C::Revocations]),
+        ("revocation_failed", &[C::Revocations]),
+        ("unrevoked", &[C::Revocations]),
         ("renewal_failed", &[C::Renewed]),
         ("churned", &[C::Opened]),
         ("sent", &[C::Offered]),
@@ -467,6 +474,7 @@ fn what_never_came_back_is_censored_not_forgotten() {
             r.count(C::Rejected, 1, 0, n as u64)
         }),
         (Timer::Expired, |r, n| r.count(C::Outlived, 1, 0, n as u64)),
+        (Timer::Revoked, |r, n| r.count(C::Unrevoked, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::GaveUp, 1, 0, n as u64)),
         (Timer::Reconnect, |r, n| r.count(C::Stopped, 1, 0, n as u64)),
         // All that there were: those that the timer has, and these.

@@ -243,32 +243,33 @@ impl Talk {
     ) -> Heard<'static> {
         let version = connect.version;
         let v5 = version == Version::V5;
-        let known = |password: &[u8]| config.tokens.iter().any(|t| t.as_bytes() == password);
+        let asks = config.asks_for_tokens() && !trusted;
+        let password = connect.password.and_then(|p| std::str::from_utf8(p).ok());
+        let shown = password.filter(|_| asks).and_then(|p| config.accepts(p));
         let nobody = connect.client_id.is_empty();
-        let refusal =
-            if !(config.tokens.is_empty() || trusted || connect.password.is_some_and(known)) {
-                Some((
-                    reason::BAD_LOGIN,
-                    4,
-                    "the password is not one of the tokens",
-                ))
-            } else if connect.will.is_some() {
-                Some((reason::IMPLEMENTATION, 3, "no wills are published here"))
-            } else if nobody && !v5 && !connect.clean_start {
-                Some((reason::BAD_CLIENT_ID, 2, "a session needs a name"))
-            } else if connect
-                .properties
-                .text(Name::AuthenticationMethod)
-                .is_some()
-            {
-                Some((
-                    reason::BAD_METHOD,
-                    5,
-                    "there is no such authentication here",
-                ))
-            } else {
-                None
-            };
+        let refusal = if asks && shown.is_none() {
+            Some((
+                reason::BAD_LOGIN,
+                4,
+                "the password is not one of the tokens",
+            ))
+        } else if connect.will.is_some() {
+            Some((reason::IMPLEMENTATION, 3, "no wills are published here"))
+        } else if nobody && !v5 && !connect.clean_start {
+            Some((reason::BAD_CLIENT_ID, 2, "a session needs a name"))
+        } else if connect
+            .properties
+            .text(Name::AuthenticationMethod)
+            .is_some()
+        {
+            Some((
+                reason::BAD_METHOD,
+                5,
+                "there is no such authentication here",
+            ))
+        } else {
+            None
+        };
         let mut list = List::default();
         let mut acknowledge = |reason, list: &List| {
             let ack = ConnAck {
@@ -307,7 +308,7 @@ impl Talk {
             receive_maximum: theirs.unwrap_or(u16::MAX).min(MOST_UNDER_WAY),
             packet_maximum: size.map_or(usize::MAX, |size| size as usize),
         });
-        Heard::Other
+        shown.map_or(Heard::Other, Heard::Shown)
     }
 
     fn publish<'a>(

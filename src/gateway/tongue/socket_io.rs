@@ -151,11 +151,10 @@ impl SocketIo {
             .ok()
             .filter(|name| name.len() <= MAX_TOPIC)
             .ok_or(Nonsense("there is no such namespace"))?;
-        let token = lookup(packet.data, "/token");
-        let trusted = self.trusted
-            || config.tokens.is_empty()
-            || token.is_some_and(|told| config.tokens.iter().any(|token| told.is(token)));
-        let refusal = match (&self.namespace, trusted) {
+        let asks = config.asks_for_tokens() && !self.trusted;
+        let token = lookup(packet.data, "/token").filter(|_| asks);
+        let shown = token.and_then(|told| config.accepts(&told.text()));
+        let refusal = match (&self.namespace, !asks || shown.is_some()) {
             (Some(_), _) => Some("Invalid namespace"),
             (None, false) => Some("Not authorized"),
             (None, true) => None,
@@ -166,6 +165,7 @@ impl SocketIo {
         } else {
             say(name, Kind::Connect, None, r#"{"sid":"s"}"#, out);
             self.namespace = Some(name.into());
+            return Ok(shown.map_or(Heard::Other, Heard::Shown));
         }
         Ok(Heard::Other)
     }

@@ -76,12 +76,19 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         let phases = plan.phases().get(from..until).unwrap_or_default();
         phases.iter().flat_map(|phase| &phase.faults).any(has)
     };
+    let hits = |fault: &PlannedFault, does: fn(&Effect) -> bool| match &fault.action {
+        Action::Hit(hit) => {
+            let group = plan.groups().get(hit.group as usize);
+            does(&hit.effect) && group.is_some_and(|group| judged(&group))
+        }
+        Action::Burst { .. } | Action::Deploy(_) => false,
+    };
     match need {
         Need::Messages => plan.groups().iter().any(|group| !group.publish.is_empty()),
         Need::Publish => group(|group| !group.publish.is_empty()),
         Need::Request => group(|group| !group.request.is_empty()),
         Need::Schedule => group(|group| !group.publish.is_empty() || !group.request.is_empty()),
-        Need::Heartbeat => group(|group| group.heartbeat.is_some()),
+        Need::Heartbeat => group(|group| group.heartbeat.is_some() || group.polls()),
         Need::Reconnect => group(|group| group.reconnect.is_some()),
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
@@ -97,15 +104,11 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
             Action::Burst { .. } | Action::Deploy(_) => false,
         }),
         Need::Trouble => fault(0, &|_| true),
-        Need::Slow => fault(last.unwrap_or(0), &|fault| match &fault.action {
-            Action::Hit(hit) => {
-                matches!(hit.effect, Effect::Slow(_))
-                    && plan
-                        .groups()
-                        .get(hit.group as usize)
-                        .is_some_and(|group| judged(&group))
-            }
-            Action::Burst { .. } | Action::Deploy(_) => false,
+        Need::Slow => fault(last.unwrap_or(0), &|fault| {
+            hits(fault, |effect| matches!(effect, Effect::Slow(_)))
+        }),
+        Need::Revoke => fault(last.unwrap_or(0), &|fault| {
+            hits(fault, |effect| matches!(effect, Effect::Revoke(_)))
         }),
     }
 }

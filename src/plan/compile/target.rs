@@ -4,7 +4,7 @@ use super::{Problems, each};
 use crate::broker::NatsConfig;
 use crate::scenario::model::{self, Embedded, Target, Tls};
 use crate::scenario::{Files, Problem};
-use crate::transport::{Endpoint, Pick, TargetConfig, TlsConfig};
+use crate::transport::{Endpoint, Pick, Proxy, TargetConfig, TlsConfig};
 use base64::Engine as _;
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
             problems,
         ),
         endpoints,
+        proxy: target.proxy.as_deref().and_then(|url| proxy(url, problems)),
+        follow_redirects: follow_redirects(target.follow_redirects, problems),
         pick: match target.pick {
             model::Pick::Spread => Pick::Spread,
             model::Pick::Failover => Pick::Failover,
@@ -128,6 +130,42 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
         paths,
         authorization: authorization.flatten(),
     }
+}
+
+/// Takes a proxy's address apart. As of the target's, nothing of it is repeated.
+fn proxy(url: &str, problems: &mut Problems) -> Option<Proxy> {
+    let mut refuse = |message: &str, help: &str| {
+        problems.add(Problem::error("target.proxy", message).help(help));
+        None
+    };
+    const FORM: &str = "write it as http://host:port, or http://user:password@host:port";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return refuse("the proxy's address has no scheme", FORM);
+    };
+    if !scheme.eq_ignore_ascii_case("http") {
+        return refuse("proxies are spoken to by `http` only", FORM);
+    }
+    match address(&format!("ws://{rest}")) {
+        Err((message, _)) => refuse(&message, FORM),
+        Ok(address) if address.path != "/" => refuse("a proxy's address has no path", FORM),
+        Ok(address) => Some(Proxy {
+            host: address.endpoint.host,
+            port: address.endpoint.port,
+            authorization: address.authorization,
+        }),
+    }
+}
+
+/// More redirects in a row than browsers follow are a mistake.
+const MOST_REDIRECTS: u8 = 20;
+
+fn follow_redirects(given: Option<u8>, problems: &mut Problems) -> u8 {
+    let follow = given.unwrap_or(0);
+    if follow > MOST_REDIRECTS {
+        let message = format!("more than {MOST_REDIRECTS} redirects in a row are not followed");
+        problems.add(Problem::error("target.follow_redirects", message));
+    }
+    follow
 }
 
 fn time(

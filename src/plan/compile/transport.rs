@@ -9,6 +9,7 @@ use crate::scenario::Problem;
 use crate::scenario::model::{
     self, ClientGroup, LongPoll, Messages, OneOrMany, Sse, Step, TransportName, TransportSettings,
 };
+use std::time::Duration;
 
 /// What is written, whichever it is.
 struct Written<'a> {
@@ -98,12 +99,22 @@ pub(super) fn compile(
         poll: written.poll.map(|poll| Poll {
             cursors: cursors(poll.cursor.as_ref(), &format!("{own}.cursor"), problems),
             lines: poll.messages == Messages::Lines,
+            timeout: patience(poll, &own, problems),
         }),
         path: asked,
         publish,
         content_type: content_type.into(),
         keep_trying: written.keep_trying,
     }))
+}
+
+/// How long targets hold a poll is theirs to say: most for half a minute, few for more than one.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn patience(poll: &LongPoll, path: &str, problems: &mut Problems) -> Duration {
+    let timeout = poll.timeout.map_or(PATIENCE, |timeout| timeout.0);
+    problems.zero(timeout.is_zero(), format!("{path}.timeout"), "a timeout");
+    timeout
 }
 
 /// What of an answer the next poll says again.

@@ -302,6 +302,7 @@ fn refused_responses() {
             "HTTP/1.1 503 Try Later\r\nContent-Length: 4\r\n\r\nbusy".into(),
             &[],
             Status {
+                location: None,
                 code: 503,
                 reason: "Try Later".into(),
                 body: b"busy".to_vec(),
@@ -311,6 +312,7 @@ fn refused_responses() {
             "HTTP/1.1 302 \r\nLocation: x\r\n\r\n".into(),
             &[],
             Status {
+                location: Some("x".into()),
                 code: 302,
                 reason: "".into(),
                 body: vec![],
