@@ -387,8 +387,8 @@ phases:
     }
     // And so are they where a line of the source is shown.
     let wrong = text.replace("passcode: canary02", "passcode: canary02, pascode: x");
-    let report = parse("x.yaml", &wrong, None, &options())
-        .err()
-        .expect("a wrong key");
+    let Err(report) = parse("x.yaml", &wrong, None, &options()) else {
+        panic!("a wrong key was taken");
+    };
     assert_clean(&report.to_string());
 }

@@ -74,7 +74,7 @@ fn request(
         return embedded(path, scenario, problems);
     };
     // Of variables only the places matter here: what is wrong with them is said where they are.
-    let vars: Vec<Var> = group.vars.keys().map(named).collect();
+    let vars: Vec<Var> = group.vars.keys().map(|name| named(name)).collect();
     let scope = Scope {
         vars: &vars,
         captured: &[],
@@ -161,9 +161,9 @@ fn embedded(path: &str, scenario: &Scenario, problems: &mut Problems) -> Option<
     })
 }
 
-fn named(name: &String) -> Var {
+fn named(name: &str) -> Var {
     Var {
-        name: name.clone(),
+        name: name.to_owned(),
         source: VarSource::Sequence(0),
     }
 }
