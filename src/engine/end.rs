@@ -63,6 +63,7 @@ impl Shard {
         match conn.state {
             State::Ready => {
                 self.groups[g].open -= 1;
+                self.leaves_place(c);
                 self.away(c);
             }
             State::Opening => {
@@ -207,7 +208,8 @@ impl Shard {
         }
         if was_ready && conn.lost_ns == 0 {
             // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
-            match parted {
+            let deployed = || told.and_then(|_| self.deploy_that_cut(c, now));
+            match parted.or_else(deployed) {
                 Some(fault) => self.resumes.cut(c, fault),
                 None => self.resumes.uncut(c),
             }

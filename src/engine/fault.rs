@@ -162,6 +162,13 @@ impl Faults {
         }
     }
 
+    /// The number of the last fault that touched a connection, of those that last; it stays that when the fault is over.
+    pub fn touched(&self, c: usize) -> Option<usize> {
+        let touched = |f: &&Running| f.known.get(&(c as u32)).is_some_and(|known| known.touched);
+        let last = self.running.iter().rev().find(touched)?;
+        Some(last.number)
+    }
+
     /// The target closed a connection under the fault with this number.
     fn closed(&mut self, number: usize, c: usize, recorder: &mut Recorder) {
         let fault = self.running.iter_mut().find(|f| f.number == number);

@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
-use crate::metrics::{Absence, CloseKey, Counter, Failure, Timer};
+use crate::metrics::{Absence, Arrival, CloseKey, Counter, Failure, Place, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Form, Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
@@ -325,7 +325,10 @@ impl Shard {
         for counter in arrival.counters() {
             recorder.count(*counter, phase, g, 1);
         }
-        recorder.came(stamp.stream, arrival, recovered);
+        recorder.came(stamp.stream, arrival);
+        if arrival != Arrival::New || recovered {
+            self.came_wrong(c, stamp.stream, (phase, g), arrival, recovered);
+        }
         self.book_losses();
         self.one_more_shared(c);
         if !arrival.first() {
@@ -338,9 +341,6 @@ impl Shard {
         if recovered {
             // The time away is in it, and is not the latency of those who stayed.
             recorder.count(Counter::Recovered, phase, g, 1);
-            if let Some(fault) = self.resumes.cut_by(c) {
-                recorder.absence(fault, Absence::RECOVERED);
-            }
             let late = now as i64 - stamp.intended_ns as i64;
             return recorder.time(Timer::Recovery, phase, g, late);
         }
@@ -351,6 +351,25 @@ impl Shard {
             now as i64 - stamp.intended_ns as i64,
         );
         recorder.time(Timer::Service, phase, g, now as i64 - stamp.sent_ns as i64);
+    }
+
+    /// A delivery was recovered, or is no new one in order: its stream has it by phase, group and fault, and so has the
+    /// fault that cut its connection.
+    fn came_wrong(
+        &mut self,
+        c: usize,
+        stream: u32,
+        (phase, g): (usize, usize),
+        arrival: Arrival,
+        recovered: bool,
+    ) {
+        let cut_by = self.resumes.cut_by(c);
+        if let Some(fault) = cut_by {
+            self.recorder
+                .absence(fault, Absence::came(arrival, recovered));
+        }
+        let place = Place::new(phase, g, cut_by.or_else(|| self.faults.touched(c)));
+        self.recorder.came_wrong(stream, place, arrival, recovered);
     }
 
     /// An answer that carries its request's stamp.

@@ -21,6 +21,7 @@ mod mask;
 mod open;
 mod outbox;
 mod over_http;
+mod places;
 mod polling;
 mod resume;
 mod service;

@@ -11,6 +11,7 @@ use super::inject::Injector;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::over_http::Http;
+use super::places::Places;
 use super::resume::Resumes;
 use super::session::Wire;
 use super::share::Share;
@@ -171,6 +172,7 @@ pub struct Shard {
     pub(super) opening: u32,
     pub(super) waiting: u32,
     pub(super) closing: u32,
+    pub(super) places: Places,
     pub(super) phase: usize,
 }
 
@@ -305,6 +307,7 @@ impl Shard {
             opening: 0,
             waiting: 0,
             closing: 0,
+            places: Places::default(),
             phase: 0,
             plan,
         })
@@ -678,6 +681,8 @@ impl Shard {
             cpu_ns: clock::cpu_ns(),
             rss: resident_bytes(),
             descriptors: alive + self.faults.held() + 8,
+            open_by_endpoint: self.open_by_endpoint(),
+            open_by_node: self.open_by_node(),
         };
         self.recorder.snapshot(now as i64, gauges, last)
     }

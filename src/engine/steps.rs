@@ -229,6 +229,7 @@ impl Shard {
         let (index, life) = (conn.index, u32::from(conn.life));
         let resumed = opening.stage == Stage::Resuming;
         self.placed(c, opening.node, back, resumed);
+        self.comes_to_place(c);
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
         let heartbeat = group.heartbeat;

@@ -6,7 +6,7 @@ use super::conn::State;
 use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Absence, Failure, Fate, StreamEnd};
+use crate::metrics::{Absence, Failure, Fate, Place, StreamEnd};
 use crate::plan::Plan;
 use crate::protocol::ProtocolConfig;
 use std::collections::HashMap;
@@ -154,13 +154,15 @@ impl Shard {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
             let c = groups[g].local(loss.conn - plan.groups()[g].first, *shards);
-            if let Some(fault) = resumes.cut_by(c) {
+            let cut_by = resumes.cut_by(c);
+            if let Some(fault) = cut_by {
                 recorder.absence(fault, Absence::of(&loss));
             }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
-            recorder.never_came(&loss);
+            let fault = cut_by.or_else(|| faults.touched(c));
+            recorder.never_came(&loss, Place::new(loss.phase, g, fault));
             if loss.fate == Fate::Lost {
                 faults.skipped(c, loss.count, recorder);
             }

@@ -204,9 +204,10 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
-        FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally, NodeName,
-        SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged, Timer, TimerDelta,
+        Absence, AbsenceDelta, Arrival, CloseKey, Counter, DrainDelta, DrainKey, Failure,
+        FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally,
+        NodeName, Place, SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged,
+        Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -281,7 +282,7 @@ mod tests {
             }],
             absences: vec![AbsenceDelta {
                 fault: 1,
-                messages: Absence::RECOVERED,
+                messages: Absence::came(Arrival::New, true),
             }],
             drains: vec![DrainDelta {
                 key: DrainKey {
@@ -317,6 +318,7 @@ mod tests {
             }],
             streams: vec![StreamDelta {
                 stream: Some(u32::MAX),
+                place: Some(Place::new(255, 65_535, Some(7))),
                 tally: StreamTally {
                     unique: u64::MAX,
                     missed: 3,

@@ -1,6 +1,7 @@
 //! Every metric a gate can name: what it means, what a share of it is a share of, and what must have happened for it to
 //! say anything at all.
 
+use super::grammar::Slow;
 use crate::metrics::{Counter, Failure, Timer, Totals};
 
 /// A metric as the documentation lists it.
@@ -45,7 +46,21 @@ pub fn metrics() -> Vec<Metric> {
             share_of: (!count.whole().is_empty()).then(|| names(count.whole())),
             doc: count.doc(),
         }))
+        .chain(Slow::ALL.iter().map(|slow| Metric {
+            name: slow.name().to_owned(),
+            unit: match slow {
+                Slow::CaughtUp | Slow::HeldUp => "duration",
+                Slow::MemorySlope => "bytes per second",
+            },
+            share_of: None,
+            doc: slow_doc(*slow),
+        }))
         .chain([Metric {
+            name: SPREAD.to_owned(),
+            unit: "ratio",
+            share_of: None,
+            doc: "Openings at the busiest node ÷ the mean of all that tell themselves, or, where none does, of the addresses of the target",
+        }, Metric {
             name: NOISY_NEIGHBOUR.to_owned(),
             unit: "ratio",
             share_of: None,
@@ -54,8 +69,9 @@ pub fn metrics() -> Vec<Metric> {
         .collect()
 }
 
-/// The one metric that is neither a timer nor a count.
+/// The metrics that are neither a timer nor a count.
 pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
+pub(super) const SPREAD: &str = "spread";
 
 /// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {
@@ -318,6 +334,20 @@ pub(super) fn opening(kind: Failure) -> bool {
         | Failure::Dead
         | Failure::CloseTimeout
         | Failure::Os => false,
+    }
+}
+
+fn slow_doc(slow: Slow) -> &'static str {
+    match slow {
+        Slow::CaughtUp => {
+            "A `slow` fault's end to everything being as before, its victims caught up"
+        }
+        Slow::HeldUp => {
+            "The longest time within a `slow` fault for which the target took nothing of what a publisher had written"
+        }
+        Slow::MemorySlope => {
+            "Growth of the target's memory within a `slow` fault, bytes per second"
+        }
     }
 }
 

@@ -116,8 +116,11 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
         Measure::Peak(Peak::Reconnected) => &[Need::Reconnect],
-        Measure::Restored(_) | Measure::Amplification => &[Need::Reconnect, Need::Trouble],
-        Measure::NoisyNeighbour => &[Need::Slow],
+        Measure::Restored(_) | Measure::Amplification | Measure::PeakShare => {
+            &[Need::Reconnect, Need::Trouble]
+        }
+        Measure::Spread => &[],
+        Measure::NoisyNeighbour | Measure::Slow(_) => &[Need::Slow],
     }
 }
 
@@ -216,6 +219,7 @@ mod tests {
             start: 0.0,
             seconds: 10.0,
             neighbours: Vec::new(),
+            slow: Vec::new(),
         };
         let gate = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         evaluate(&gate, &totals, &[phase], &["subs".to_owned()]).status
@@ -250,6 +254,9 @@ mod tests {
             "restored p99 < 3s",
             "amplification < 2",
             "noisy_neighbour < 2",
+            "caught_up < 2s",
+            "held_up < 2s",
+            "memory_slope < 1MiB/s",
             "reconnected peak < 9/s",
         ] {
             assert_eq!(judged(text), Status::NoEvidence, "{text}");

@@ -10,12 +10,12 @@ use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::Recording;
-use super::nodes::{Names, Node};
+use super::nodes::{Names, Node, NodeName};
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
-use super::streams::Streams;
+use super::streams::{Place, Streams};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use std::collections::BTreeMap;
@@ -166,6 +166,11 @@ impl Recorder {
         self.names.number(told)
     }
 
+    /// What a node calls itself.
+    pub fn name(&self, node: Node) -> NodeName {
+        self.names.name(node)
+    }
+
     /// Counts a connection that became ready at this node.
     pub fn served_by(&mut self, node: Node, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), node);
@@ -217,13 +222,18 @@ impl Recorder {
     }
 
     /// Counts a stamped message to its stream, which is known to be one of the run's.
-    pub fn came(&mut self, stream: u32, arrival: Arrival, recovered: bool) {
-        self.streams.came(stream, arrival, recovered);
+    pub fn came(&mut self, stream: u32, arrival: Arrival) {
+        self.streams.came(stream, arrival);
+    }
+
+    /// The same message again where it was recovered, or is not a new one in order: of which phase, group and fault.
+    pub fn came_wrong(&mut self, stream: u32, place: Place, arrival: Arrival, recovered: bool) {
+        self.streams.wrong(stream, place, arrival, recovered);
     }
 
     /// Counts messages that never came to their stream.
-    pub fn never_came(&mut self, loss: &Loss) {
-        self.streams.lost(loss);
+    pub fn never_came(&mut self, loss: &Loss, place: Place) {
+        self.streams.lost(loss, place);
     }
 
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.

@@ -9,7 +9,7 @@ use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 5;
+pub const SNAPSHOT_VERSION: u16 = 6;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -256,6 +256,10 @@ pub struct Gauges {
     pub rss: u64,
     /// Open descriptors.
     pub descriptors: u32,
+    /// Ready connections by index of the target's address; none with one address, or with too many to be followed.
+    pub open_by_endpoint: Vec<u32>,
+    /// Ready connections by node of the target, in groups that are told theirs; likewise.
+    pub open_by_node: Vec<(NodeName, u32)>,
 }
 
 /// A text that came from the target: already free of control characters and cut to length.

@@ -322,25 +322,31 @@ fn worst(outcome: &Outcome) -> Option<String> {
     let streams = outcome.streams.as_ref()?;
     let several = streams.worst.len() > 1 || streams.others > 0;
     let stream = streams.worst.first().filter(|_| several)?;
-    let of = &stream.messages;
-    let wrong = [
-        ("lost", of.lost),
-        ("missed", of.missed),
-        ("duplicated", of.duplicated),
-        ("reordered", of.reordered),
-        ("indeterminate", of.indeterminate),
-    ];
-    let wrong = wrong.iter().filter(|(_, n)| *n > 0);
-    let words: Vec<String> = wrong
-        .map(|(name, n)| format!("{name} {}", count(*n)))
+    let words: Vec<String> = (stream.messages.wrong.bad())
+        .map(|(name, n)| format!("{name} {}", count(n)))
         .collect();
     (!words.is_empty()).then(|| {
         format!(
-            "worst stream {} ({})",
+            "worst stream {} ({}{})",
             stream_name(stream),
-            words.join(", ")
+            words.join(", "),
+            where_worst(stream).unwrap_or_default()
         )
     })
+}
+
+/// Where it fared worst: in which phase, and by which fault's doing.
+fn where_worst(stream: &StreamReport) -> Option<String> {
+    let part = stream.parts.first()?;
+    let phase = part.phase.as_ref()?;
+    let all = stream.parts.iter().all(|other| {
+        (&other.phase, &other.fault) == (&part.phase, &part.fault)
+            || other.wrong.bad().next().is_none()
+    });
+    let most = if all { "" } else { "worst " };
+    let fault = part.fault.as_ref();
+    let by = fault.map_or(String::new(), |fault| format!(", by `{fault}`"));
+    Some(format!("; {most}in {phase}{by}"))
 }
 
 /// `orders of publishers 3`

@@ -93,7 +93,7 @@ fn html_lets_nothing_out() {
         assert!(!svg.contains("=\"#"), "{svg:.300}");
         well_formed(&format!("<svg {svg}</svg>"));
     }
-    assert_eq!(html.matches("<svg ").count(), 26);
+    assert_eq!(html.matches("<svg ").count(), 28);
     // A deploy is there with all that was said of it, and what was said ends where it should.
     for part in [
         "Deploy in deploy",

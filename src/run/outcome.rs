@@ -119,6 +119,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .collect(),
         endpoints: places::endpoints(plan, totals),
         nodes: places::nodes(plan, totals),
+        open_by_place: places::over_time(plan, totals),
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
@@ -223,6 +224,11 @@ fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gat
                 .iter()
                 .filter(|of| of.phase == index)
                 .map(|of| (of.group, of.ratio.clone()))
+                .collect(),
+            slow: pressure
+                .iter()
+                .filter(|of| of.phase == index)
+                .map(pressure::Pressure::judged)
                 .collect(),
         })
         .collect()

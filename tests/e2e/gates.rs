@@ -649,6 +649,11 @@ fn deploys() -> Table {
         counts("cut_again", "in deploy", 20),
         counts("cut_again", "in open", 0).map(|case| no_evidence(&case.gate)),
         soon("drain max"),
+        // Each comes back to its own address.
+        [
+            pass("spread <= 1.5 in deploy", 1.0..=1.5),
+            fail("spread > 1.5 in deploy", 1.0..=1.5),
+        ],
         // The backoff, at the least.
         slow("cut_off min", "in deploy", 50),
     ];
@@ -680,6 +685,7 @@ phases:
   - name: slow
     for: 9s
     faults: [ { slow: { clients: hearers, count: 2, read: none, receive_buffer: 16KiB } } ]
+  - { name: after, for: 3s }
 ",
         cases: vec![
             pass("evicted max < 20s in slow of hearers", 100.0..=9_100.0),
@@ -687,6 +693,12 @@ phases:
             pass("noisy_neighbour < 1M in slow of hearers", ratio.clone()),
             fail("noisy_neighbour > 1M", ratio),
             no_evidence("noisy_neighbour < 1M in steady"),
+            pass("held_up < 1h in slow", 0.0..=3.6e6),
+            fail("held_up > 1h", 0.0..=3.6e6),
+            pass("memory_slope < 1GiB/s in slow", -1e9..=1e9),
+            fail("memory_slope > 1GiB/s", -1e9..=1e9),
+            pass("caught_up < 1h in slow", 0.0..=3.6e6),
+            fail("caught_up > 1h", 0.0..=3.6e6),
         ],
     }
 }

@@ -371,6 +371,13 @@ fn a_target_that_drops_and_one_that_disconnects_are_told_apart() {
     let effects = &faults(&summary)[0]["effects"];
     assert!(summary.count("lost") > 0, "{effects}");
     assert_eq!(effects["skipped"], summary.count("lost"));
+    // The stream has it by its place: of slow consumers in some phase, and of nobody else.
+    let parts = summary.at("/streams/worst/0/parts").as_array();
+    let lost: u64 = (parts.expect("a list").iter())
+        .filter(|part| part["fault"] == faults(&summary)[0]["label"] && part["group"] == "subs")
+        .filter_map(|part| part["lost"].as_u64())
+        .sum();
+    assert_eq!(lost, summary.count("lost"));
     assert_eq!(effects["ended"], Value::Array(Vec::new()));
 
     let summary = overflowing("disconnect");

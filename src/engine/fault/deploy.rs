@@ -83,6 +83,20 @@ impl Shard {
             .time(Timer::Drain, window.phase, g, since as i64);
     }
 
+    /// The number of the deploy whose doing it is that a connection is lost now, not by us: it was open when that began,
+    /// or came after and that is not over.
+    pub(in super::super) fn deploy_that_cut(&self, c: usize, now: u64) -> Option<usize> {
+        let (conn, deploys) = (&self.conns[c], &self.faults.deploys);
+        let window = match conn.is(Mark::Moving) {
+            true => {
+                let at = usize::from(conn.deploys).checked_sub(1)?;
+                deploys.windows.get(at).copied()
+            }
+            false => deploys.latest().filter(|window| now < window.end_ns),
+        };
+        window.map(|window| window.fault)
+    }
+
     /// A connection is ready that was away since `lost_ns` (0: it was not).
     pub(in super::super) fn ready_in_deploy(&mut self, c: usize, lost_ns: u64, now: u64) {
         let begun = self.faults.deploys.begun;

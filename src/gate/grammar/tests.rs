@@ -284,6 +284,15 @@ fn good_gates_are_understood() {
             None,
         ),
         (
+            "attempts peak share<80% in storm",
+            M::PeakShare,
+            Op::Less,
+            80.0,
+            Some("storm"),
+            None,
+        ),
+        ("spread < 1.3", M::Spread, Op::Less, 1.3, None, None),
+        (
             "amplification < 1.5 of subs",
             M::Amplification,
             Op::Less,
