@@ -169,6 +169,14 @@ impl Faults {
         Some(last.number)
     }
 
+    /// Whether the run's fault with this number begins in this phase or before it.
+    pub fn began_by(&self, number: usize, phase: usize) -> bool {
+        let hits = self.running.iter().map(|fault| (fault.number, fault.phase));
+        let deploys = self.deploys.phases();
+        let mut all = hits.chain(deploys);
+        all.any(|(fault, began)| fault == number && began <= phase)
+    }
+
     /// The target closed a connection under the fault with this number.
     fn closed(&mut self, number: usize, c: usize, recorder: &mut Recorder) {
         let fault = self.running.iter_mut().find(|f| f.number == number);

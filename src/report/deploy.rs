@@ -246,7 +246,7 @@ impl DeployReport {
                 ),
             ),
             (
-                "spread of openings, and of who was open after it (max ÷ mean)",
+                "max ÷ mean, and after it",
                 [self.spread, self.spread_after]
                     .map(|ratio| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")))
                     .join(", "),

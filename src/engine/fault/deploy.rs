@@ -23,6 +23,13 @@ impl Deploys {
         }
     }
 
+    /// Their numbers among the run's faults, and the phase of each.
+    pub fn phases(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.windows
+            .iter()
+            .map(|window| (window.fault, window.phase))
+    }
+
     /// When the next one begins; `u64::MAX` when there is none.
     pub fn next_ns(&self) -> u64 {
         let next = self.windows.get(usize::from(self.begun));
