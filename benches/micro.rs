@@ -140,6 +140,7 @@ fn gauges() -> Gauges {
         cpu_ns: 1,
         rss: 1,
         descriptors: 1009,
+        ..Gauges::default()
     }
 }
 

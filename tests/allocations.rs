@@ -251,36 +251,41 @@ fn with_gateway(what: impl FnOnce(SocketAddr)) {
     server.join().unwrap();
 }
 
-/// Fan-out, publishes with an id of their own and questions in the gateway's JSON dialect.
+/// Fan-out, publishes with an id of their own and questions in the gateway's JSON dialect, some of them made smaller.
 #[test]
 fn json_messages_allocate_nothing() {
     with_gateway(|address| {
         let (seconds, totals) = seconds(
             address,
             "  hearers:\n    count: 20\n    subscribe: [news]\n    heartbeat: { every: 1s, timeout: 5s }\n    reconnect: { resume: true }\n  \
-             sitters:\n    count: 2\n    subscribe: [news]\n    \
+             sitters:\n    count: 2\n    subscribe: [news]\n    compression: {}\n    \
              reconnect: { resume: { first: '{last}', last: /seq, recovered: { contains: ok } } }\n  \
-             numberers:\n    count: 1\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
+             numberers:\n    count: 1\n    compression: { client_no_context_takeover: true, server_no_context_takeover: true }\n    publish: { topic: news, rate: 10/s, size: 200B }\n    protocol:\n      json_mapping: \
              { publish: '{\"type\":\"publish\",\"topic\":\"{topic}\",\"id\":{id},\"payload\":\"{payload}\"}' }\n  \
-             speakers:\n    count: 2\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \
+             speakers:\n    count: 2\n    compression: {}\n    publish: { topic: news, rate: 20/s, size: 200B }\n    \
              request: { rate: 50/s, timeout: 500ms }\n",
             &["numberers", "speakers"],
         );
         assert_eq!(totals.count(Counter::Lost, None, None), 0);
         assert!(totals.count(Counter::Replies, None, None) > 0);
+        // With the window kept and without, both ways.
+        assert_eq!(totals.count(Counter::Compressed, None, None), 5);
+        assert!(totals.count(Counter::InflatedReceived, None, None) > 0);
         assert_nothing_per_message(&seconds);
     });
 }
 
-/// Fan-out and acknowledged publishes in Socket.IO.
+/// Fan-out and acknowledged publishes in Socket.IO, over WebSocket and by polling.
 #[test]
 fn socket_io_messages_allocate_nothing() {
     with_gateway(|address| {
         let (seconds, totals) = seconds(
             address,
             "  hearers:\n    count: 20\n    subscribe: [news]\n    protocol: socket_io\n    reconnect: { resume: true }\n  \
-             speakers:\n    count: 2\n    protocol: socket_io\n    publish: { topic: news, rate: 20/s, size: 200B }\n",
-            &["speakers"],
+             pollers:\n    count: 5\n    subscribe: [news]\n    protocol: { socket_io: { polling: only } }\n  \
+             speakers:\n    count: 2\n    protocol: socket_io\n    publish: { topic: news, rate: 20/s, size: 200B }\n  \
+             posters:\n    count: 2\n    protocol: { socket_io: { polling: only } }\n    publish: { topic: news, rate: 20/s, size: 200B }\n",
+            &["speakers", "posters"],
         );
         assert_eq!(totals.count(Counter::Lost, None, None), 0);
         assert_eq!(totals.count(Counter::Unacked, None, None), 0);

@@ -63,10 +63,29 @@ const FILES: &[(&str, &[&str])] = &[
 
 /// Of these modules `plan` may name these items only: configuration, never what works with it.
 const CONFIGURATION: &[(&str, &[&str])] = &[
-    ("broker", &["Config", "Endpoint", "Login", "NatsConfig"]),
+    (
+        "broker",
+        &[
+            "Acks",
+            "Config",
+            "Endpoint",
+            "KafkaConfig",
+            "Login",
+            "Mechanism",
+            "NatsConfig",
+            "RabbitMqConfig",
+        ],
+    ),
     (
         "transport",
-        &["Endpoint", "Pick", "TargetConfig", "TlsConfig"],
+        &[
+            "Endpoint",
+            "Offer",
+            "Pick",
+            "Proxy",
+            "TargetConfig",
+            "TlsConfig",
+        ],
     ),
     (
         "protocol",

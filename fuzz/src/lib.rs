@@ -5,4 +5,5 @@
 
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
+pub mod targets;
 pub mod transport;

@@ -2,5 +2,9 @@
 
 #[path = "../../src/transport/handshake.rs"]
 pub mod handshake;
+#[path = "../../src/transport/http.rs"]
+pub mod http;
+#[path = "../../src/transport/sse.rs"]
+pub mod sse;
 #[path = "../../src/transport/ws/mod.rs"]
 pub mod ws;

@@ -1,6 +1,8 @@
 //! Which broker, and how to be let in: plain values, so that a plan can carry them.
 
-use crate::transport::TlsConfig;
+use super::kafka::{Acks, KafkaConfig};
+use super::nats::NatsConfig;
+use super::rabbitmq::RabbitMqConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,6 +11,10 @@ use std::fmt;
 pub enum Config {
     /// NATS, core or JetStream.
     Nats(Box<NatsConfig>),
+    /// RabbitMQ.
+    RabbitMq(Box<RabbitMqConfig>),
+    /// Kafka.
+    Kafka(Box<KafkaConfig>),
 }
 
 impl Config {
@@ -16,6 +22,8 @@ impl Config {
     pub fn acknowledges(&self) -> bool {
         match self {
             Config::Nats(nats) => nats.jetstream,
+            Config::RabbitMq(_) => true,
+            Config::Kafka(kafka) => kafka.acks != Acks::None,
         }
     }
 
@@ -24,73 +32,14 @@ impl Config {
         match self {
             Config::Nats(nats) if nats.jetstream => "NATS JetStream",
             Config::Nats(_) => "NATS",
+            Config::RabbitMq(_) => "RabbitMQ",
+            Config::Kafka(_) => "Kafka",
         }
-    }
-}
-
-/// How NATS is reached.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NatsConfig {
-    /// Servers, tried in turn.
-    pub endpoints: Vec<Endpoint>,
-    /// Who we are.
-    pub login: Login,
-    /// How servers are verified.
-    pub tls: TlsConfig,
-    /// Each message is stored, and acknowledged.
-    pub jetstream: bool,
-}
-
-impl NatsConfig {
-    /// Takes an address apart: `nats://host:port` or `tls://host:port`, with `user:password@` or `token@` before the host.
-    ///
-    /// # Errors
-    /// What is wrong and what to do; never the address itself, which may hold a secret.
-    pub fn address(text: &str) -> Result<(Endpoint, Option<Login>), (&'static str, &'static str)> {
-        const HOW: &str = "write it as nats://host:port, or tls://host:port";
-        let wrong = |what| (what, HOW);
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or(wrong("the address has no scheme"))?;
-        let tls = match scheme {
-            "nats" => false,
-            "tls" => true,
-            _ => return Err(wrong("the scheme is neither `nats` nor `tls`")),
-        };
-        let (user, host) = match rest.rsplit_once('@') {
-            Some((user, host)) => (Some(user), host),
-            None => (None, rest),
-        };
-        // The host rules of the `ws` schemes, which the crate knows.
-        let url = url::Url::parse(&format!("ws://{host}/"));
-        let url = url.map_err(|_| wrong("host or port of the address cannot be read"))?;
-        if host.contains(['/', '?', '#']) {
-            return Err(wrong("an address of NATS ends with its port"));
-        }
-        // The port is asked of what was written: the crate leaves 80 out, as it is that scheme's.
-        let port = match host.ends_with(":80") {
-            true => 80,
-            false => url.port().unwrap_or(4222),
-        };
-        let host = url.host_str().unwrap_or_default();
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        if host.is_empty() || port == 0 {
-            return Err(wrong("the address names no host, or port 0"));
-        }
-        let login = user.map(|user| match user.split_once(':') {
-            Some((user, password)) => Login::Password(decoded(user), decoded(password)),
-            None => Login::Token(decoded(user)),
-        });
-        Ok((Endpoint { tls, host, port }, login))
     }
 }
 
 /// What stands percent-encoded in an address.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
@@ -117,6 +66,26 @@ pub struct Endpoint {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Of the part of an address that says where: `host`, `host:port`, `[::1]:port`. `None`: it names no host, or no port.
+    pub(super) fn of(host: &str, default_port: u16, tls: bool) -> Option<Endpoint> {
+        if host.contains(['/', '?', '#', '@']) {
+            return None;
+        }
+        // The host rules of the `ws` schemes, which the crate knows.
+        let url = url::Url::parse(&format!("ws://{host}/")).ok()?;
+        // The port is asked of what was written: the crate leaves 80 out, as it is that scheme's.
+        let port = match host.ends_with(":80") {
+            true => 80,
+            false => url.port().unwrap_or(default_port),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = host.to_owned();
+        (!host.is_empty() && port > 0).then_some(Endpoint { tls, host, port })
+    }
 }
 
 /// What a client says who it is.
@@ -171,45 +140,6 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        let at = |tls, host: &str, port| Endpoint {
-            tls,
-            host: host.into(),
-            port,
-        };
-        let user = |user: &str, password: &str| Some(Login::Password(user.into(), password.into()));
-        for (text, expected, login) in [
-            ("nats://broker", at(false, "broker", 4222), None),
-            ("tls://broker:80", at(true, "broker", 80), None),
-            ("nats://[::1]:4000", at(false, "::1", 4000), None),
-            (
-                "nats://me:p%40ss%zz@h:1",
-                at(false, "h", 1),
-                user("me", "p@ss%zz"),
-            ),
-            (
-                "nats://s3cret@h",
-                at(false, "h", 4222),
-                Some(Login::Token("s3cret".into())),
-            ),
-        ] {
-            assert_eq!(NatsConfig::address(text), Ok((expected, login)), "{text}");
-        }
-        for wrong in [
-            "broker:4222",
-            "ws://broker",
-            "nats://",
-            "nats://h:0",
-            "nats://h/x",
-            "nats://h:x",
-        ] {
-            assert!(NatsConfig::address(wrong).is_err(), "{wrong}");
-        }
-        let shown = format!("{:?}", NatsConfig::address("nats://me:s3cret@h"));
-        assert!(!shown.contains("s3cret"));
-    }
 
     #[test]
     fn credentials_are_read_of_their_file() {

@@ -5,19 +5,36 @@
 //! comes back: so what it never took is the end of each stream, and never a hole in it. A consumer is the
 //! embedded gateway's. Knows nothing of plans, connections or metrics.
 //!
-//! The client of NATS is our own, some hundred lines: a library's buffers would hide which messages a lost broker had taken,
+//! Each kind of broker is a folder: its bytes without I/O, how it lets us in, its `Dialect` to the publisher, and a consumer.
+//!
+//! The clients are our own, some hundred lines each: a library's buffers would hide which messages a lost broker had taken,
 //! which is what is measured here.
 
 mod config;
+mod kafka;
+mod link;
 mod nats;
 mod publisher;
+mod queue;
+mod rabbitmq;
 
-pub use config::{Config, Endpoint, Login, NatsConfig};
-pub use nats::{Consumer, Delivery};
-pub use publisher::{Event, Publisher, Tag};
+pub use config::{Config, Endpoint, Login};
+pub use kafka::{Acks, KafkaConfig, KafkaConsumer, Mechanism};
+pub use nats::{NatsConfig, NatsConsumer};
+pub use publisher::{Event, Message, Publisher, Tag};
+pub use rabbitmq::{RabbitMqConfig, RabbitMqConsumer};
 
 use std::fmt;
 use std::io;
+
+/// A message that was consumed.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// Where it was published: a subject, a routing key.
+    pub address: &'a str,
+    /// What it is.
+    pub payload: &'a [u8],
+}
 
 /// Why a broker was not reached, or was lost.
 #[derive(Debug)]
@@ -30,6 +47,8 @@ pub enum BrokerError {
     Timeout,
     /// It said no: credentials, permissions.
     Refused(String),
+    /// It ended a connection that it had let in; its words.
+    Closed(String),
     /// It broke its protocol.
     Protocol(String),
 }
@@ -41,6 +60,7 @@ impl fmt::Display for BrokerError {
             BrokerError::Tls(what) => write!(f, "TLS: {what}"),
             BrokerError::Timeout => f.write_str("the broker does not answer"),
             BrokerError::Refused(what) => write!(f, "the broker refused: {what}"),
+            BrokerError::Closed(what) => write!(f, "the broker closed the connection: {what}"),
             BrokerError::Protocol(what) => write!(f, "the broker broke its protocol: {what}"),
         }
     }

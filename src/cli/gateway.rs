@@ -5,6 +5,7 @@
 //! business in a process list, answers with one line of JSON (and another for each node that ends by
 //! itself), and ends with its coordinator.
 
+mod consume;
 mod nodes;
 mod roll;
 
@@ -12,8 +13,7 @@ use super::output;
 use crate::exit::Exit;
 use crate::fabric::parent::die_with_parent;
 use crate::gateway::{
-    Certificate, Config, Consume, History, Ping, PongLie, WhenFull, self_signed, serve,
-    shutdown_signal,
+    Certificate, Config, History, Ping, PongLie, WhenFull, self_signed, serve, shutdown_signal,
 };
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -85,20 +85,8 @@ pub(super) struct Gateway {
     /// The Redis server that keeps them, and joins all gateways that share it
     #[arg(long, value_name = "URL", requires = "history")]
     history_store: Option<String>,
-    /// NATS server to consume from: what is published there goes to subscribers
-    #[arg(long, value_name = "URL")]
-    consume_nats: Option<String>,
-    /// Subject to consume; its fixed beginning is no part of the topic
-    #[arg(
-        long,
-        value_name = "SUBJECT",
-        requires = "consume_nats",
-        default_value = "squall.>"
-    )]
-    consume_subject: String,
-    /// Consume from this stream of JetStream, made if it is not there
-    #[arg(long, value_name = "NAME", requires = "consume_nats")]
-    consume_stream: Option<String>,
+    #[command(flatten)]
+    consume: consume::Source,
     /// Silently drop every Nth delivery of a subscription
     #[arg(long, value_name = "N")]
     drop_every: Option<u32>,
@@ -111,6 +99,12 @@ pub(super) struct Gateway {
     /// Refuse every Nth upgrade
     #[arg(long, value_name = "N")]
     refuse_every: Option<u32>,
+    /// Refuse all upgrades with this HTTP status
+    #[arg(long, value_name = "STATUS")]
+    refuse_upgrades: Option<u16>,
+    /// Hold back event streams until so many bytes have gathered
+    #[arg(long, value_name = "BYTES")]
+    buffer_streams: Option<usize>,
     /// Hold back every delivery for this long
     #[arg(long, value_name = "TIME")]
     delay: Option<crate::scenario::units::Duration>,
@@ -236,13 +230,7 @@ impl Gateway {
                 store: self.history_store.or(before.store),
             });
         }
-        if let Some(url) = self.consume_nats {
-            config.consume = Some(Consume {
-                url,
-                subject: self.consume_subject,
-                stream: self.consume_stream,
-            });
-        }
+        config.consume = self.consume.given().or(config.consume);
         config.when_full = match self.when_full {
             None => config.when_full,
             Some(Full::DropNewest) => WhenFull::DropNewest,
@@ -267,6 +255,8 @@ impl Gateway {
         knobs.duplicate_every = self.duplicate_every.or(knobs.duplicate_every);
         knobs.reorder_every = self.reorder_every.or(knobs.reorder_every);
         knobs.refuse_every = self.refuse_every.or(knobs.refuse_every);
+        knobs.refuse_upgrades = self.refuse_upgrades.or(knobs.refuse_upgrades);
+        knobs.buffer_streams = self.buffer_streams.or(knobs.buffer_streams);
         knobs.delay = time(self.delay, knobs.delay);
         knobs.stall_after = time(self.stall_after, knobs.stall_after);
         knobs.stall_for = time(self.stall_for, knobs.stall_for);

@@ -23,7 +23,7 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("mqtt", "built in: MQTT 5 and 3.1.1"),
     (
         "socket_io",
-        "built in: Socket.IO 3 and 4, by WebSocket or upgraded from polling",
+        "built in: Socket.IO 3 and 4, by WebSocket, polling, or upgraded from it",
     ),
 ];
 

@@ -45,6 +45,13 @@ impl Heard {
     }
 }
 
+impl Heard {
+    /// Whether there are cookies to keep among it.
+    pub fn has_cookies(&self) -> bool {
+        !self.jar.is_empty()
+    }
+}
+
 impl Shard {
     /// Keeps what was heard of an upgrade that was granted. False when the opening failed over it.
     pub(super) fn keep_heard(&mut self, c: usize, heard: Heard, now: u64) -> bool {

@@ -111,6 +111,10 @@ impl Shard {
                     }
                 }
                 let mut claims = String::from_utf8_lossy(&claims).into_owned();
+                if minted.named {
+                    let (run, connection, number) = (self.run, self.number(c), held.number);
+                    claims.push_str(&format!("\"jti\":\"{run:08x}-{connection}-{number}\","));
+                }
                 claims.push_str(&format!("\"iat\":{}", held.made));
                 if let Some(life) = auth.expires {
                     let exp = u64::from(held.made) + life.as_secs();
@@ -211,6 +215,12 @@ impl Shard {
     /// A connection that was ready ends: by the target, with this code, or otherwise.
     pub(super) fn ended_with_token(&mut self, c: usize, by_target: Option<u16>, now: u64) {
         let Some(held) = self.holds(c) else { return };
+        if self.ended_with_revoked(c, by_target, now)
+            && let Some(held) = self.held(c)
+        {
+            // It comes back with another.
+            held.number = held.number.saturating_add(1);
+        }
         if held.awaits_ms > 0 {
             if self.stretch == Stretch::Running && !self.stopped {
                 self.count(c, Counter::RenewalFailed);
@@ -307,6 +317,7 @@ impl Shard {
 
     fn renewed(&mut self, c: usize, now: u64) {
         self.count(c, Counter::Renewed);
+        self.another_than_revoked(c);
         let expires_ms = self.expiry(c, now);
         let Some(held) = self.held(c) else { return };
         held.awaits_ms = 0;

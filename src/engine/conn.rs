@@ -8,7 +8,7 @@ use super::stream::Stream;
 use super::tail::Topics;
 use crate::metrics::Node;
 use crate::protocol::Envelope;
-use crate::transport::ws;
+use crate::transport::{Endpoint, ws};
 use mio::Token;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -173,6 +173,8 @@ pub enum Intent {
     Churn,
     /// To come back at once with another token.
     Renew,
+    /// To come back at once over a better transport.
+    Climb,
     /// A fault cuts it: it comes back like one that was lost.
     Cut,
     /// The run ends.
@@ -186,6 +188,8 @@ pub enum Stage {
     Dns,
     /// The TCP connection.
     Tcp,
+    /// The proxy's answer.
+    Proxy,
     /// The TLS handshake.
     Tls,
     /// The answer to a handshake by HTTP, which is upgraded.
@@ -235,8 +239,28 @@ pub struct Opening {
     pub response: Vec<u8>,
     /// The node that its headers tell.
     pub node: Node,
+    /// When its handshake by polling was answered, 0 where none was.
+    pub polled_ns: u64,
     /// Whether it has reached out for the target, if only for its name: not while a fault of ours keeps it from that.
     pub reaches: bool,
+    /// Until when it must be ready.
+    pub until_ns: u64,
+    /// Where the target has redirected it.
+    pub redirected: Option<Box<Redirected>>,
+}
+
+/// Where an opening goes instead.
+pub struct Redirected {
+    /// The address.
+    pub endpoint: Endpoint,
+    /// Path and query.
+    pub path: String,
+    /// Where its name is looked up.
+    pub lookup: usize,
+    /// It has been another host's, and is shown no credentials.
+    pub foreign: bool,
+    /// Redirects so far.
+    pub hops: u8,
 }
 
 /// What a connection that does things needs for them.

@@ -8,8 +8,11 @@ use super::end::Cause;
 use super::outbox::Written;
 use super::shard::Shard;
 use super::wheel::Due;
-use crate::metrics::{Counter, Failure, Timer};
-use crate::protocol::{Event, Form, Introduction, Outgoing, Publish, Session, Stamp, Violation};
+use super::will::WILL;
+use crate::metrics::{Counter, Failure, Reason, Timer};
+use crate::protocol::{
+    Event, Field, Form, Introduction, Outgoing, Publish, Session, Stamp, Violation,
+};
 use crate::transport::ws::Opcode;
 
 /// Publishes of one connection that may wait for their acknowledgement. A target that takes all and answers none would
@@ -61,21 +64,29 @@ impl Shard {
     }
 
     fn queue_said(&mut self, c: usize, said: &mut Outgoing, what: Written) {
+        let polls = self.polls(c);
         let mut left = said.messages().count();
         for (form, message) in said.messages() {
             left -= 1;
             // What is said in several messages has left with the last one.
             let what = if left == 0 { what } else { Written::Control };
-            self.queue_message(c, opcode(form), message, what);
+            match polls {
+                false => self.queue_message(c, opcode(form), message, what),
+                true => self.queue_packet(c, form, message, what),
+            }
         }
         said.clear();
     }
 
     /// The upgrade is done: the protocol's own greeting comes first.
-    pub(super) fn greet(&mut self, c: usize) {
+    pub(super) fn greet(&mut self, c: usize, now: u64) {
         let g = usize::from(self.conns[c].group);
+        let will = self.write_will(c, now);
         let fields = self.plan.groups()[g].introduction.iter();
-        let fields = fields.map(|(field, template)| (*field, self.fill(c, template)));
+        let fields = fields.map(|(field, template)| match (field, &will) {
+            (Field::WillPayload, Some(stamp)) => (*field, self.fill_will(c, template, stamp)),
+            _ => (*field, self.fill(c, template)),
+        });
         let who = Introduction::new(fields.collect());
         let Some(session) = self
             .take_session(c)
@@ -139,49 +150,72 @@ impl Shard {
     fn hoards(&self, c: usize) -> bool {
         let most = self.plan.target().max_queue.saturating_mul(2);
         let outbox = self.conns[c].outbox.as_ref();
-        outbox.is_some_and(|outbox| outbox.waiting() >= most)
+        outbox.is_some_and(|outbox| outbox.waiting() >= most) || self.unposted(c) >= most
     }
 
     /// What an event means for the numbers, and what it asks for.
     fn heard(&mut self, c: usize, event: Event<'_>, now: u64) -> Then {
         match event {
-            Event::Message { payload, again, .. } => {
+            Event::Message {
+                payload,
+                again,
+                refused,
+                ..
+            } => {
                 if again {
                     self.count(c, Counter::Redelivered);
                 }
+                if refused {
+                    self.count(c, Counter::Nacked);
+                }
                 self.delivery_heard(c, payload, now);
+                Then::Nothing
+            }
+            Event::Retained => {
+                self.count(c, Counter::Retained);
                 Then::Nothing
             }
             Event::Acknowledged { id } => {
                 self.acknowledged_publish(c, id, Counter::Acked, now);
                 Then::Nothing
             }
-            Event::Rejected { id, code } => {
-                self.recorder
-                    .sample("rejected", reason(code, b"").as_bytes());
+            Event::Rejected { id, code, text } => {
+                self.told(c, "rejected", code, text);
                 self.acknowledged_publish(c, id, Counter::Rejected, now);
                 Then::Nothing
             }
             Event::Error { code, text } => {
-                self.recorder.sample("error", reason(code, text).as_bytes());
+                self.told(c, "error", code, text);
                 self.count(c, Counter::Errors);
                 Then::Nothing
             }
             Event::Connected { resumed } => Then::Connected { resumed },
             Event::Subscribed { .. } => Then::Subscribed,
             Event::Refused { code, text } => {
-                self.recorder
-                    .sample("denied", reason(code, text).as_bytes());
+                self.told(c, "denied", code, text);
                 Then::Denied
             }
             Event::NotSubscribed { code, text, .. } => {
-                self.recorder
-                    .sample("denied", reason(code, text).as_bytes());
+                self.told(c, "denied", code, text);
                 Then::Denied
             }
             Event::Gone => Then::Gone,
+            Event::Upgraded => {
+                let since = self.conns[c].opening.as_ref().map(|o| o.polled_ns);
+                self.upgraded(c, since.unwrap_or(now), now);
+                Then::Nothing
+            }
             Event::Other => Then::Nothing,
         }
+    }
+
+    /// The other side gives a reason: a sample of its words, and a count by what its code is called, or by them.
+    fn told(&mut self, c: usize, kind: &str, code: u16, text: &[u8]) {
+        self.recorder.sample(kind, reason(code, text).as_bytes());
+        let g = usize::from(self.conns[c].group);
+        let name = self.plan.groups()[g].protocol.reason(code);
+        let reason = Reason::of(code, name.map_or(text, str::as_bytes));
+        self.recorder.reason(reason, self.phase, g);
     }
 
     fn delivery_heard(&mut self, c: usize, payload: &[u8], now: u64) {
@@ -191,6 +225,9 @@ impl Shard {
         }
         let g = usize::from(conn.group);
         match Stamp::find(payload) {
+            Some(stamp) if stamp.run == self.run && stamp.stream == WILL => {
+                self.will_heard(c, &stamp, now);
+            }
             Some(stamp) if stamp.run == self.run => {
                 self.delivered(c, g, &stamp, payload.len(), now);
             }
@@ -257,6 +294,9 @@ impl Shard {
         phase: usize,
         (intended_ns, sent_ns): (u64, u64),
     ) -> bool {
+        if self.unposted(c) >= self.plan.target().max_queue {
+            return false;
+        }
         let Some(mut session) = self.take_session(c) else {
             return false;
         };
@@ -336,7 +376,7 @@ impl Shard {
 
     /// A connection is gone, and of its publishes so many have not left. What waits for its acknowledgement is kept only
     /// if the session sends it again.
-    pub(super) fn conversation_lost(&mut self, c: usize, unsent: usize) {
+    pub(super) fn conversation_lost(&mut self, c: usize, unsent: usize, now: u64) {
         if let Some(work) = &mut self.conns[c].work {
             let left = work.awaiting.len().saturating_sub(unsent);
             work.awaiting.truncate(left);
@@ -344,6 +384,9 @@ impl Shard {
         let Some(mut session) = self.take_session(c) else {
             return self.forget_awaiting(c);
         };
+        if session.owes_will() {
+            self.will_owed(c, now);
+        }
         let kept = session.lost(unsent) && self.conns[c].intent != Intent::Churn;
         // Another client takes its place: it has a session of its own.
         if self.conns[c].intent != Intent::Churn {
@@ -421,8 +464,14 @@ impl Shard {
     }
 
     fn broke_protocol(&mut self, c: usize, violation: Violation, now: u64) {
-        self.recorder
-            .sample("protocol", violation.to_string().as_bytes());
+        let text = violation.to_string();
+        self.recorder.sample("protocol", text.as_bytes());
+        let g = usize::from(self.conns[c].group);
+        let reason = Reason::of(0, text.as_bytes());
+        self.recorder.reason(reason, self.phase, g);
+        if self.polls(c) {
+            return self.lost(c, Cause::Failed(Failure::Protocol), now);
+        }
         // 1002 is for the WebSocket's own protocol; what is above it is policy's.
         self.queue_control(c, Opcode::Close, &1008u16.to_be_bytes());
         let generation = self.conns[c].generation;
@@ -433,7 +482,8 @@ impl Shard {
     }
 }
 
-fn opcode(form: Form) -> Opcode {
+/// What a message of this form is to the WebSocket.
+pub(super) fn opcode(form: Form) -> Opcode {
     match form {
         Form::Text => Opcode::Text,
         Form::Binary => Opcode::Binary,

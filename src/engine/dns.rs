@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 /// A lookup's answer is used this long.
 const KEEP_NS: u64 = 60_000_000_000;
 
+/// Places that a target redirects to are remembered up to this number.
+const MOST_ELSEWHERE: usize = 256;
+
 /// The end of a lookup.
 pub struct Looked {
     endpoint: usize,
@@ -27,10 +30,28 @@ struct Entry {
     waiting: Vec<(u32, u32)>,
 }
 
+impl Entry {
+    /// Of a name, or of an address that needs no lookup.
+    fn of((host, port): &(String, u16)) -> Entry {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Entry {
+                addresses: vec![SocketAddr::new(ip, *port)],
+                valid_until: u64::MAX,
+                ..Entry::default()
+            },
+            Err(_) => Entry::default(),
+        }
+    }
+}
+
 /// Looks up and remembers.
 pub struct Resolver {
     entries: Vec<Entry>,
     names: Vec<(String, u16)>,
+    /// All go through one proxy.
+    proxied: bool,
+    /// Behind so many the target's own end.
+    first: usize,
     sender: mpsc::UnboundedSender<Looked>,
     receiver: mpsc::UnboundedReceiver<Looked>,
 }
@@ -49,28 +70,39 @@ impl Resolver {
     /// Of the target's endpoints; nothing is looked up yet.
     pub fn new(target: &TargetConfig) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let entry = |host: &str, port| match host.parse::<IpAddr>() {
-            Ok(ip) => Entry {
-                addresses: vec![SocketAddr::new(ip, port)],
-                valid_until: u64::MAX,
-                ..Entry::default()
-            },
-            Err(_) => Entry::default(),
-        };
-        Resolver {
-            entries: target
-                .endpoints
-                .iter()
-                .map(|e| entry(&e.host, e.port))
-                .collect(),
-            names: target
+        let names: Vec<(String, u16)> = match &target.proxy {
+            // Whatever the address, the proxy is who is dialled.
+            Some(proxy) => vec![(proxy.host.clone(), proxy.port); target.endpoints.len()],
+            None => target
                 .endpoints
                 .iter()
                 .map(|e| (e.host.clone(), e.port))
                 .collect(),
+        };
+        Resolver {
+            entries: names.iter().map(Entry::of).collect(),
+            proxied: target.proxy.is_some(),
+            first: names.len(),
+            names,
             sender,
             receiver,
         }
+    }
+
+    /// Where the name of somebody whom the target redirects to is looked up; `None` when those are too many.
+    pub fn place(&mut self, name: (String, u16)) -> Option<usize> {
+        if self.proxied {
+            return Some(0);
+        }
+        if let Some(known) = self.names.iter().position(|known| *known == name) {
+            return Some(known);
+        }
+        if self.names.len() >= self.first + MOST_ELSEWHERE {
+            return None;
+        }
+        self.entries.push(Entry::of(&name));
+        self.names.push(name);
+        Some(self.names.len() - 1)
     }
 
     /// An address of the endpoint (in turn, when it has several), or `None`: the connection is told by
@@ -170,6 +202,8 @@ mod tests {
         Resolver {
             entries: vec![entry],
             names: vec![("name".into(), 80)],
+            proxied: false,
+            first: 1,
             sender,
             receiver,
         }

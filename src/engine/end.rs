@@ -63,6 +63,7 @@ impl Shard {
         match conn.state {
             State::Ready => {
                 self.groups[g].open -= 1;
+                self.leaves_place(c);
                 self.away(c);
             }
             State::Opening => {
@@ -111,6 +112,8 @@ impl Shard {
             Cause::Failed(failure) => Some(*failure),
             Cause::Closed | Cause::Cut => None,
         };
+        let leads_down = self.leads_down(c, failure);
+        let failure = failure.map(|failure| self.whose(c, failure));
         // Connections that an interrupt cuts off while they open are neither opened nor failed.
         let cut_off = intent == Intent::Finish && !established;
         if let Some(failure) = failure
@@ -134,9 +137,17 @@ impl Shard {
             let by_target = match intent {
                 Intent::None => !matches!(
                     failure,
-                    Some(Failure::Dead | Failure::Protocol | Failure::TooLarge)
+                    Some(
+                        Failure::Dead
+                            | Failure::Protocol
+                            | Failure::TooLarge
+                            | Failure::Bomb
+                            | Failure::Deflate
+                    )
                 ),
-                Intent::Churn | Intent::Renew | Intent::Cut | Intent::Finish => false,
+                Intent::Churn | Intent::Renew | Intent::Climb | Intent::Cut | Intent::Finish => {
+                    false
+                }
             };
             let code = if shaken { peer_code } else { 1006 };
             ended_with = by_target.then_some(code);
@@ -165,8 +176,9 @@ impl Shard {
             false => None,
         };
         self.leave_ready(c);
-        self.abandon(c);
+        self.abandon(c, now);
         let conn = &mut self.conns[c];
+        self.groups[g].forget_press(c);
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);
         conn.inbound = Default::default();
@@ -184,6 +196,7 @@ impl Shard {
             conn.begin_anew();
             self.recorder.count(Counter::Churned, phase, g, 1);
             self.forget_answer(c);
+            self.forget_rung(c);
             self.resumes.uncut(c);
             let group = &mut self.groups[g];
             if let Some(back) = group.back_ns.get_mut(c - group.base) {
@@ -191,7 +204,10 @@ impl Shard {
             }
             return self.open(c, now, now);
         }
-        if intent == Intent::Renew && self.stretch == Stretch::Running && !self.stopped {
+        if matches!(intent, Intent::Renew | Intent::Climb)
+            && self.stretch == Stretch::Running
+            && !self.stopped
+        {
             // Away for a moment, and not by the target's doing: no policy has it wait.
             self.resumes.uncut(c);
             self.goes_away(c, now);
@@ -207,11 +223,15 @@ impl Shard {
         }
         if was_ready && conn.lost_ns == 0 {
             // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
-            match parted {
+            let deployed = || told.and_then(|_| self.deploy_that_cut(c, now));
+            match parted.or_else(deployed) {
                 Some(fault) => self.resumes.cut(c, fault),
                 None => self.resumes.uncut(c),
             }
             self.goes_away(c, now);
+        }
+        if self.steps_down(c, leads_down, now) {
+            return self.open(c, now, now);
         }
         self.come_back(c, told, was_ready, now);
     }
@@ -312,7 +332,8 @@ impl Shard {
     }
 
     /// What was queued and never left: publishes were dropped, and their numbers are free again.
-    fn abandon(&mut self, c: usize) {
+    fn abandon(&mut self, c: usize, now: u64) {
+        let poller = self.take_poller(c);
         let Shard {
             conns,
             recorder,
@@ -323,32 +344,36 @@ impl Shard {
         let conn = &mut conns[c];
         let g = usize::from(conn.group);
         let mut unsent = 0;
+        let work = &mut conn.work;
+        let mut kept = |what| match what {
+            Written::Publish { ordinal, phase } => {
+                unsent += 1;
+                recorder.count(Counter::Dropped, usize::from(phase), g, 1);
+                if let Some(publishing) = work
+                    .as_mut()
+                    .and_then(|w| w.publishes.get_mut(usize::from(ordinal)))
+                {
+                    publishing.seq -= 1;
+                    publishing.by_phase[usize::from(phase)] -= 1;
+                }
+            }
+            Written::Request { id, phase } => {
+                // One that waited here until it timed out has been judged: it was asked, in vain.
+                let open = work.as_mut().and_then(|w| take_pending(w, |p| p.id == id));
+                let counter = match open {
+                    Some(_) => Counter::RequestsDropped,
+                    None => Counter::Requests,
+                };
+                recorder.count(counter, usize::from(phase), g, 1);
+            }
+            Written::Control => {}
+        };
         if let Some(mut outbox) = conn.outbox.take() {
-            let work = &mut conn.work;
-            outbox.abandon(|what| match what {
-                Written::Publish { ordinal, phase } => {
-                    unsent += 1;
-                    recorder.count(Counter::Dropped, usize::from(phase), g, 1);
-                    if let Some(publishing) = work
-                        .as_mut()
-                        .and_then(|w| w.publishes.get_mut(usize::from(ordinal)))
-                    {
-                        publishing.seq -= 1;
-                        publishing.by_phase[usize::from(phase)] -= 1;
-                    }
-                }
-                Written::Request { id, phase } => {
-                    // One that waited here until it timed out has been judged: it was asked, in vain.
-                    let open = work.as_mut().and_then(|w| take_pending(w, |p| p.id == id));
-                    let counter = match open {
-                        Some(_) => Counter::RequestsDropped,
-                        None => Counter::Requests,
-                    };
-                    recorder.count(counter, usize::from(phase), g, 1);
-                }
-                Written::Control => {}
-            });
+            outbox.abandon(&mut kept);
             recycle(pool, outbox);
+        }
+        if let Some(poller) = poller {
+            poller.abandon(&mut kept);
         }
         if let Some(work) = &mut conn.work {
             for pending in work.pending.drain(..) {
@@ -360,7 +385,7 @@ impl Shard {
                 );
             }
         }
-        self.conversation_lost(c, unsent);
+        self.conversation_lost(c, unsent, now);
     }
 
     /// Begins to close from our side.
@@ -375,6 +400,9 @@ impl Shard {
             // Nothing is said: whoever has heard enough ends the connection.
             conn.peer_code = 1000;
             return self.lost(c, Cause::Closed, now);
+        }
+        if self.polls(c) {
+            return self.leave_polling(c, intent, now);
         }
         let says = matches!(intent, Intent::Churn | Intent::Finish) && self.converses(c);
         // The Close frame follows the answer to the goodbye, where there is one.
@@ -414,6 +442,11 @@ impl Shard {
         if conn.state != State::Ready {
             return;
         }
+        if self.polls(c) {
+            // Pings are the WebSocket's, once it is one.
+            return self.set_timer(now + heartbeat.every.as_nanos() as u64, c, Due::Ping);
+        }
+        let conn = &mut self.conns[c];
         // With a timeout longer than the interval a ping may still wait: it keeps its own deadline.
         if conn.ping_ns == 0 {
             conn.ping_ns = now.max(1);
@@ -479,6 +512,7 @@ impl Shard {
         let room = closes_now(waited, self.finish_from, self.closing as usize);
         let to = (self.finish_from + room).min(self.conns.len());
         for c in self.finish_from..to {
+            self.ended_on(c);
             match self.conns[c].state {
                 State::Ready => self.close(c, 1000, Intent::Finish, now),
                 State::Opening => {

@@ -10,6 +10,7 @@ mod deploy;
 mod drop;
 mod network;
 mod partition;
+mod revoke;
 mod slow;
 mod stall;
 mod trouble;
@@ -27,6 +28,7 @@ use crate::transport::ws::Opcode;
 use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
+use revoke::Revocations;
 use stall::{Left, Stalled};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -86,6 +88,7 @@ struct Turn {
 pub(super) struct Faults {
     running: Vec<Running>,
     deploys: Deploys,
+    revocations: Revocations,
     next_ns: u64,
     /// When the next of those that last is over.
     ends_ns: u64,
@@ -123,6 +126,7 @@ impl Faults {
         let mut faults = Faults {
             running: plan.faults().enumerate().filter_map(running).collect(),
             deploys: Deploys::new(plan),
+            revocations: Revocations::default(),
             next_ns: u64::MAX,
             ends_ns: u64::MAX,
             vanished: Vanished::default(),
@@ -160,6 +164,21 @@ impl Faults {
             };
             recorder.fault_did(fault.number, more);
         }
+    }
+
+    /// The number of the last fault that touched a connection, of those that last; it stays that when the fault is over.
+    pub fn touched(&self, c: usize) -> Option<usize> {
+        let touched = |f: &&Running| f.known.get(&(c as u32)).is_some_and(|known| known.touched);
+        let last = self.running.iter().rev().find(touched)?;
+        Some(last.number)
+    }
+
+    /// Whether the run's fault with this number begins in this phase or before it.
+    pub fn began_by(&self, number: usize, phase: usize) -> bool {
+        let hits = self.running.iter().map(|fault| (fault.number, fault.phase));
+        let deploys = self.deploys.phases();
+        let mut all = hits.chain(deploys);
+        all.any(|(fault, began)| fault == number && began <= phase)
     }
 
     /// The target closed a connection under the fault with this number.
@@ -212,8 +231,12 @@ impl Shard {
             // The moment it happens, however many went before it in this turn.
             let now = self.now();
             let Effect::Cut(how) = running.effect else {
+                let revokes = matches!(running.effect, Effect::Revoke(_));
                 self.recorder.fault(number, false, now);
-                self.turn_of_lasting(fault, c, now);
+                match revokes {
+                    true => self.revoke(fault, c),
+                    false => self.turn_of_lasting(fault, c, now),
+                }
                 continue;
             };
             let touched = self.cut(c, how, number, now);
@@ -331,7 +354,7 @@ impl Shard {
             return;
         }
         match effect {
-            Effect::Cut(_) => return,
+            Effect::Cut(_) | Effect::Revoke(_) => return,
             Effect::Slow(slow) => {
                 let part = &mut self.faults.trouble(c).slow;
                 if part.is_none() {
@@ -402,7 +425,7 @@ impl Shard {
                 Some(before) => self.leave_stall(c, before, now) != Left::Gone,
                 None => true,
             },
-            Effect::Cut(_) | Effect::Network(_) | Effect::Partition(_) => true,
+            Effect::Cut(_) | Effect::Network(_) | Effect::Partition(_) | Effect::Revoke(_) => true,
         }
     }
 
@@ -411,9 +434,10 @@ impl Shard {
         let state = self.conns[c].state;
         let alive = matches!(state, State::Opening | State::Ready | State::Closing);
         match &self.faults.running[fault].effect {
-            Effect::Cut(_) | Effect::Slow(_) | Effect::Stall(Stall::Message { .. }) => {
-                state == State::Ready
-            }
+            Effect::Cut(_)
+            | Effect::Slow(_)
+            | Effect::Stall(Stall::Message { .. })
+            | Effect::Revoke(_) => state == State::Ready,
             Effect::Stall(Stall::Handshake { .. }) => state == State::Opening,
             Effect::Network(_) => alive,
             Effect::Partition(partition) => {
@@ -462,7 +486,7 @@ impl Shard {
         let running = &self.faults.running[fault];
         let (number, now) = (running.number, self.now());
         match running.effect {
-            Effect::Cut(_) => {}
+            Effect::Cut(_) | Effect::Revoke(_) => {}
             Effect::Slow(_) => self.end_slow(c, number, now),
             Effect::Stall(_) => self.end_stall(c, number, now),
             Effect::Network(_) => self.end_network(c, number),

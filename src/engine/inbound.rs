@@ -1,12 +1,14 @@
 //! Receiving: bytes from a socket, messages from bytes, and what each message means for the connection.
 
 use super::conn::{Mark, Stage, State};
+use super::converse::opcode;
 use super::end::Cause;
+use super::outbox::Written;
 use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
-use crate::metrics::{Absence, CloseKey, Counter, Failure, Timer};
+use crate::metrics::{Absence, Arrival, CloseKey, Counter, Failure, Place, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Form, Incoming, Stamp, pointer};
 use crate::transport::ws::{Close, Event, Opcode};
@@ -77,7 +79,13 @@ impl Shard {
                     self.bytes(c, &scratch[..n], now);
                     // One that a fault has come to in there is read on at the fault's pace.
                     let conn = &self.conns[c];
-                    if conn.generation != generation || conn.troubled || (short && !to_end) {
+                    let greets = conn.opening.as_ref().is_some_and(|o| o.stage == Stage::Tls);
+                    if conn.generation != generation
+                        || conn.troubled
+                        || (short && !to_end)
+                        // Behind a proxy: what comes next is TLS's.
+                        || greets
+                    {
                         drained = true;
                         break;
                     }
@@ -111,12 +119,16 @@ impl Shard {
             bytes.len() as u64,
         );
         let stage = conn.opening.as_ref().map(|o| o.stage);
-        if self.is_over_http(c) {
+        if stage == Some(Stage::Proxy) {
+            self.proxy_bytes(c, bytes, now);
+        } else if self.is_over_http(c) {
             self.http_bytes(c, bytes, now);
         } else if stage == Some(Stage::Upgrade) {
             self.upgrade_bytes(c, bytes, now);
         } else if stage == Some(Stage::Polling) {
             self.polled_bytes(c, bytes, now);
+        } else if self.polls(c) {
+            self.poll_bytes(c, bytes, now);
         } else {
             self.frames(c, bytes, now);
         }
@@ -133,6 +145,11 @@ impl Shard {
                     match event {
                         Event::Text(text) => self.message(c, Form::Text, text.as_bytes(), now),
                         Event::Binary(bytes) => self.message(c, Form::Binary, bytes, now),
+                        Event::Deflated { text, bytes } => {
+                            if let Err(violation) = self.deflated_message(c, text, bytes, now) {
+                                return self.violation(c, violation, now);
+                            }
+                        }
                         Event::Ping(payload) => {
                             // A peer that asks without reading the answers gets no more of them than of
                             // anything else: its queue is bounded.
@@ -218,6 +235,9 @@ impl Shard {
 
     /// A whole message.
     pub(super) fn message(&mut self, c: usize, form: Form, message: &[u8], now: u64) {
+        if self.echoes && self.conns[c].state == State::Ready {
+            self.queue_message(c, opcode(form), message, Written::Control);
+        }
         if self.converses(c) {
             return self.converse(c, form, message, now);
         }
@@ -325,7 +345,10 @@ impl Shard {
         for counter in arrival.counters() {
             recorder.count(*counter, phase, g, 1);
         }
-        recorder.came(stamp.stream, arrival, recovered);
+        recorder.came(stamp.stream, arrival);
+        if arrival != Arrival::New || recovered {
+            self.came_wrong(c, stamp.stream, (phase, g), arrival, recovered);
+        }
         self.book_losses();
         self.one_more_shared(c);
         if !arrival.first() {
@@ -338,9 +361,6 @@ impl Shard {
         if recovered {
             // The time away is in it, and is not the latency of those who stayed.
             recorder.count(Counter::Recovered, phase, g, 1);
-            if let Some(fault) = self.resumes.cut_by(c) {
-                recorder.absence(fault, Absence::RECOVERED);
-            }
             let late = now as i64 - stamp.intended_ns as i64;
             return recorder.time(Timer::Recovery, phase, g, late);
         }
@@ -351,6 +371,25 @@ impl Shard {
             now as i64 - stamp.intended_ns as i64,
         );
         recorder.time(Timer::Service, phase, g, now as i64 - stamp.sent_ns as i64);
+    }
+
+    /// A delivery was recovered, or is no new one in order: its stream has it by phase, group and fault, and so has the
+    /// fault that cut its connection.
+    fn came_wrong(
+        &mut self,
+        c: usize,
+        stream: u32,
+        (phase, g): (usize, usize),
+        arrival: Arrival,
+        recovered: bool,
+    ) {
+        let cut_by = self.resumes.cut_by(c);
+        if let Some(fault) = cut_by {
+            self.recorder
+                .absence(fault, Absence::came(arrival, recovered));
+        }
+        let place = Place::new(phase, g, cut_by.or_else(|| self.faults.touched(c)));
+        self.recorder.came_wrong(stream, place, arrival, recovered);
     }
 
     /// An answer that carries its request's stamp.
@@ -432,6 +471,11 @@ impl Shard {
                 self.count(c, Counter::Oversized);
                 Failure::TooLarge
             }
+            crate::transport::ws::Violation::Bomb => {
+                self.count(c, Counter::Oversized);
+                Failure::Bomb
+            }
+            crate::transport::ws::Violation::Deflate => Failure::Deflate,
             _ => Failure::Protocol,
         };
         self.recorder

@@ -8,7 +8,7 @@
 use super::clock::monotonic_ns;
 use super::shard::Shard;
 use super::traffic::put_payload;
-use crate::broker::{BrokerError, Event, Publisher, Tag};
+use crate::broker::{BrokerError, Event, Message, Publisher, Tag};
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
 use crate::plan::{self, Builtin, Part};
 use crate::protocol::Stamp;
@@ -21,12 +21,19 @@ pub(super) struct Injector {
     group: usize,
     publisher: Publisher,
     /// Where each of its publishers' messages go there.
-    addresses: Vec<String>,
+    addresses: Vec<Address>,
     acknowledged: bool,
     /// When the connection was lost, of CLOCK_MONOTONIC; 0: it never was, or is there.
     lost_at: u64,
     open: bool,
     over: bool,
+}
+
+/// Where a publisher's messages go.
+struct Address {
+    text: String,
+    key: Option<String>,
+    publisher: u32,
 }
 
 impl Shard {
@@ -52,10 +59,17 @@ impl Shard {
                     .and_then(|work| work.publishes.first())
                     .map(|p| p.topic.clone());
                 let topic = topic.unwrap_or_default();
-                addresses.push(plan::render(&inject.address, |part| match part {
-                    Part::Builtin(Builtin::Topic) => topic.as_str().into(),
-                    other => self.value(c, other).into(),
-                }));
+                let render = |template| {
+                    plan::render(template, |part| match part {
+                        Part::Builtin(Builtin::Topic) => topic.as_str().into(),
+                        other => self.value(c, other).into(),
+                    })
+                };
+                addresses.push(Address {
+                    text: render(&inject.address),
+                    key: inject.key.as_ref().map(render),
+                    publisher: self.conns[c].index,
+                });
             }
             let name = format!("{:08x}-{}-{g}", self.run, self.number(base));
             let limit = self.plan.target().max_queue;
@@ -119,7 +133,14 @@ impl Shard {
             sent_ns: now,
         };
         let address = &injector.addresses[c - groups[g].base];
-        injector.publisher.push(address, &id, compose, tag);
+        let message = Message {
+            address: &address.text,
+            key: address.key.as_deref(),
+            publisher: address.publisher,
+            id: &id,
+            payload: compose,
+        };
+        injector.publisher.push(&message, tag);
         publishing.one_more(phase, intended);
     }
 
@@ -189,6 +210,11 @@ impl Shard {
                 recorder.sample("broker", why.as_bytes());
             }
             Event::Again(count) => recorder.count(Counter::Resent, phase, g, count),
+            Event::Unroutable(why) => {
+                recorder.count(Counter::Unroutable, phase, g, 1);
+                recorder.sample("broker", why.as_bytes());
+            }
+            Event::Blocked(why) => recorder.sample("broker", why.as_bytes()),
         }
     }
 
@@ -251,7 +277,7 @@ fn failure(why: &BrokerError) -> Failure {
         },
         BrokerError::Tls(_) => Failure::Tls,
         BrokerError::Timeout => Failure::Timeout,
-        BrokerError::Refused(_) => Failure::Step,
+        BrokerError::Refused(_) | BrokerError::Closed(_) => Failure::Step,
         BrokerError::Protocol(_) => Failure::Protocol,
     }
 }

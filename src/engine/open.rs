@@ -13,6 +13,7 @@ use super::wheel::Due;
 use crate::metrics::{Counter, Failure, Node, Timer};
 use crate::plan::{self, Part};
 use crate::transport::handshake::{self, HandshakeError};
+use crate::transport::redirect::is_redirect;
 use crate::transport::socket::{self, SocketFailure};
 use crate::transport::{Endpoint, tls};
 use mio::Interest;
@@ -42,15 +43,22 @@ impl Shard {
             address: None,
             response: Vec::new(),
             node: Node::UNTOLD,
+            polled_ns: 0,
             reaches: false,
+            until_ns: 0,
+            redirected: None,
         }));
         self.opening += 1;
+        self.takes_rung(c, scheduled);
         self.recorder.count(Counter::Attempts, phase, g, 1);
         self.recorder
             .time(Timer::OpenLag, phase, g, now as i64 - scheduled as i64);
         self.take_token(c, now);
-        let timeout = self.plan.target().connect_timeout.as_nanos() as u64;
-        self.set_timer(now + timeout, c, Due::OpenTimeout);
+        let until = now + self.opening_within(c).as_nanos() as u64;
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.until_ns = until;
+        }
+        self.set_timer(until, c, Due::OpenTimeout);
         self.afflict(c, now);
         if !self.is_silent(c) {
             self.reaches_out(c, now);
@@ -100,16 +108,21 @@ impl Shard {
                 self.lost(c, Cause::Failed(Failure::Dns), now);
                 continue;
             }
-            let endpoint = usize::from(self.conns[c].endpoint);
-            match self.resolver.address(endpoint, c as u32, generation) {
+            let lookup = self.lookup(c);
+            match self.resolver.address(lookup, c as u32, generation) {
                 Some(address) => self.connect(c, address, now),
                 None => continue,
             }
         }
     }
 
-    fn endpoint(&self, c: usize) -> &Endpoint {
-        &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)]
+    pub(super) fn endpoint(&self, c: usize) -> &Endpoint {
+        let conn = &self.conns[c];
+        let redirected = conn.opening.as_ref().and_then(|o| o.redirected.as_ref());
+        match redirected {
+            Some(redirected) => &redirected.endpoint,
+            None => &self.plan.target().endpoints[usize::from(conn.endpoint)],
+        }
     }
 
     pub(super) fn connect(&mut self, c: usize, address: SocketAddr, now: u64) {
@@ -122,10 +135,7 @@ impl Shard {
             return self.faults.dial_in_vain(c, address, now);
         }
         self.reaches_out(c, now);
-        let source = self
-            .plan
-            .source_of(self.number(c))
-            .filter(|s| s.is_ipv4() == address.is_ipv4());
+        let source = self.plan.source_of(self.number(c), address.ip());
         if let Some(opening) = &mut self.conns[c].opening {
             opening.address = Some(address.ip());
         }
@@ -173,15 +183,15 @@ impl Shard {
             socket::classify(&error),
             SocketFailure::Refused | SocketFailure::Unreachable
         );
-        let endpoint = usize::from(self.conns[c].endpoint);
+        let lookup = self.lookup(c);
         let conn = &mut self.conns[c];
         let tried = conn.opening.as_ref().and_then(|opening| opening.address);
         if let Some(ip) = tried.filter(|_| nobody)
-            && self.resolver.unreachable(endpoint, ip)
+            && self.resolver.unreachable(lookup, ip)
         {
             conn.stream = None;
             let generation = conn.generation;
-            if let Some(address) = self.resolver.address(endpoint, c as u32, generation) {
+            if let Some(address) = self.resolver.address(lookup, c as u32, generation) {
                 self.connect(c, address, now);
             }
             return;
@@ -202,17 +212,18 @@ impl Shard {
                 // What the event says beside the connect is read below once the upgrade is on its way.
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Polling | Stage::Upgrade)
+                    Some(Stage::Proxy | Stage::Polling | Stage::Upgrade)
                 )
             }
             Stage::Tls => {
                 self.tls_event(c, now);
                 !matches!(
                     self.conns[c].opening.as_ref().map(|o| o.stage),
-                    Some(Stage::Polling | Stage::Upgrade)
+                    Some(Stage::Proxy | Stage::Polling | Stage::Upgrade)
                 )
             }
-            Stage::Polling
+            Stage::Proxy
+            | Stage::Polling
             | Stage::Upgrade
             | Stage::Resuming
             | Stage::Greeting
@@ -237,24 +248,22 @@ impl Shard {
         self.connected(c, now);
     }
 
-    /// TCP's part is done; TLS or the upgrade is next.
+    /// There is a connection, to the target or to the proxy before it.
     fn connected(&mut self, c: usize, now: u64) {
+        match self.plan.target().proxy {
+            Some(_) => self.ask_proxy(c),
+            None => self.reached(c, now),
+        }
+    }
+
+    /// TCP's part is done; TLS or the upgrade is next.
+    pub(super) fn reached(&mut self, c: usize, now: u64) {
         self.step_done(c, Timer::Tcp, now);
         let endpoint = self.endpoint(c);
         if !endpoint.tls {
             return self.secured(c, now);
         }
-        let host = endpoint.host.clone();
-        let session = self
-            .tls
-            .clone()
-            .ok_or_else(|| io::Error::other("no TLS settings"))
-            .and_then(|config| {
-                let name =
-                    tls::server_name(&self.plan.target().tls, &host).map_err(io::Error::other)?;
-                Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
-            });
-        match session {
+        match self.tls_session(c) {
             Ok(session) => {
                 let conn = &mut self.conns[c];
                 if let (Some(stream), Some(opening)) = (&mut conn.stream, &mut conn.opening) {
@@ -268,6 +277,15 @@ impl Shard {
                 self.lost(c, Cause::Failed(Failure::Tls), now);
             }
         }
+    }
+
+    /// A TLS session for a connection to this one's address.
+    pub(super) fn tls_session(&self, c: usize) -> io::Result<Session> {
+        let config = self.tls.clone();
+        let config = config.ok_or_else(|| io::Error::other("no TLS settings"))?;
+        let host = &self.endpoint(c).host;
+        let name = tls::server_name(&self.plan.target().tls, host).map_err(io::Error::other)?;
+        Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
     }
 
     fn tls_event(&mut self, c: usize, now: u64) {
@@ -329,7 +347,16 @@ impl Shard {
             .collect();
         self.send_cookies(c, &mut headers);
         self.name_session(c, &mut path, &mut headers);
+        self.turn_aside(c, &mut path, &mut headers);
         (path, headers)
+    }
+
+    /// What a connection asks for before any redirect: a redirect may lead from there.
+    pub(super) fn first_path(&self, c: usize) -> String {
+        match self.is_over_http(c) {
+            true => self.asked_path(c),
+            false => self.upgrade_request(c).0,
+        }
     }
 
     /// Asks for the upgrade, of what was agreed on by polling if something was.
@@ -338,18 +365,17 @@ impl Shard {
         if let Some(query) = polled {
             add_query(&mut path, query);
         }
-        let endpoint_index = usize::from(self.conns[c].endpoint);
         let g = usize::from(self.conns[c].group);
         let mut offered = self.groups[g].subprotocols.clone();
         let shown = self.plan.upgrade(g).subprotocol.as_ref();
         let shown: Vec<String> = shown.map(|shown| self.fill(c, shown)).into_iter().collect();
         offered.extend_from_slice(&shown);
+        let endpoint = self.endpoint(c).clone();
         let Some(opening) = &mut self.conns[c].opening else {
             return;
         };
         opening.stage = Stage::Upgrade;
         opening.offered = shown;
-        let endpoint = &self.plan.target().endpoints[endpoint_index];
         let mut request = Vec::with_capacity(512);
         let made = handshake::request(
             &handshake::Request {
@@ -359,6 +385,7 @@ impl Shard {
                 path: &path,
                 headers: &headers,
                 subprotocols: &offered,
+                compression: self.groups[g].compression.as_ref(),
                 key: &opening.key,
             },
             &mut request,
@@ -383,6 +410,9 @@ impl Shard {
             key: &opening.key,
             subprotocols: &self.groups[usize::from(self.conns[c].group)].subprotocols,
             also: &opening.offered,
+            compression: self.groups[usize::from(self.conns[c].group)]
+                .compression
+                .as_ref(),
             max_header: target.max_header,
         };
         let group = &self.plan.groups()[usize::from(self.conns[c].group)];
@@ -404,6 +434,9 @@ impl Shard {
                 if !self.keep_heard(c, heard, now) {
                     return;
                 }
+                if let Some(agreed) = accepted.compression {
+                    self.agree(c, agreed);
+                }
                 self.after_upgrade(c, now);
                 let behind = &response[accepted.used..];
                 if !behind.is_empty() && self.conns[c].generation == generation {
@@ -412,7 +445,13 @@ impl Shard {
             }
             Err(error) => {
                 let failure = match &error {
-                    HandshakeError::Status { code, reason, body } => {
+                    HandshakeError::Status { code, location, .. } if is_redirect(*code) => {
+                        self.redirected(c, *code, location.as_deref(), now);
+                        return;
+                    }
+                    HandshakeError::Status {
+                        code, reason, body, ..
+                    } => {
                         let text = if body.is_empty() {
                             reason.as_bytes()
                         } else {
@@ -423,6 +462,10 @@ impl Shard {
                     HandshakeError::AcceptKey => Failure::AcceptKey,
                     HandshakeError::Subprotocol => Failure::Subprotocol,
                     HandshakeError::HeaderTooLarge => Failure::HeaderTooLarge,
+                    HandshakeError::Extension(what) => {
+                        self.recorder.sample("extension", what.as_bytes());
+                        Failure::Extension
+                    }
                     other => {
                         self.recorder
                             .sample("handshake", other.to_string().as_bytes());
@@ -438,9 +481,11 @@ impl Shard {
     pub(super) fn answered_otherwise(&mut self, c: usize, code: u16, text: &[u8]) -> Failure {
         let g = usize::from(self.conns[c].group);
         self.recorder.status(code, self.phase, g);
+        self.refused_by(c, code);
         if self.conns[c].troubled {
             self.faults.refused(c, code);
         }
+        self.count_unknown_session(c, code, text);
         // Who names a session in its upgrade may be turned away for it; 429 is for coming too often.
         if (400..500).contains(&code) && code != 429 {
             self.session_refused(c);
@@ -472,6 +517,7 @@ impl Shard {
         let stage = match opening.stage {
             Stage::Dns => "looking up the name",
             Stage::Tcp => "connecting",
+            Stage::Proxy => "waiting for the proxy's answer",
             Stage::Tls => "in the TLS handshake",
             Stage::Polling => "waiting for the answer to the handshake by polling",
             Stage::Upgrade => "waiting for the answer to the upgrade",
@@ -483,6 +529,7 @@ impl Shard {
         if matches!(opening.stage, Stage::Resuming | Stage::Subscribing(_)) {
             self.resume_refused(c);
         }
+        self.opened_late(c, self.has_begun(c));
         self.recorder.sample("timeout", stage.as_bytes());
         self.lost(c, Cause::Failed(failure), now);
     }

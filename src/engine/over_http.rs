@@ -9,11 +9,13 @@ use super::end::Cause;
 use super::outbox::Written;
 use super::polling::add_query;
 use super::shard::Shard;
+use super::wheel::Due;
 use crate::metrics::{CloseKey, Counter, Failure, Timer};
 use crate::plan::{self, Builtin, CursorTo, OverHttp, Part, Transport};
 use crate::protocol::{Form, Stamp};
-use crate::transport::handshake::RequestError;
+use crate::transport::handshake::{self, RequestError};
 use crate::transport::http::{self, Head, HttpError, Part as Piece, Responses};
+use crate::transport::redirect::is_redirect;
 use crate::transport::sse::Events;
 
 /// What a connection over HTTP reads by.
@@ -31,12 +33,15 @@ pub(super) struct Http {
     cursors: Vec<String>,
     /// When the last poll was answered; 0 while one is under way.
     answered_ns: u64,
+    /// When the last poll was sent.
+    polled_ns: u64,
 }
 
 /// What a piece of an answer asks of the connection, once what it borrows is let go.
 enum Then {
     Nothing,
     Head(Head, Heard, bool),
+    Redirected(u16, Option<String>),
     Polled(u16),
     Ended,
     Failed(Failure),
@@ -45,17 +50,44 @@ enum Then {
 impl Shard {
     /// The settings of a connection that is no WebSocket.
     fn over_http(&self, c: usize) -> Option<&OverHttp> {
-        match &self.plan.groups()[usize::from(self.conns[c].group)].transport {
-            Transport::WebSocket => None,
+        match self.transport(c) {
             Transport::Http(settings) => Some(settings),
+            Transport::WebSocket | Transport::Ladder(_) => None,
         }
     }
 
     /// Whether a connection is no WebSocket.
     pub(super) fn is_over_http(&self, c: usize) -> bool {
-        !self.groups[usize::from(self.conns[c].group)]
-            .http
-            .is_empty()
+        self.groups[usize::from(self.conns[c].group)].over_http(c)
+    }
+
+    /// Whether an event stream has begun, of which nothing but its head has come.
+    pub(super) fn has_begun(&self, c: usize) -> bool {
+        let group = &self.groups[usize::from(self.conns[c].group)];
+        let http = group.http.get(c - group.base).and_then(Option::as_ref);
+        group.over_http(c) && http.is_some_and(|http| http.streams)
+    }
+
+    /// What the last event or answer said of how far a connection has heard.
+    pub(super) fn heard_over_http(&self, c: usize, polls: bool) -> Option<String> {
+        let group = &self.groups[usize::from(self.conns[c].group)];
+        let http = group.http.get(c - group.base)?.as_ref()?;
+        let text = match polls {
+            true => http.cursors.first()?.clone(),
+            false => String::from_utf8_lossy(http.events.last_id()).into_owned(),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The next stream, or poll, of a connection begins from here; empty: from now.
+    pub(super) fn begin_from(&mut self, c: usize, heard: &str) {
+        let mut http = self.take_http(c).unwrap_or_default();
+        http.events.begin_from(heard.as_bytes());
+        http.cursors.clear();
+        if !heard.is_empty() {
+            http.cursors.push(heard.to_owned());
+        }
+        self.put_http(c, http);
     }
 
     fn take_http(&mut self, c: usize) -> Option<Box<Http>> {
@@ -93,6 +125,7 @@ impl Shard {
         if polls {
             // Until there is something to tell there is no answer: whoever has asked listens.
             self.poll_again(c, now);
+            self.watch_polls(c, now);
             return self.run_steps(c, 0, now);
         }
         let mut own = vec![
@@ -103,11 +136,7 @@ impl Shard {
         if again && is_sendable(&last_id) {
             own.push(("Last-Event-ID", &last_id));
         }
-        let topics = self.topics_asked(c);
-        let Some(settings) = self.over_http(c) else {
-            return;
-        };
-        let path = self.address(c, &settings.path, &topics);
+        let path = self.asked_path(c);
         if let Some(opening) = &mut self.conns[c].opening {
             opening.stage = Stage::Upgrade;
         }
@@ -123,6 +152,7 @@ impl Shard {
             return;
         };
         let answered_ns = std::mem::take(&mut http.answered_ns);
+        http.polled_ns = now;
         let Some(settings) = self.over_http(c) else {
             return;
         };
@@ -150,6 +180,56 @@ impl Shard {
             let gap = self.now().saturating_sub(answered_ns);
             self.recorder.time(Timer::Gap, self.phase, g, gap as i64);
         }
+    }
+
+    /// How long a poll of a connection may stay without an answer, nanoseconds.
+    fn patience(&self, c: usize) -> Option<u64> {
+        let poll = self.over_http(c)?.poll.as_ref()?;
+        Some(poll.timeout.as_nanos() as u64)
+    }
+
+    /// By when a poll that is under way is to be answered; `None`: none is.
+    fn poll_until(&self, c: usize) -> Option<u64> {
+        let group = &self.groups[usize::from(self.conns[c].group)];
+        let http = group.http.get(c - group.base)?.as_ref()?;
+        let until = http.polled_ns + self.patience(c)?;
+        (http.answered_ns == 0).then_some(until)
+    }
+
+    /// Looks at a connection's polls from time to time: one timer for all of them, as there may be many.
+    fn watch_polls(&mut self, c: usize, now: u64) {
+        let Some(patience) = self.patience(c) else {
+            return;
+        };
+        let until = self.poll_until(c).filter(|until| *until > now);
+        self.set_timer(until.unwrap_or(now + patience), c, Due::PollCheck);
+    }
+
+    /// Time to have heard the answer to a poll: a target that gives none, not even an empty one, is dead.
+    pub(super) fn poll_check(&mut self, c: usize, now: u64) {
+        let overdue = |shard: &Shard| shard.poll_until(c).is_some_and(|until| until <= now);
+        if !matches!(self.conns[c].state, State::Opening | State::Ready) {
+            return;
+        }
+        // Whoever does not read on purpose does not blame the peer for it.
+        let patient = self.conns[c].troubled && self.faults.is_patient(c);
+        if patient || !overdue(self) {
+            return self.watch_polls(c, now);
+        }
+        // A shard that was held up has not read everything yet: the answer may well be there.
+        let generation = self.conns[c].generation;
+        self.read(c, now, true);
+        if self.conns[c].generation != generation {
+            return;
+        }
+        if !overdue(self) {
+            return self.watch_polls(c, now);
+        }
+        let g = usize::from(self.conns[c].group);
+        let silent = now.saturating_sub(u64::from(self.conns[c].heard_ms) * 1_000_000);
+        self.recorder
+            .time(Timer::Detect, self.phase, g, silent as i64);
+        self.lost(c, Cause::Failed(Failure::Dead), now);
     }
 
     /// What a connection subscribes to, with commas between.
@@ -201,13 +281,15 @@ impl Shard {
         let headers = headers.map(|(name, value)| (name.clone(), self.fill(c, value)));
         let mut headers: Vec<(String, String)> = headers.collect();
         self.send_cookies(c, &mut headers);
-        let endpoint = &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)];
+        let mut path = path.to_owned();
+        self.turn_aside(c, &mut path, &mut headers);
+        let endpoint = self.endpoint(c);
         let request = http::Request {
             method,
             host: &endpoint.host,
             port: endpoint.port,
             tls: endpoint.tls,
-            path,
+            path: &path,
             own,
             headers: &headers,
         };
@@ -286,8 +368,13 @@ impl Shard {
                 .and_then(|settings| settings.poll.as_ref());
             let polls = poll.is_some() && !group.subscribe.is_empty();
             let mut told: Vec<Option<String>> = Vec::new();
+            let mut location = None;
+            let subscribes = !group.subscribe.is_empty();
             let part = http.responses.next(&mut bytes, max_header, |name, value| {
                 heard.take(group, name, value);
+                if name.eq_ignore_ascii_case("location") && value.len() <= handshake::MAX_LOCATION {
+                    location = Some(String::from_utf8_lossy(value).into_owned());
+                }
                 of_events |= name.eq_ignore_ascii_case("content-type") && is_event_stream(value);
                 for (place, cursor) in poll.iter().flat_map(|poll| &poll.cursors).enumerate() {
                     if name.eq_ignore_ascii_case(&cursor.from) && value.len() <= LONGEST_CURSOR {
@@ -300,6 +387,10 @@ impl Shard {
                 Ok(None) => {
                     self.put_http(c, http);
                     break;
+                }
+                Ok(Some(Piece::Head(head))) if subscribes && is_redirect(head.status) => {
+                    http.last = !head.keep_alive;
+                    Then::Redirected(head.status, location)
                 }
                 Ok(Some(Piece::Head(head))) if polls => {
                     http.last = !head.keep_alive;
@@ -330,6 +421,10 @@ impl Shard {
                     Then::Head(head, heard, of_events)
                 }
                 Ok(Some(Piece::Body(body))) if http.streams => {
+                    // Of a stream that might be held back, its first sign is what makes it ready.
+                    if self.awaits_a_sign(c) {
+                        self.run_steps(c, 0, now);
+                    }
                     let (then, sent) = self.events_in(c, &mut http, body, now);
                     if let Some((first, last, n)) = sent {
                         let (earliest, latest) = span.unwrap_or((first, last));
@@ -356,6 +451,9 @@ impl Shard {
                 Then::Head(head, heard, of_events) => {
                     self.answer_head(c, head, heard, of_events, now)
                 }
+                Then::Redirected(status, location) => {
+                    self.led_elsewhere(c, status, location.as_deref(), now);
+                }
                 Then::Polled(status) => self.polled(c, status, now),
                 Then::Ended if polls => self.poll_over(c, last, now),
                 Then::Ended => self.answer_over(c, last, now),
@@ -370,6 +468,12 @@ impl Shard {
             self.recorder
                 .time(Timer::Bunch, self.phase, g, spread as i64);
         }
+    }
+
+    /// Whether a stream's head has come, and nothing else that it waits for.
+    fn awaits_a_sign(&self, c: usize) -> bool {
+        let opening = self.conns[c].opening.as_ref();
+        opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
     }
 
     /// The events in a piece of a stream; and when those of this run's that came were sent, earliest and latest, and how many.
@@ -426,7 +530,7 @@ impl Shard {
         }
         self.step_done(c, Timer::Upgrade, now);
         if head.status == 200 && of_events {
-            if self.keep_heard(c, heard, now) {
+            if self.keep_heard(c, heard, now) && !self.waits_for_a_sign(c) {
                 self.run_steps(c, 0, now);
             }
             return;
@@ -446,10 +550,40 @@ impl Shard {
             }
             status => {
                 self.recorder.status(status, self.phase, g);
+                self.refused_by(c, status);
                 Failure::Status
             }
         };
         self.lost(c, Cause::Failed(failure), now);
+    }
+
+    /// The answer to a stream's request, or to a poll, is a redirect: only that of a stream that opens is followed.
+    fn led_elsewhere(&mut self, c: usize, status: u16, location: Option<&str>, now: u64) {
+        if self.conns[c].state == State::Opening && !self.long_polls(c) {
+            // As the standard has it: see `answer_head`.
+            let tries = self.over_http(c).is_some_and(|s| s.keep_trying);
+            self.conns[c].mark(Mark::Refused, !tries);
+            if self.redirected(c, status, location, now) {
+                self.conns[c].mark(Mark::Refused, false);
+            }
+            return;
+        }
+        let g = usize::from(self.conns[c].group);
+        self.recorder.status(status, self.phase, g);
+        let said = format!("{status} to {}", location.unwrap_or("nowhere"));
+        self.recorder.sample("redirect", said.as_bytes());
+        self.lost(c, Cause::Failed(Failure::Redirect), now);
+    }
+
+    fn long_polls(&self, c: usize) -> bool {
+        self.over_http(c).is_some_and(|s| s.poll.is_some())
+    }
+
+    /// What a stream asks for, before any redirect.
+    pub(super) fn asked_path(&self, c: usize) -> String {
+        let topics = self.topics_asked(c);
+        let settings = self.over_http(c);
+        settings.map_or_else(String::new, |s| self.address(c, &s.path, &topics))
     }
 
     /// The answer to a poll begins. One without anything to tell is as good as one with.
@@ -457,6 +591,7 @@ impl Shard {
         if !matches!(status, 200 | 204 | 304 | 408) {
             let g = usize::from(self.conns[c].group);
             self.recorder.status(status, self.phase, g);
+            self.refused_by(c, status);
             self.lost(c, Cause::Failed(Failure::Status), now);
         }
     }
@@ -504,7 +639,7 @@ impl Shard {
     }
 
     /// The target ended a connection over HTTP in the way that HTTP has for it.
-    fn stream_over(&mut self, c: usize, now: u64) {
+    pub(super) fn stream_over(&mut self, c: usize, now: u64) {
         if !matches!(self.conns[c].state, State::Ready) {
             return self.lost(c, Cause::Eof, now);
         }

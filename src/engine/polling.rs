@@ -1,17 +1,31 @@
-//! A handshake by HTTP before the upgrade, for protocols that begin so: one request, and its answer names what is upgraded.
+//! Protocols that begin by polling: the handshake by HTTP, one request whose answer names the conversation.
 //!
-//! Both are asked on one connection, one after the other. Nothing but the handshake is ever polled for.
+//! Some go on so (`exchange.rs`): GETs on the connection's own TCP connection, the next as soon as one is answered, and POSTs
+//! on another (`beside.rs`), one at a time, as browsers do it. There all of HTTP is read by `transport/http.rs`, and all packets by
+//! the session, as over a WebSocket. A third one may prove that a WebSocket works, and take over (`upgrade.rs`). Where only the
+//! handshake is polled for, its TCP connection is what is upgraded.
+
+pub(super) mod beside;
+mod exchange;
+mod upgrade;
+
+pub(super) use exchange::Poller;
 
 use super::answer::Heard;
 use super::conn::Stage;
 use super::end::Cause;
 use super::shard::Shard;
-use crate::metrics::Failure;
+use crate::metrics::{Counter, Failure, Timer};
 use crate::protocol::Session;
+use crate::protocol::pointer::lookup;
 use crate::transport::http::{self, HttpError, Part, Responses};
 
 /// Longest body of an answer, bytes: those of servers have about a hundred.
 const LONGEST: usize = 16 * 1024;
+
+/// Engine.IO's number of an error: the server has no such session.
+const UNKNOWN_SESSION: u64 = 1;
+const UNKNOWN_SESSION_TEXT: &[u8] = b"Session ID unknown";
 
 /// An answer as far as it came.
 enum Answer {
@@ -93,17 +107,52 @@ impl Shard {
             let why = "the answer to the poll ends the connection, and its upgrade is asked on the same one";
             return self.no_handshake(c, why, now);
         }
-        self.keep_cookies(c, heard);
         let session = self
             .take_session(c)
             .or_else(|| Session::new(&self.plan.groups()[g].protocol).map(Box::new));
         let Some(mut session) = session else { return };
-        let query = session.polled(&body);
+        let polled = session.polled(&body);
         self.put_session(c, session);
-        match query {
-            Ok(query) => self.send_upgrade(c, Some(&query)),
-            Err(violation) => self.no_handshake(c, violation.0, now),
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(violation) => return self.no_handshake(c, violation.0, now),
+        };
+        self.count(c, Counter::Polled);
+        if self.plan.groups()[g].protocol.polling().goes_on() {
+            self.step_done(c, Timer::Upgrade, now);
+            if self.keep_heard(c, heard, now) {
+                let behind = body.get(polled.opened + 1..).unwrap_or_default();
+                self.begin_polling(c, &polled, behind, now);
+            }
+            return;
         }
+        self.keep_cookies(c, heard);
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.polled_ns = now;
+        }
+        self.send_upgrade(c, Some(&upgrade::query(&polled.sid)));
+    }
+
+    /// Counts an answer that says that the target knows no such session, which is how broken stickiness shows: by its number where
+    /// a poll or a post is answered, by its text where an upgrade is.
+    pub(super) fn count_unknown_session(&mut self, c: usize, status: u16, said: &[u8]) {
+        if status != 400 || self.polls_first(c).is_none() {
+            return;
+        }
+        let code = lookup(said, "/code").and_then(|code| code.number());
+        if code == Some(UNKNOWN_SESSION)
+            || memchr::memmem::find(said, UNKNOWN_SESSION_TEXT).is_some()
+        {
+            self.count(c, Counter::UnknownSession);
+        }
+    }
+
+    /// A connection that opened by polling goes on over a WebSocket.
+    pub(super) fn upgraded(&mut self, c: usize, since_ns: u64, now: u64) {
+        let g = usize::from(self.conns[c].group);
+        self.count(c, Counter::Upgraded);
+        let took = now as i64 - since_ns as i64;
+        self.recorder.time(Timer::Switch, self.phase, g, took);
     }
 
     fn no_handshake(&mut self, c: usize, why: &str, now: u64) {

@@ -38,6 +38,16 @@ impl Resumes {
         }
     }
 
+    /// The text of an epoch.
+    pub fn epoch(&self, number: NonZeroU16) -> &str {
+        self.epochs.text(number)
+    }
+
+    /// The number of an epoch; `None` for one too long, or one too many.
+    pub fn epoch_number(&mut self, text: &str) -> Option<NonZeroU16> {
+        self.epochs.number(text)
+    }
+
     /// It was lost by something else, or another client takes its place.
     pub fn uncut(&mut self, c: usize) {
         self.cut_by.remove(&(c as u32));
@@ -288,7 +298,7 @@ impl Shard {
     /// The upgrade is done: a session that is taken up again waits for the answer to that, anything else begins.
     pub(super) fn after_upgrade(&mut self, c: usize, now: u64) {
         if self.converses(c) {
-            return self.greet(c);
+            return self.greet(c, now);
         }
         let Some(session) = self.session(c) else {
             return self.run_steps(c, 0, now);

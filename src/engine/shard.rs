@@ -5,23 +5,29 @@ use super::answer::Kept;
 use super::auth::{self, Held};
 use super::clock::{self, Alarm};
 use super::conn::{Conn, Mark};
+use super::deflate::{Press, Shared};
 use super::dns::Resolver;
 use super::fault::{self, Faults};
 use super::inject::Injector;
+use super::ladder::Rung;
 use super::mask::Masks;
 use super::outbox::Outbox;
 use super::over_http::Http;
+use super::places::Places;
+use super::polling::{Poller, beside};
 use super::resume::Resumes;
 use super::session::Wire;
 use super::share::Share;
 use super::tail::{Origin, Tail};
 use super::watch::Watches;
 use super::wheel::{Due, Timer, Wheel};
+use super::will::Will;
 use super::{EngineError, Spec};
 use crate::heap::Tide;
 use crate::metrics::{Counter, Delivery, Failure, Gauges, Node, Recorder, Snapshot};
 use crate::plan::{Openings, Plan, Schedule, Transport};
 use crate::protocol::{Codec, JwtSigner, Outgoing, Session};
+use crate::transport::Offer;
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -72,6 +78,14 @@ pub(super) struct Group {
     pub sessions: Vec<Option<Box<Session>>>,
     /// What each of its connections reads by, once it opened; empty where it is a WebSocket.
     pub http: Vec<Option<Box<Http>>>,
+    /// What each of its connections agreed on to make messages smaller; empty where that is not offered.
+    pub presses: Vec<Option<Box<Press>>>,
+    /// What is offered for that.
+    pub compression: Option<Offer>,
+    /// What each of its connections polls by, while it does; empty where none goes on by polling.
+    pub polls: Vec<Option<Box<Poller>>>,
+    /// Where each of its connections is on its ladder; empty where there is one transport.
+    pub rungs: Vec<Rung>,
     /// What each of its connections' tokens is made of; empty where they have none.
     pub held: Vec<Held>,
     /// What signs tokens that are made.
@@ -84,8 +98,8 @@ pub(super) struct Group {
 
 impl Group {
     /// Whether publishes are more than a frame around the payload: a protocol's session makes them, or they are posted.
-    pub fn apart(&self) -> bool {
-        !self.sessions.is_empty() || !self.http.is_empty()
+    pub fn apart(&self, c: usize) -> bool {
+        !self.sessions.is_empty() || self.over_http(c)
     }
 
     /// Local index of one of its connections of this shard. Own ones are `shards` apart.
@@ -128,6 +142,8 @@ pub struct Shard {
     /// The same by the service's own numbers; a stream is the place of a topic in its connection's list.
     pub(super) service: Delivery,
     pub(super) resumes: Resumes,
+    /// By the connection's number in the run: of groups whose connections have wills.
+    pub(super) wills: HashMap<u32, Will>,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// For the records of all TLS sessions.
@@ -137,6 +153,8 @@ pub struct Shard {
     /// What sessions say, on its way to the queue.
     pub(super) said: Outgoing,
     pub(super) masks: Masks,
+    /// For messages that are made smaller, or larger again.
+    pub(super) shared: Shared,
     #[expect(
         clippy::vec_box,
         reason = "boxes move to a connection and back, without an allocation"
@@ -144,6 +162,10 @@ pub struct Shard {
     pub(super) pool: Vec<Box<Outbox>>,
     /// Connections with frames queued in this turn.
     pub(super) dirty: Vec<u32>,
+    /// Whether every message goes back as it came.
+    pub(super) echoes: bool,
+    /// Connections with packets to post in this turn.
+    pub(super) to_post: Vec<u32>,
     /// Connections (index, generation) whose socket may still hold bytes: an edge is reported once.
     pub(super) again: VecDeque<(u32, u32)>,
     pub(super) origins: HashMap<u32, Origin>,
@@ -171,6 +193,7 @@ pub struct Shard {
     pub(super) opening: u32,
     pub(super) waiting: u32,
     pub(super) closing: u32,
+    pub(super) places: Places,
     pub(super) phase: usize,
 }
 
@@ -188,6 +211,9 @@ impl Shard {
                 crate::transport::tls::client_config(&plan.target().tls)
                     .map_err(|e| EngineError::Tls(e.to_string()))?,
             )
+        } else if plan.target().follow_redirects > 0 {
+            // For where it may be redirected to; without authorities nobody goes there.
+            crate::transport::tls::client_config(&plan.target().tls).ok()
         } else {
             None
         };
@@ -212,7 +238,13 @@ impl Shard {
             let mut sessions = Vec::new();
             sessions.resize_with(each(group.protocol.has_session()), || None);
             let mut http = Vec::new();
-            http.resize_with(each(group.transport != Transport::WebSocket), || None);
+            http.resize_with(each(group.transport.has_http()), || None);
+            let mut presses = Vec::new();
+            presses.resize_with(each(group.compression.is_some()), || None);
+            let mut polls = Vec::new();
+            polls.resize_with(each(group.protocol.polling().goes_on()), || None);
+            let ladder = matches!(group.transport, Transport::Ladder(_));
+            let rungs = vec![Rung::top(&group.transport); each(ladder)];
             let mut subprotocols = group.protocol.subprotocols();
             if subprotocols.is_empty() {
                 subprotocols.clone_from(&plan.target().subprotocols);
@@ -246,9 +278,13 @@ impl Shard {
                 cookies,
                 back_ns,
                 sessions,
+                presses,
+                compression: group.compression,
                 held,
                 signer: auth::signer(group),
                 http,
+                polls,
+                rungs,
                 subprotocols,
                 injector: None,
             });
@@ -264,6 +300,7 @@ impl Shard {
             delivery: Delivery::spaced(shards),
             service: Delivery::spaced(shards),
             resumes: Resumes::default(),
+            wills: HashMap::new(),
             resolver: Resolver::new(plan.target()),
             run,
             shards,
@@ -281,8 +318,11 @@ impl Shard {
             compose: Vec::new(),
             said: Outgoing::default(),
             masks: Masks::new(),
+            shared: Shared::default(),
             pool: Vec::new(),
             dirty: Vec::new(),
+            echoes: false,
+            to_post: Vec::new(),
             again: VecDeque::new(),
             origins: HashMap::new(),
             shares: Vec::new(),
@@ -305,6 +345,7 @@ impl Shard {
             opening: 0,
             waiting: 0,
             closing: 0,
+            places: Places::default(),
             phase: 0,
             plan,
         })
@@ -377,6 +418,7 @@ impl Shard {
         if !self.injectors.is_empty() {
             self.hear_brokers();
         }
+        self.hear_revocations();
         more |= self.read_again(now);
         more |= self.fire_timers(now);
         self.expire_requests(now);
@@ -419,6 +461,16 @@ impl Shard {
             if let Some(vanished) = fault::vanished_of(event.token()) {
                 if event.is_read_closed() || event.is_error() {
                     self.vanished_ended(vanished);
+                }
+                continue;
+            }
+            if let Some((c, generation, which)) = beside::of(event.token()) {
+                if self
+                    .conns
+                    .get(c)
+                    .is_some_and(|conn| conn.generation == generation)
+                {
+                    self.beside_event(c, which);
                 }
                 continue;
             }
@@ -493,6 +545,9 @@ impl Shard {
             Due::Expiry => self.expiry_due(c, now),
             Due::Renewal => self.renewal_due(c, now),
             Due::RenewalCheck => self.renewal_check(c, now),
+            Due::Probe => self.probe_timeout(c, now),
+            Due::Rung => self.rung_due(c, now),
+            Due::PollCheck => self.poll_check(c, now),
         }
     }
 
@@ -666,6 +721,9 @@ impl Shard {
 
     /// A snapshot now.
     pub fn snapshot(&mut self, now: u64, last: bool) -> Snapshot {
+        if last {
+            self.end_revocations();
+        }
         let open: u32 = self.groups.iter().map(|g| g.open).sum();
         let alive = open + self.opening + self.closing;
         // Whoever waits to come back needs the memory again: a storm is not the time to give it away.
@@ -677,7 +735,9 @@ impl Shard {
             blocked: self.blocked,
             cpu_ns: clock::cpu_ns(),
             rss: resident_bytes(),
-            descriptors: alive + self.faults.held() + 8,
+            descriptors: alive + self.besides() + self.faults.held() + 8,
+            open_by_endpoint: self.open_by_endpoint(),
+            open_by_node: self.open_by_node(),
         };
         self.recorder.snapshot(now as i64, gauges, last)
     }

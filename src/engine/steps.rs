@@ -200,6 +200,9 @@ impl Shard {
             now as i64 - opening.scheduled_ns as i64,
         );
         self.recorder.count(Counter::Opened, phase, g, 1);
+        if self.groups[g].agreed(c) {
+            self.recorder.count(Counter::Compressed, phase, g, 1);
+        }
         let step = self.recorder.step(now);
         step.opened += 1;
         let lost_ns = conn.lost_ns;
@@ -229,9 +232,10 @@ impl Shard {
         let (index, life) = (conn.index, u32::from(conn.life));
         let resumed = opening.stage == Stage::Resuming;
         self.placed(c, opening.node, back, resumed);
+        self.comes_to_place(c);
         let group = &self.plan.groups()[g];
         let lifetime = plan::lifetime(self.plan.seed(), group, index, life);
-        let heartbeat = group.heartbeat;
+        let heartbeat = group.heartbeat.filter(|_| !self.groups[g].over_http(c));
         if let Some(lifetime) = lifetime {
             self.set_timer(now + lifetime.as_nanos() as u64, c, Due::Lifetime);
         }
@@ -244,6 +248,7 @@ impl Shard {
             self.set_timer(now + first, c, Due::Ping);
         }
         self.token_accepted(c, now);
+        self.holds_rung(c, now);
         self.prepare_work(c);
         self.afflict(c, now);
     }

@@ -6,7 +6,7 @@ use super::conn::State;
 use super::end::Cause;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Absence, Failure, Fate, StreamEnd};
+use crate::metrics::{Absence, Failure, Fate, Place, StreamEnd};
 use crate::plan::Plan;
 use crate::protocol::ProtocolConfig;
 use std::collections::HashMap;
@@ -154,13 +154,17 @@ impl Shard {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
             let c = groups[g].local(loss.conn - plan.groups()[g].first, *shards);
-            if let Some(fault) = resumes.cut_by(c) {
+            // A hole of a phase before the fault's is none of its doing, though it became final only now.
+            let began = |fault: &usize| faults.began_by(*fault, loss.phase);
+            let cut_by = resumes.cut_by(c).filter(began);
+            if let Some(fault) = cut_by {
                 recorder.absence(fault, Absence::of(&loss));
             }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
-            recorder.never_came(&loss);
+            let fault = cut_by.or_else(|| faults.touched(c).filter(began));
+            recorder.never_came(&loss, Place::new(loss.phase, g, fault));
             if loss.fate == Fate::Lost {
                 faults.skipped(c, loss.count, recorder);
             }

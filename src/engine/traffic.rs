@@ -1,6 +1,7 @@
 //! Sending: publishes and requests when they are due, frames into the connection's queue, queues into sockets.
 
 use super::conn::{Conn, Mark, Pending, Piece, Publishing, State, Work};
+use super::deflate::Sent;
 use super::end::Cause;
 use super::outbox::{Allowance, Flushed, Outbox, Written, recycle};
 use super::shard::{Group, Shard};
@@ -13,9 +14,14 @@ use mio::Interest;
 /// Stream numbers from here on are requests of the receiving connection itself, by ordinal.
 pub(super) const REQUEST_STREAMS: u32 = u32::MAX - 255;
 
+/// Bytes of a payload with this head that is to have so many.
+fn payload_len(head: &[u8], size: usize) -> usize {
+    size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD)
+}
+
 /// Appends `size` bytes of payload: head, stamp, filler. The stamp always fits.
 pub(super) fn put_payload(out: &mut Vec<u8>, head: &[u8], stamp: &Stamp, size: usize) {
-    let end = out.len() + size.max(head.len() + STAMP_LEN).max(MIN_PAYLOAD);
+    let end = out.len() + payload_len(head, size);
     out.extend_from_slice(head);
     out.extend_from_slice(&stamp.text());
     out.resize(end, b'.');
@@ -37,13 +43,32 @@ impl Shard {
     ) {
         let Shard {
             conns,
+            groups,
             masks,
+            shared,
+            recorder,
             pool,
             dirty,
+            phase,
+            echoes,
             ..
         } = self;
+        let g = usize::from(conns[c].group);
         let outbox = outbox(&mut conns[c], pool, dirty, c);
-        ws::push_frame(opcode, &[payload], masks.draw(), outbox.buffer());
+        let (mask, out) = (masks.draw(), outbox.buffer());
+        if groups[g].presses() && !opcode.is_control() {
+            let sent = Sent {
+                c,
+                g,
+                phase: *phase,
+                again: what != Written::Control || *echoes,
+                opcode,
+                message: payload,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[payload], mask, out);
+        }
         outbox.seal(what);
     }
 
@@ -177,6 +202,8 @@ impl Shard {
             groups,
             plan,
             masks,
+            shared,
+            recorder,
             compose,
             pool,
             dirty,
@@ -204,7 +231,7 @@ impl Shard {
             sent_ns: now,
         };
         compose.clear();
-        if groups[g].apart() {
+        if groups[g].apart(c) {
             put_payload(compose, &publishing.head, &stamp, size);
             return self.publish_apart(c, ordinal, phase, (intended, now));
         }
@@ -215,12 +242,26 @@ impl Shard {
             groups[g].codec.publish_again(topic, *next_id, envelope);
             *next_id += 1;
         }
-        compose.extend_from_slice(&publishing.envelope.prefix);
+        let length = payload_len(&publishing.head, size);
+        publishing.envelope.begin(length, compose);
         put_payload(compose, &publishing.head, &stamp, size);
         compose.extend_from_slice(&publishing.envelope.suffix);
         publishing.one_more(phase, intended);
         let outbox = outbox(conn, pool, dirty, c);
-        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
+        if groups[g].presses() {
+            let sent = Sent {
+                c,
+                g,
+                phase,
+                again: true,
+                opcode,
+                message: compose,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[compose], mask, out);
+        }
         outbox.seal(Written::Publish {
             ordinal: ordinal as u8,
             phase: phase as u8,
@@ -255,6 +296,8 @@ impl Shard {
             groups,
             plan,
             masks,
+            shared,
+            recorder,
             compose,
             pool,
             dirty,
@@ -310,7 +353,20 @@ impl Shard {
             id,
         ));
         let outbox = outbox(conn, pool, dirty, c);
-        ws::push_frame(ws::Opcode::Text, &[compose], masks.draw(), outbox.buffer());
+        let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
+        if groups[g].presses() {
+            let sent = Sent {
+                c,
+                g,
+                phase,
+                again: true,
+                opcode,
+                message: compose,
+            };
+            shared.push(&mut groups[g], &sent, recorder, mask, out);
+        } else {
+            ws::push_frame(opcode, &[compose], mask, out);
+        }
         outbox.seal(Written::Request {
             id,
             phase: phase as u8,
@@ -357,6 +413,7 @@ impl Shard {
 
     /// Writes every queue that got something in this turn: frames due together leave in one write.
     pub(super) fn flush_dirty(&mut self) {
+        self.post_due();
         let mut dirty = std::mem::take(&mut self.dirty);
         for c in dirty.drain(..) {
             self.flush(c as usize);

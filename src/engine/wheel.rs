@@ -45,10 +45,16 @@ pub enum Due {
     Renewal,
     /// Time to have heard that the new token is accepted.
     RenewalCheck,
+    /// Time for the probe of an upgrade beside polling to have been answered.
+    Probe,
+    /// Time to look whether the connection's stream is silent, or to try a better transport.
+    Rung,
+    /// Time to have heard the answer to a poll.
+    PollCheck,
 }
 
 impl Due {
-    const ALL: [Due; 12] = [
+    const ALL: [Due; 15] = [
         Due::OpenTimeout,
         Due::Step,
         Due::Ping,
@@ -61,6 +67,9 @@ impl Due {
         Due::Expiry,
         Due::Renewal,
         Due::RenewalCheck,
+        Due::Probe,
+        Due::Rung,
+        Due::PollCheck,
     ];
 }
 

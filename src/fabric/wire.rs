@@ -204,9 +204,10 @@ impl<T: DeserializeOwned> Decoder<T> {
 mod tests {
     use super::*;
     use crate::metrics::{
-        Absence, AbsenceDelta, CloseKey, Counter, DrainDelta, DrainKey, Failure, FaultDelta,
-        FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally, NodeName,
-        SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally, Tagged, Timer, TimerDelta,
+        Absence, AbsenceDelta, Arrival, CloseKey, Counter, DrainDelta, DrainKey, Failure,
+        FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally,
+        NodeName, Place, Reason, SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally,
+        Tagged, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -235,10 +236,17 @@ mod tests {
                 key: 503,
                 count: 2,
             }],
+            revoked_closes: Vec::new(),
             expired_closes: vec![Tagged {
                 phase: 0,
                 group: 1,
                 key: 4401,
+                count: 3,
+            }],
+            reasons: vec![Tagged {
+                phase: 0,
+                group: 1,
+                key: Reason::of(0x97, b"quota exceeded"),
                 count: 3,
             }],
             closes: vec![Tagged {
@@ -281,7 +289,7 @@ mod tests {
             }],
             absences: vec![AbsenceDelta {
                 fault: 1,
-                messages: Absence::RECOVERED,
+                messages: Absence::came(Arrival::New, true),
             }],
             drains: vec![DrainDelta {
                 key: DrainKey {
@@ -317,6 +325,7 @@ mod tests {
             }],
             streams: vec![StreamDelta {
                 stream: Some(u32::MAX),
+                place: Some(Place::new(255, 65_535, Some(7))),
                 tally: StreamTally {
                     unique: u64::MAX,
                     missed: 3,

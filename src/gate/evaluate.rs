@@ -1,11 +1,14 @@
 //! Judging a gate on what was measured. Every doubt is decided against passing.
 
+mod slow;
 mod storm;
+
+pub use slow::SlowFault;
 
 use super::grammar::{Gate, Measure, Name, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
-use crate::metrics::{Counter, Failure, NoRatio, Ratio, Timer, Totals, value_at_rank};
+use crate::metrics::{Counter, Failure, NoRatio, NodeName, Ratio, Timer, Totals, value_at_rank};
 
 /// A quantile q needs 10/(1 − q) samples; in millionths that is this over what is left.
 const NEEDED: u64 = 10 * MILLION;
@@ -48,6 +51,8 @@ pub struct Phase {
     pub seconds: f64,
     /// Its `slow` faults, by index of their group: the noisy-neighbour ratio, or why there is none.
     pub neighbours: Vec<(usize, Result<Ratio, NoRatio>)>,
+    /// What else is known of these.
+    pub slow: Vec<SlowFault>,
 }
 
 /// Where a gate looks.
@@ -134,8 +139,11 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         }
         Measure::Share(count) => share(gate, totals, scope, count),
         Measure::Peak(of) => storm::peak(gate, totals, looked_at, of),
+        Measure::PeakShare => storm::peak_share(gate, totals, looked_at),
+        Measure::Spread => spread(gate, totals, scope),
         Measure::Restored(part) => storm::restored(gate, totals, looked_at, part),
         Measure::Amplification => storm::amplification(gate, totals, scope, looked_at),
+        Measure::Slow(of) => slow::slow(gate, looked_at, group, of),
         Measure::NoisyNeighbour => noisy_neighbour(gate, looked_at, group),
     }
 }
@@ -235,6 +243,39 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
     judged(gate, ms, Unit::Time.write(ms), note)
 }
 
+/// How unevenly openings went to the target's nodes, or where none is told to its addresses.
+fn spread(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
+    // One that nobody came to here and was heard of elsewhere in the run is one of them.
+    let here = totals.nodes(scope.phase, scope.group);
+    let named = totals.nodes(None, None).into_keys();
+    let named = named.filter(|node| matches!(node, NodeName::Named(_)));
+    let opened = |node| here.get(&node).copied().unwrap_or(0);
+    let mut places: Vec<u64> = named.map(opened).collect();
+    if places.is_empty() {
+        let here = totals.endpoints(scope.phase, scope.group);
+        let known = totals.endpoints(None, None).into_keys();
+        places = known
+            .map(|place| here.get(&place).copied().unwrap_or(0))
+            .collect();
+    }
+    let sum: u64 = places.iter().sum();
+    if sum == 0 {
+        return none("not exercised: opened was 0".to_owned());
+    }
+    if places.len() < 2 {
+        return none("there was one place only: no node and no other address was told".to_owned());
+    }
+    let most = places.iter().max().copied().unwrap_or(0) as f64;
+    let value = most * places.len() as f64 / sum as f64;
+    let note = format!(
+        "{} of {} at one of {} places",
+        thousands(most),
+        thousands(sum as f64),
+        places.len()
+    );
+    judged(gate, value, format!("{value:.2}"), note)
+}
+
 /// The worst of the faults looked at; without evidence if there is none of one of them.
 fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judgement {
     let faults = phases.iter().flat_map(|phase| &phase.neighbours);
@@ -292,10 +333,26 @@ fn censored(totals: &Totals, scope: Scope, timer: Timer) -> u64 {
             .map(|kind| failures(*kind))
             .sum(),
         Timer::Ping => failures(Failure::Dead),
+        // Who went down in a phase and was ready over nothing since counts when the run ends.
+        Timer::Fallback => scope.count_from_here(totals, Counter::EndedNowhere),
         // Both are counted in the phase of the expiry.
         Timer::Expired => scope.count(totals, Counter::Outlived),
+        // Whoever stays on polling is slower than everybody who does not.
+        Timer::Switch => [
+            Counter::StuckUnoffered,
+            Counter::StuckRefused,
+            Counter::StuckTimeout,
+            Counter::StuckFailed,
+        ]
+        .iter()
+        .map(|cause| scope.count(totals, *cause))
+        .sum(),
+        // And here in the phase of the fault.
+        Timer::Revoked => scope.count(totals, Counter::Unrevoked),
         Timer::Lag
         | Timer::Bunch
+        // How many were to hear it, nobody knows: gates on `wills` do.
+        | Timer::Will
         | Timer::Gap
         | Timer::Detect
         | Timer::Dns

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
-//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "restored" stat | "amplification" | "noisy_neighbour"
+//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
+//! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "memory_slope"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | "status" code | "close" code | "expired_close" code
+//!          | "reason" code                                       decimal, or hexadecimal as 0x97
+//!            | "revoked_close" code
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
 //!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
 //! value    = time | number | bytes | number "/s" | number "%"    by the measure
@@ -15,7 +18,7 @@
 //! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
 //! [`super::metrics`].
 
-use super::metric::{Count, NOISY_NEIGHBOUR};
+use super::metric::{Count, NOISY_NEIGHBOUR, SPREAD};
 use super::need::{self, Need};
 use super::value::Unit;
 use super::words::Words;
@@ -50,12 +53,41 @@ pub(super) enum Measure {
     Share(Count),
     /// The most per second, in a step of 100 ms.
     Peak(Peak),
+    /// The most attempts per second as a part of what the target took before.
+    PeakShare,
     /// From the first loss to so many millionths of the lost connections being back.
     Restored(u32),
     /// Attempts for each connection that came back.
     Amplification,
+    /// Openings at the busiest node, or address, ÷ the mean of all.
+    Spread,
+    /// What a `slow` fault did; the worst fault's.
+    Slow(Slow),
     /// Fast clients' p99 within a `slow` fault ÷ before it; the worst fault's.
     NoisyNeighbour,
+}
+
+/// What is known of a `slow` fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// From its end until all was as before.
+    CaughtUp,
+    /// The longest time for which the target took nothing of what a publisher had written.
+    HeldUp,
+    /// The growth of the target's memory within it.
+    MemorySlope,
+}
+
+impl Slow {
+    pub const ALL: [Slow; 3] = [Slow::CaughtUp, Slow::HeldUp, Slow::MemorySlope];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Slow::CaughtUp => "caught_up",
+            Slow::HeldUp => "held_up",
+            Slow::MemorySlope => "memory_slope",
+        }
+    }
 }
 
 /// What has a peak: what is counted in steps of 100 ms.
@@ -91,10 +123,15 @@ impl Measure {
         match self {
             Measure::Timer(..) | Measure::Restored(_) => Unit::Time,
             Measure::Count(count) if count.bytes() => Unit::Bytes,
-            Measure::Count(_) | Measure::Amplification | Measure::NoisyNeighbour => Unit::Number,
+            Measure::Count(_)
+            | Measure::Amplification
+            | Measure::Spread
+            | Measure::NoisyNeighbour => Unit::Number,
+            Measure::Slow(Slow::CaughtUp | Slow::HeldUp) => Unit::Time,
+            Measure::Slow(Slow::MemorySlope) => Unit::ByteRate,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
             Measure::Rate(_) | Measure::Peak(_) => Unit::Rate,
-            Measure::Share(_) => Unit::Share,
+            Measure::Share(_) | Measure::PeakShare => Unit::Share,
         }
     }
 }
@@ -257,7 +294,9 @@ pub fn parse(text: &str) -> Result<Gate, GateError> {
             column: name.column,
         });
     }
-    if let (Measure::Peak(_) | Measure::Restored(_), Some(group)) = (measure, &group) {
+    if let (Measure::Peak(_) | Measure::PeakShare | Measure::Restored(_), Some(group)) =
+        (measure, &group)
+    {
         return Err(GateError {
             column: group.column,
             message: "steps of 100 ms are counted of all client groups together".to_owned(),
@@ -281,28 +320,38 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
     if let Some(timer) = Timer::parse(word.text) {
         return Ok(Measure::Timer(timer, stat(words, timer)?));
     }
+    if let Some(slow) = Slow::ALL.iter().find(|slow| slow.name() == word.text) {
+        return Ok(Measure::Slow(*slow));
+    }
     let count = match word.text {
         "amplification" => return Ok(Measure::Amplification),
+        SPREAD => return Ok(Measure::Spread),
         "restored" => return restored(words),
         NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
         "expired_close" => Count::ExpiredClose(code(words, "a close code", 1000..=4999)?),
+        "reason" => Count::Reason(code(words, "a reason code", 1..=255)?),
+        "revoked_close" => Count::RevokedClose(code(words, "a close code", 1000..=4999)?),
         "closed_by_target" => Count::ClosedByTarget,
         name => match Counter::parse(name) {
             Some(counter) => Count::Counter(counter),
             None => {
                 let known = Timer::ALL.iter().map(|t| t.name());
                 let known = known.chain(Counter::ALL.iter().map(|c| c.name()));
+                let known = known.chain(Slow::ALL.iter().map(|slow| slow.name()));
                 let known = known.chain([
                     "failed",
                     "status",
                     "close",
                     "expired_close",
+                    "reason",
+                    "revoked_close",
                     "closed_by_target",
                     "restored",
                     "amplification",
+                    SPREAD,
                     NOISY_NEIGHBOUR,
                 ]);
                 return Err(
@@ -323,6 +372,10 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
     }
     if form.text == "peak" {
         return match Peak::of(count) {
+            Some(Peak::Attempts) if words.peek().is_some_and(|word| word.text == "share") => {
+                words.take();
+                Ok(Measure::PeakShare)
+            }
             Some(peak) => Ok(Measure::Peak(peak)),
             None => Err(form.error(
                 format!(
@@ -424,12 +477,11 @@ fn code(
     let Some(word) = words.take_word() else {
         return Err(words.missing(expected));
     };
-    match word
-        .text
-        .parse::<u16>()
-        .ok()
-        .filter(|code| range.contains(code))
-    {
+    let number = match word.text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => word.text.parse(),
+    };
+    match number.ok().filter(|code| range.contains(code)) {
         Some(code) => Ok(code),
         None => Err(word.error(format!("expected {expected}, not `{}`", word.text), None)),
     }

@@ -1,6 +1,7 @@
 //! Every metric a gate can name: what it means, what a share of it is a share of, and what must have happened for it to
 //! say anything at all.
 
+use super::grammar::Slow;
 use crate::metrics::{Counter, Failure, Timer, Totals};
 
 /// A metric as the documentation lists it.
@@ -30,6 +31,8 @@ pub fn metrics() -> Vec<Metric> {
         Count::Status(503),
         Count::Close(1006),
         Count::ExpiredClose(4401),
+        Count::Reason(0x97),
+        Count::RevokedClose(4403),
         Count::ClosedByTarget,
     ]);
     timers
@@ -39,13 +42,29 @@ pub fn metrics() -> Vec<Metric> {
                 Count::Status(_) => "status N".to_owned(),
                 Count::Close(_) => "close N".to_owned(),
                 Count::ExpiredClose(_) => "expired_close N".to_owned(),
+                Count::Reason(_) => "reason N".to_owned(),
+                Count::RevokedClose(_) => "revoked_close N".to_owned(),
                 other => other.name(),
             },
             unit: if count.bytes() { "bytes" } else { "number" },
             share_of: (!count.whole().is_empty()).then(|| names(count.whole())),
             doc: count.doc(),
         }))
+        .chain(Slow::ALL.iter().map(|slow| Metric {
+            name: slow.name().to_owned(),
+            unit: match slow {
+                Slow::CaughtUp | Slow::HeldUp => "duration",
+                Slow::MemorySlope => "bytes per second",
+            },
+            share_of: None,
+            doc: slow_doc(*slow),
+        }))
         .chain([Metric {
+            name: SPREAD.to_owned(),
+            unit: "ratio",
+            share_of: None,
+            doc: "Openings at the busiest node ÷ the mean of all that tell themselves, or, where none does, of the addresses of the target",
+        }, Metric {
             name: NOISY_NEIGHBOUR.to_owned(),
             unit: "ratio",
             share_of: None,
@@ -54,8 +73,9 @@ pub fn metrics() -> Vec<Metric> {
         .collect()
 }
 
-/// The one metric that is neither a timer nor a count.
+/// The metrics that are neither a timer nor a count.
 pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
+pub(super) const SPREAD: &str = "spread";
 
 /// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {
@@ -65,6 +85,21 @@ pub(super) fn names(counters: &[Counter]) -> String {
         .collect::<Vec<_>>()
         .join(" + ")
 }
+
+/// Openings of connections that have several transports.
+const OVER: &[Counter] = &[
+    Counter::OverWebsocket,
+    Counter::OverSse,
+    Counter::OverLongPoll,
+];
+
+/// What there is of such connections at all.
+const LADDER: &[Counter] = &[
+    Counter::OverWebsocket,
+    Counter::OverSse,
+    Counter::OverLongPoll,
+    Counter::StepsDown,
+];
 
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +113,10 @@ pub(super) enum Count {
     Close(u16),
     /// Connections that the target closed with this code after their token had expired.
     ExpiredClose(u16),
+    /// Reasons with this code that the target gave.
+    Reason(u16),
+    /// Connections that the target closed with this code after their token was revoked.
+    RevokedClose(u16),
     /// Connections ended by the target.
     ClosedByTarget,
 }
@@ -103,6 +142,8 @@ impl Count {
             Count::Status(status) => format!("status {status}"),
             Count::Close(code) => format!("close {code}"),
             Count::ExpiredClose(code) => format!("expired_close {code}"),
+            Count::Reason(code) => format!("reason {code:#04x}"),
+            Count::RevokedClose(code) => format!("revoked_close {code}"),
             Count::ClosedByTarget => "closed_by_target".to_owned(),
         }
     }
@@ -119,6 +160,15 @@ impl Count {
                 .unwrap_or(0),
             Count::ExpiredClose(code) => {
                 let closes = totals.expired_closes(phase, group);
+                closes.get(&code).copied().unwrap_or(0)
+            }
+            Count::Reason(code) => {
+                let reasons = totals.reasons(phase, group).into_iter();
+                let of = reasons.filter(|(reason, _)| reason.code == code);
+                of.map(|(_, n)| n).sum()
+            }
+            Count::RevokedClose(code) => {
+                let closes = totals.revoked_closes(phase, group);
                 closes.get(&code).copied().unwrap_or(0)
             }
             Count::Close(code) => {
@@ -144,7 +194,14 @@ impl Count {
     pub fn bytes(self) -> bool {
         matches!(
             self,
-            Count::Counter(Counter::BytesSent | Counter::BytesReceived)
+            Count::Counter(
+                Counter::BytesSent
+                    | Counter::BytesReceived
+                    | Counter::DeflatedSent
+                    | Counter::InflatedSent
+                    | Counter::DeflatedReceived
+                    | Counter::InflatedReceived
+            )
         )
     }
 
@@ -163,29 +220,60 @@ impl Count {
             Count::Failed(_) | Count::Status(_) => &[C::Attempts],
             Count::Close(_) | Count::ClosedByTarget => &[C::Opened],
             Count::ExpiredClose(_) => &[C::Expiries],
+            Count::Reason(_) => &[],
+            Count::RevokedClose(_) => &[C::Revocations],
             Count::Counter(counter) => match counter {
                 C::Opened => &[C::Attempts],
                 C::Reconnected | C::GaveUp | C::Stopped => &[C::Reconnected, C::GaveUp, C::Stopped],
                 C::Moved | C::Stayed => &[C::Moved, C::Stayed],
                 C::Resumed | C::StateLost => &[C::Resumed, C::StateLost],
                 C::Churned => &[C::Opened],
+                C::Upgraded
+                | C::StuckUnoffered
+                | C::StuckRefused
+                | C::StuckTimeout
+                | C::StuckFailed
+                | C::UnknownSession => &[C::Polled],
+                C::DownRefused | C::DownUnreachable | C::DownTimeout | C::DownSilent => {
+                    &[C::StepsDown]
+                }
+                C::Climbed => &[C::Climbs],
+                C::OverWebsocket | C::OverSse | C::OverLongPoll => OVER,
+                C::EndedWebsocket | C::EndedSse | C::EndedLongPoll | C::EndedNowhere => &[
+                    C::EndedWebsocket,
+                    C::EndedSse,
+                    C::EndedLongPoll,
+                    C::EndedNowhere,
+                ],
                 C::Renewed | C::RenewalFailed => &[C::Renewed, C::RenewalFailed],
                 C::Outlived => &[C::Expiries],
+                C::Revocations | C::RevocationFailed => &[C::Revocations, C::RevocationFailed],
+                C::Unrevoked => &[C::Revocations],
                 C::Severed => &[C::Old],
                 C::Returned | C::CutAgain => &[C::Severed],
                 C::Sent | C::Dropped | C::Cancelled => &[C::Offered],
                 C::Received | C::Unique | C::Lost | C::Missed | C::Recovered => &[C::Expected],
-                C::Duplicated | C::Redelivered | C::Reordered | C::Indeterminate => &[C::Received],
-                C::Acked | C::Rejected | C::Unacked => &[C::Acked, C::Rejected, C::Unacked],
+                C::Duplicated | C::Redelivered | C::Nacked | C::Reordered | C::Indeterminate => {
+                    &[C::Received]
+                }
+                C::Acked | C::Rejected | C::Unacked | C::Unroutable => {
+                    &[C::Acked, C::Rejected, C::Unacked]
+                }
                 C::Requests | C::RequestsDropped | C::RequestsCancelled => &[C::RequestsOffered],
                 C::Replies | C::RequestTimeouts => &[C::Requests],
                 C::Attempts
+                | C::Polled
+                | C::StepsDown
+                | C::Climbs
                 | C::Cut
                 | C::Afflicted
                 | C::Expiries
                 | C::Old
                 | C::Offered
                 | C::Resent
+                | C::Retained
+                | C::WillsOwed
+                | C::Wills
                 | C::Expected
                 | C::Unaccounted
                 | C::Misrouted
@@ -198,7 +286,12 @@ impl Count {
                 | C::Oversized
                 | C::BytesSent
                 | C::BytesReceived
+                | C::InflatedSent
+                | C::InflatedReceived
                 | C::OutOfRange => &[],
+                C::Compressed => &[C::Opened],
+                C::DeflatedSent => &[C::InflatedSent],
+                C::DeflatedReceived => &[C::InflatedReceived],
             },
         }
     }
@@ -213,20 +306,38 @@ impl Count {
             Count::Failed(_) => Exercise::SoFar(&[C::Attempts]),
             Count::Close(_) | Count::ClosedByTarget => Exercise::SoFar(&[C::Opened]),
             Count::ExpiredClose(_) => Exercise::Here(&[C::Expiries]),
+            Count::Reason(_) => Exercise::SoFar(&[C::Attempts]),
+            Count::RevokedClose(_) => Exercise::Here(&[C::Revocations]),
             Count::Counter(counter) => match counter {
                 C::Attempts | C::Offered | C::RequestsOffered | C::BytesSent => Exercise::Always,
                 // Without a deploy there is none of it, and without old connections nothing to cut or to move.
                 C::Old | C::CutAgain => Exercise::Here(&[C::Old]),
+                C::Polled => Exercise::Here(&[C::Polled]),
+                C::UnknownSession => Exercise::SoFar(&[C::Polled]),
+                // Connections that have where to go, and went or stayed.
+                C::StepsDown
+                | C::DownRefused
+                | C::DownUnreachable
+                | C::DownTimeout
+                | C::DownSilent
+                | C::Climbs
+                | C::OverWebsocket
+                | C::OverSse
+                | C::OverLongPoll => Exercise::Here(LADDER),
                 C::Churned
                 | C::Cut
                 | C::Afflicted
                 | C::Resent
+                | C::Retained
+                | C::WillsOwed
+                | C::Wills
                 | C::Expiries
                 | C::Errors
                 | C::PingsSent
                 | C::PingsAnswered
                 | C::Oversized
                 | C::BytesReceived
+                | C::Compressed
                 | C::Misrouted
                 | C::OutOfRange => Exercise::SoFar(&[C::Opened]),
                 C::Unstamped | C::ServiceGaps => {
@@ -235,10 +346,25 @@ impl Count {
                 C::Received | C::Unique | C::Expected | C::Unaccounted => {
                     Exercise::Here(&[C::Expected, C::Received, C::Unaccounted])
                 }
+                C::DeflatedSent | C::InflatedSent => Exercise::Here(&[C::InflatedSent]),
+                C::DeflatedReceived | C::InflatedReceived => Exercise::Here(&[C::InflatedReceived]),
                 C::Opened
+                | C::Upgraded
+                | C::StuckUnoffered
+                | C::StuckRefused
+                | C::StuckTimeout
+                | C::StuckFailed
+                | C::Climbed
+                | C::EndedWebsocket
+                | C::EndedSse
+                | C::EndedLongPoll
+                | C::EndedNowhere
                 | C::Renewed
                 | C::RenewalFailed
                 | C::Outlived
+                | C::Revocations
+                | C::RevocationFailed
+                | C::Unrevoked
                 | C::Reconnected
                 | C::Resumed
                 | C::StateLost
@@ -256,9 +382,11 @@ impl Count {
                 | C::Recovered
                 | C::Duplicated
                 | C::Redelivered
+                | C::Nacked
                 | C::Acked
                 | C::Rejected
                 | C::Unacked
+                | C::Unroutable
                 | C::Reordered
                 | C::Indeterminate
                 | C::Requests
@@ -287,6 +415,12 @@ impl Count {
             Count::ExpiredClose(_) => {
                 "Connections that the target closed with this code after their token had expired, such as `expired_close 4401`"
             }
+            Count::Reason(_) => {
+                "Times that the target gave this reason code (MQTT's; decimal or hexadecimal), such as `reason 0x97`"
+            }
+            Count::RevokedClose(_) => {
+                "Connections that the target closed with this code after their token was revoked, such as `revoked_close 4403`"
+            }
             Count::ClosedByTarget => {
                 "Connections that the target ended, by whatever code, FIN or RST"
             }
@@ -305,19 +439,38 @@ pub(super) fn opening(kind: Failure) -> bool {
         | Failure::NoDescriptor
         | Failure::Tls
         | Failure::Status
+        | Failure::Redirect
+        | Failure::Proxy
         | Failure::Handshake
         | Failure::AcceptKey
         | Failure::Subprotocol
         | Failure::HeaderTooLarge
+        | Failure::Extension
         | Failure::Step
         | Failure::Denied => true,
         Failure::Reset
         | Failure::Eof
         | Failure::Protocol
         | Failure::TooLarge
+        | Failure::Bomb
+        | Failure::Deflate
         | Failure::Dead
         | Failure::CloseTimeout
         | Failure::Os => false,
+    }
+}
+
+fn slow_doc(slow: Slow) -> &'static str {
+    match slow {
+        Slow::CaughtUp => {
+            "A `slow` fault's end to everything being as before, its victims caught up"
+        }
+        Slow::HeldUp => {
+            "The longest time within a `slow` fault for which the target took nothing of what a publisher had written"
+        }
+        Slow::MemorySlope => {
+            "Growth of the target's memory within a `slow` fault, bytes per second"
+        }
     }
 }
 
@@ -335,15 +488,23 @@ fn timer_doc(timer: Timer) -> &'static str {
         }
         Timer::Gap => "Between the answer to a long poll and the next poll: nobody listens",
         Timer::Ping => "Own ping to its pong",
-        Timer::Detect => "Last sign of life to the peer being declared dead by the heartbeat",
+        Timer::Detect => {
+            "Last sign of life to the peer being declared dead by the heartbeat, or as it did not answer a poll"
+        }
         Timer::Reconnect => "Loss of a connection to ready again",
         Timer::Dns => "Name lookup",
         Timer::Tcp => "TCP connect",
         Timer::Tls => "TLS handshake",
         Timer::Upgrade => "WebSocket upgrade, request to accepted response",
+        Timer::Switch => {
+            "Handshake by polling answered to the conversation going on over a WebSocket; those that are stuck on polling are slower than all others"
+        }
         Timer::Ready => "Upgraded to ready: on_open steps done and subscriptions acknowledged",
         Timer::Recovery => {
             "Delivery of a recovered message, from its intended time: the time away is in it"
+        }
+        Timer::Fallback => {
+            "First attempt of an opening to ready over a lower transport than it began with"
         }
         Timer::Open => "The whole opening, from its intended time to ready",
         Timer::OpenLag => "Start of an opening minus its scheduled time",
@@ -352,6 +513,10 @@ fn timer_doc(timer: Timer) -> &'static str {
         }
         Timer::Expired => {
             "Expiry of the token of an open connection to the target closing it; counted in the phase of the expiry"
+        }
+        Timer::Will => "Loss of a connection to a subscriber's hearing of its will",
+        Timer::Revoked => {
+            "Confirmation that the token of an open connection is revoked to the target closing it; counted in the phase of the `revoke`"
         }
         Timer::Drain => {
             "A deploy's start to the end of a connection that was open then; the largest is the drain time"
@@ -375,6 +540,23 @@ fn counter_doc(counter: Counter) -> &'static str {
         }
         Counter::Moved => "Reconnected on another node of the target than before, as it tells them",
         Counter::Stayed => "Reconnected on the same node of the target as before",
+        Counter::Polled => {
+            "Connections that opened by polling (Socket.IO): the target answered their handshake; reconnects included"
+        }
+        Counter::Upgraded => "Of these, those that went on over a WebSocket",
+        Counter::StuckUnoffered => {
+            "Of these, those that stayed on polling as the target offers no WebSocket"
+        }
+        Counter::StuckRefused => {
+            "The same, as the upgrade was answered with something else than 101, or its probe with something else than it should"
+        }
+        Counter::StuckTimeout => {
+            "The same, as the upgrade or its probe was not answered within `connect_timeout`"
+        }
+        Counter::StuckFailed => "The same, as the upgrade's own connection failed or was lost",
+        Counter::UnknownSession => {
+            "Polls, posts and upgrades answered with 400, Session ID unknown: they came to another node than the handshake did, so stickiness is broken, or the session is over"
+        }
         Counter::Cut => "Connections cut on purpose by a fault",
         Counter::Afflicted => {
             "Times that a `slow` or `stall` took hold of a connection, or that it vanished; `evicted` has those that the target ended meanwhile"
@@ -397,6 +579,45 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Outlived => {
             "Of these, connections that the target never closed for it: they were open to their end, or to the run's"
         }
+        Counter::StepsDown => {
+            "Times that a connection of a group with several transports went on to the next"
+        }
+        Counter::DownRefused => {
+            "Of these, because the answer was not what the transport needs, or the target hung up"
+        }
+        Counter::DownUnreachable => "Of these, because there was no connection: name, TCP or TLS",
+        Counter::DownTimeout => "Of these, because it was not ready in time",
+        Counter::DownSilent => "Of these, because its event stream said nothing",
+        Counter::Climbs => {
+            "Times that a connection tried a higher transport than it was ready over last"
+        }
+        Counter::Climbed => "Of these, those that were ready over a higher one then",
+        Counter::OverWebsocket => {
+            "Connections of such groups that became ready over WebSocket, reconnects included"
+        }
+        Counter::OverSse => {
+            "Connections of such groups that became ready over server-sent events, reconnects included"
+        }
+        Counter::OverLongPoll => {
+            "Connections of such groups that became ready over long polling, reconnects included"
+        }
+        Counter::EndedWebsocket => {
+            "Connections of such groups, each once when the run ends, that were ready over WebSocket last"
+        }
+        Counter::EndedSse => "The same, that were ready over server-sent events last",
+        Counter::EndedLongPoll => "The same, that were ready over long polling last",
+        Counter::EndedNowhere => {
+            "The same, that were never ready, or went down and were not ready since"
+        }
+        Counter::Revocations => {
+            "Tokens of open connections that a `revoke` has had revoked, and that was confirmed"
+        }
+        Counter::RevocationFailed => {
+            "Revocations that were not confirmed: refused, too late, or their connection ended otherwise before"
+        }
+        Counter::Unrevoked => {
+            "Of those revoked, connections that the target never closed for it: they were open to their end, or to the run's"
+        }
         Counter::Churned => "Connections replaced because their lifetime was over",
         Counter::Offered => "Publishes due by the schedule; offered = sent + dropped + cancelled",
         Counter::Sent => "Publishes written; of `inject`, those that the broker has confirmed",
@@ -409,8 +630,19 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Unacked => {
             "Publishes that were to be acknowledged and never were: the connection was lost, or the run over"
         }
+        Counter::Nacked => "Deliveries that were refused by us (STOMP's NACK)",
+        Counter::Retained => {
+            "Messages that the target had kept from before the subscription, as it says itself; in no other count"
+        }
+        Counter::WillsOwed => {
+            "Connections with a will that were lost or ended without a goodbye: the target owes it to whoever subscribes"
+        }
+        Counter::Wills => "Their wills, as subscribers hear them: each hearer counts",
         Counter::Resent => {
             "Messages written to a broker again, as it was lost, or refused them, before it had confirmed them"
+        }
+        Counter::Unroutable => {
+            "Messages that a broker confirmed and returned, as no queue took them"
         }
         Counter::Received => {
             "Stamped messages received by subscribers, duplicates included; the share is of distinct ones"
@@ -450,6 +682,17 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Oversized => "Messages over the accepted size",
         Counter::BytesSent => "Bytes of messages sent, frames included",
         Counter::BytesReceived => "Bytes of messages received, frames included",
+        Counter::Compressed => {
+            "Of those that became ready, connections that agreed on permessage-deflate"
+        }
+        Counter::DeflatedSent => {
+            "Bytes of messages sent that were made smaller, as they were written; the share is what is left of them"
+        }
+        Counter::InflatedSent => "Bytes of the same messages before",
+        Counter::DeflatedReceived => {
+            "Bytes of messages received that the target had made smaller, as they came; the share is what was left of them"
+        }
+        Counter::InflatedReceived => "Bytes of the same messages after",
         Counter::OutOfRange => "Times that were negative or over 60 s and stand in no distribution",
     }
 }

@@ -28,6 +28,16 @@ pub enum Need {
     Resume,
     /// The group has tokens.
     Auth,
+    /// The group offers compression.
+    Compression,
+    /// Somebody has a will.
+    Will,
+    /// The group opens by polling.
+    Polling,
+    /// The group opens by polling, and is to be upgraded.
+    Upgrade,
+    /// The group has several transports.
+    Ladder,
     /// An address of the target is `wss`.
     Tls,
     /// An address of the target has a name.
@@ -40,6 +50,8 @@ pub enum Need {
     Trouble,
     /// A `slow` fault in the gate's own phase.
     Slow,
+    /// A `revoke` fault in the gate's own phase.
+    Revoke,
 }
 
 /// What the times need; all of it.
@@ -52,14 +64,18 @@ const TIMERS: &[(Timer, &[Need])] = &[
     (Timer::Ack, &[Need::Publish]),
     (Timer::AckService, &[Need::Publish]),
     (Timer::Expired, &[Need::Auth]),
+    (Timer::Will, &[Need::Will]),
+    (Timer::Revoked, &[Need::Revoke]),
     (Timer::Lag, &[Need::Schedule]),
     (Timer::Rtt, &[Need::Request]),
     (Timer::RttService, &[Need::Request]),
     (Timer::Ping, &[Need::Heartbeat]),
     (Timer::Detect, &[Need::Heartbeat]),
     (Timer::Reconnect, &[Need::Reconnect]),
+    (Timer::Fallback, &[Need::Ladder]),
     (Timer::Dns, &[Need::HostName]),
     (Timer::Tls, &[Need::Tls]),
+    (Timer::Switch, &[Need::Upgrade]),
     (Timer::Evicted, &[Need::Evictable]),
     (Timer::Drain, &[Need::Deploy]),
     (Timer::CutOff, &[Need::Deploy, Need::Reconnect]),
@@ -74,9 +90,33 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Stayed, &[Need::Reconnect, Need::Node]),
     (Counter::Resumed, &[Need::Reconnect, Need::Resume]),
     (Counter::StateLost, &[Need::Reconnect, Need::Resume]),
+    (Counter::Polled, &[Need::Polling]),
+    (Counter::UnknownSession, &[Need::Polling]),
+    (Counter::Upgraded, &[Need::Upgrade]),
+    (Counter::StuckUnoffered, &[Need::Upgrade]),
+    (Counter::StuckRefused, &[Need::Upgrade]),
+    (Counter::StuckTimeout, &[Need::Upgrade]),
+    (Counter::StuckFailed, &[Need::Upgrade]),
+    (Counter::StepsDown, &[Need::Ladder]),
+    (Counter::DownRefused, &[Need::Ladder]),
+    (Counter::DownUnreachable, &[Need::Ladder]),
+    (Counter::DownTimeout, &[Need::Ladder]),
+    (Counter::DownSilent, &[Need::Ladder]),
+    (Counter::Climbs, &[Need::Ladder]),
+    (Counter::Climbed, &[Need::Ladder]),
+    (Counter::OverWebsocket, &[Need::Ladder]),
+    (Counter::OverSse, &[Need::Ladder]),
+    (Counter::OverLongPoll, &[Need::Ladder]),
+    (Counter::EndedWebsocket, &[Need::Ladder]),
+    (Counter::EndedSse, &[Need::Ladder]),
+    (Counter::EndedLongPoll, &[Need::Ladder]),
+    (Counter::EndedNowhere, &[Need::Ladder]),
     (Counter::Renewed, &[Need::Auth]),
     (Counter::RenewalFailed, &[Need::Auth]),
     (Counter::Outlived, &[Need::Auth]),
+    (Counter::Revocations, &[Need::Revoke]),
+    (Counter::RevocationFailed, &[Need::Revoke]),
+    (Counter::Unrevoked, &[Need::Revoke]),
     (Counter::Old, &[Need::Deploy]),
     (Counter::Severed, &[Need::Deploy]),
     (Counter::Returned, &[Need::Deploy]),
@@ -87,6 +127,7 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Acked, &[Need::Publish]),
     (Counter::Rejected, &[Need::Publish]),
     (Counter::Unacked, &[Need::Publish]),
+    (Counter::Unroutable, &[Need::Publish]),
     (Counter::Received, &[Need::Messages]),
     (Counter::Unique, &[Need::Messages]),
     (Counter::Expected, &[Need::Messages]),
@@ -96,6 +137,7 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::Recovered, &[Need::Messages]),
     (Counter::Duplicated, &[Need::Messages]),
     (Counter::Redelivered, &[Need::Messages]),
+    (Counter::Nacked, &[Need::Messages]),
     (Counter::Reordered, &[Need::Messages]),
     (Counter::Indeterminate, &[Need::Messages]),
     (Counter::Requests, &[Need::Request]),
@@ -103,6 +145,10 @@ const COUNTERS: &[(Counter, &[Need])] = &[
     (Counter::RequestsCancelled, &[Need::Request]),
     (Counter::Replies, &[Need::Request]),
     (Counter::RequestTimeouts, &[Need::Request]),
+    (Counter::DeflatedSent, &[Need::Compression]),
+    (Counter::InflatedSent, &[Need::Compression]),
+    (Counter::DeflatedReceived, &[Need::Compression]),
+    (Counter::InflatedReceived, &[Need::Compression]),
 ];
 
 /// All that a measure needs.
@@ -112,12 +158,20 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Count(count) | Measure::Rate(count) | Measure::Share(count) => match count {
             Count::Counter(counter) => row(COUNTERS, counter),
             Count::ExpiredClose(_) => &[Need::Auth],
-            Count::Failed(_) | Count::Status(_) | Count::Close(_) | Count::ClosedByTarget => &[],
+            Count::RevokedClose(_) => &[Need::Revoke],
+            Count::Failed(_)
+            | Count::Status(_)
+            | Count::Close(_)
+            | Count::Reason(_)
+            | Count::ClosedByTarget => &[],
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
         Measure::Peak(Peak::Reconnected) => &[Need::Reconnect],
-        Measure::Restored(_) | Measure::Amplification => &[Need::Reconnect, Need::Trouble],
-        Measure::NoisyNeighbour => &[Need::Slow],
+        Measure::Restored(_) | Measure::Amplification | Measure::PeakShare => {
+            &[Need::Reconnect, Need::Trouble]
+        }
+        Measure::Spread => &[],
+        Measure::NoisyNeighbour | Measure::Slow(_) => &[Need::Slow],
     }
 }
 
@@ -163,7 +217,28 @@ impl Need {
             Need::Reconnect => key("reconnect"),
             Need::Node => key("node"),
             Need::Auth => key("auth"),
+            Need::Compression => key("compression"),
+            Need::Will => (
+                "nobody has a will".to_owned(),
+                "give a group `protocol: { mqtt: { will: … } }`, or leave the gate out".to_owned(),
+            ),
+            Need::Ladder => (
+                match group {
+                    Some(group) => format!("`{group}` has one `transport`"),
+                    None => "no client group has several transports".to_owned(),
+                },
+                "list several, such as `transport: [websocket, sse]`, or leave the gate out"
+                    .to_owned(),
+            ),
             Need::Resume => (nobody("reconnect.resume"), give("reconnect.resume")),
+            Need::Polling => key("protocol.socket_io.polling"),
+            Need::Upgrade => (
+                match group {
+                    Some(group) => format!("`{group}` is not upgraded from polling"),
+                    None => "no client group is upgraded from polling".to_owned(),
+                },
+                give("protocol.socket_io.polling: true"),
+            ),
             Need::Tls => (
                 "no address of the target is `wss`".to_owned(),
                 "leave the gate out".to_owned(),
@@ -184,11 +259,12 @@ impl Need {
                     help,
                 )
             }
-            Need::Slow => {
+            Need::Slow | Need::Revoke => {
+                let what = if self == Need::Slow { "slow" } else { "revoke" };
                 let of = group.map_or(String::new(), |group| format!(" of `{group}`"));
                 let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
                 (
-                    format!("there is no `slow` fault{of}{place}"),
+                    format!("there is no `{what}` fault{of}{place}"),
                     "add one there, or leave the gate out".to_owned(),
                 )
             }
@@ -216,6 +292,7 @@ mod tests {
             start: 0.0,
             seconds: 10.0,
             neighbours: Vec::new(),
+            slow: Vec::new(),
         };
         let gate = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         evaluate(&gate, &totals, &[phase], &["subs".to_owned()]).status
@@ -250,6 +327,9 @@ mod tests {
             "restored p99 < 3s",
             "amplification < 2",
             "noisy_neighbour < 2",
+            "caught_up < 2s",
+            "held_up < 2s",
+            "memory_slope < 1MiB/s",
             "reconnected peak < 9/s",
         ] {
             assert_eq!(judged(text), Status::NoEvidence, "{text}");

@@ -72,10 +72,51 @@ pub struct Config {
     pub drain_deadline: Duration,
 }
 
+/// What is consumed from a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consume {
+    /// From a NATS server.
+    Nats(ConsumeNats),
+    /// From RabbitMQ.
+    #[serde(rename = "rabbitmq")]
+    RabbitMq(ConsumeRabbitMq),
+    /// From Kafka.
+    Kafka(ConsumeKafka),
+}
+
+/// What is consumed from RabbitMQ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeRabbitMq {
+    /// Its address, with user, password and virtual host where it wants them.
+    pub url: String,
+    /// Exchange, made if it is not there; `None`: the usual one.
+    #[serde(default)]
+    pub exchange: Option<String>,
+    /// Binding key. What stands before its first wildcard is no part of the topic that a message goes to.
+    pub binding: String,
+    /// Durable queue, made if it is not there; `None`: one that goes with the connection.
+    #[serde(default)]
+    pub queue: Option<String>,
+}
+
+/// What is consumed from Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumeKafka {
+    /// `host:port` of a broker.
+    pub bootstrap: String,
+    /// Topic, all of its partitions. A message goes to the topic that its key names, or to this one if it has none.
+    pub topic: String,
+    /// It is made with so many if it is not there.
+    pub partitions: u16,
+}
+
 /// What is consumed from a NATS server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Consume {
+pub struct ConsumeNats {
     /// Its address, with user and password where it wants them.
     pub url: String,
     /// Subject. What stands before its first wildcard is no part of the topic that a message goes to.
@@ -160,6 +201,9 @@ impl Config {
             if !(1000..=4999).contains(&auth.close_expired) {
                 return bad("auth.close_expired must be a close code from 1000 to 4999");
             }
+            if !(1000..=4999).contains(&auth.close_revoked) {
+                return bad("auth.close_revoked must be a close code from 1000 to 4999");
+            }
         }
         let knobs = &self.misbehave;
         let every = [
@@ -176,6 +220,15 @@ impl Config {
             .is_some_and(|status| !(300..=599).contains(&status))
         {
             return bad("refuse_status must be an HTTP status from 300 to 599");
+        }
+        if knobs
+            .refuse_upgrades
+            .is_some_and(|status| !(300..=599).contains(&status))
+        {
+            return bad("refuse_upgrades must be an HTTP status from 300 to 599");
+        }
+        if knobs.refuse_upgrades_for.is_some() && knobs.refuse_upgrades.is_none() {
+            return bad("refuse_upgrades_for needs refuse_upgrades, which has the status");
         }
         if knobs
             .close_code
@@ -237,6 +290,8 @@ pub struct Auth {
     pub jwt_secret: String,
     /// Code of the close when the token of an open connection has expired, or its first message showed none.
     pub close_expired: u16,
+    /// Code of the close when the token of an open connection is revoked.
+    pub close_revoked: u16,
     /// How long an expired token is still good for an open connection.
     #[serde(with = "millis")]
     pub grace: Duration,
@@ -262,6 +317,7 @@ impl Default for Auth {
         Auth {
             jwt_secret: String::new(),
             close_expired: 4401,
+            close_revoked: 4403,
             grace: Duration::ZERO,
             ask_before: None,
             by_message: false,
@@ -357,6 +413,13 @@ pub struct Misbehave {
     pub refuse_every: Option<u32>,
     /// HTTP status of such a refusal; `None`: 503.
     pub refuse_status: Option<u16>,
+    /// Every upgrade is refused with this HTTP status before anything else is looked at, as a proxy does that lets none through…
+    pub refuse_upgrades: Option<u16>,
+    /// …for so long after the gateway began to listen; `None`: to the end.
+    #[serde(with = "option_millis")]
+    pub refuse_upgrades_for: Option<Duration>,
+    /// Event streams are held back, all but their heads, until so many bytes have gathered, as by a proxy that buffers.
+    pub buffer_streams: Option<usize>,
     /// Added before every delivery and every echo is written to its client.
     #[serde(with = "option_millis")]
     pub delay: Option<Duration>,
@@ -375,6 +438,8 @@ pub struct Misbehave {
     pub close_code: Option<u16>,
     /// Connections whose token has expired are never closed.
     pub keep_expired: bool,
+    /// Connections whose token is revoked are not closed for it.
+    pub keep_revoked: bool,
     /// `echo` and raw messages are never answered.
     pub mute: bool,
     /// Once, this long after the gateway began to listen, the history is forgotten and another epoch begins. Numbers go on.
@@ -385,6 +450,8 @@ pub struct Misbehave {
     pub head_of_line: bool,
     /// How it breaks the rules when it is asked to end; `None`: it does not.
     pub drain: Option<BadDrain>,
+    /// How Socket.IO's upgrade from polling comes to nothing; `None`: it does not.
+    pub upgrade: Option<BadUpgrade>,
 }
 
 /// How a gateway drains badly. At the end of a run, when it is told to hurry, none of it counts.
@@ -397,6 +464,20 @@ pub enum BadDrain {
     Never,
     /// Closes everybody at the same moment.
     AllAtOnce,
+}
+
+/// How an upgrade from polling comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadUpgrade {
+    /// None is offered when a client opens by polling.
+    NotOffered,
+    /// It is offered, and answered with 400.
+    Refuse,
+    /// It is granted, and its probe is not answered.
+    Mute,
+    /// It is granted, and its TCP connection is reset when the probe comes.
+    Cut,
 }
 
 /// How the gateway lies about pongs.
@@ -509,7 +590,7 @@ mod tests {
     fn finds_values_that_make_no_sense() {
         assert!(Config::default().check().is_ok());
         type Spoil = fn(&mut Config);
-        let table: [(Spoil, &str); 17] = [
+        let table: [(Spoil, &str); 19] = [
             (|c| c.auth = Some(Auth::default()), "jwt_secret"),
             (
                 |c| {
@@ -550,6 +631,14 @@ mod tests {
             ),
             (|c| c.misbehave.drop_every = Some(0), "every"),
             (|c| c.misbehave.refuse_status = Some(101), "refuse_status"),
+            (
+                |c| c.misbehave.refuse_upgrades = Some(200),
+                "refuse_upgrades",
+            ),
+            (
+                |c| c.misbehave.refuse_upgrades_for = Some(Duration::ZERO),
+                "refuse_upgrades",
+            ),
             (|c| c.misbehave.close_code = Some(999), "close_code"),
             (
                 |c| c.misbehave.stall_after = Some(Duration::ZERO),

@@ -25,11 +25,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::PongLie;
 use super::bench::Bench;
 use super::client::{Client, Close};
+use super::deflate::{Agreed, Press};
 use super::hub::Hub;
 use super::limits::Bucket;
 use super::socket::{Polled, Socket};
 use super::stats::add;
-use super::tongue::Tongue;
+use super::tongue::{Tongue, told};
 use super::topic::Topic;
 use crate::protocol::Rhythm;
 use times::{Timer, Times};
@@ -107,13 +108,14 @@ struct Rare {
     tongue: Option<Box<Tongue>>,
     /// Its first message has to show a token.
     awaited: bool,
+    /// Where that was agreed on, makes messages smaller and large again.
+    press: Option<Press>,
 }
 
 impl<S: Socket> Connection<S> {
-    /// A connection right after its 101. `part`: bytes that came after the request; `tongue`: what is spoken instead of JSON.
+    /// A connection right after its 101. `tongue`: what is spoken instead of JSON.
     pub(super) fn new(
         socket: S,
-        part: &[u8],
         tongue: Option<Box<Tongue>>,
         hub: Arc<Hub>,
         client: Arc<Client>,
@@ -151,13 +153,26 @@ impl<S: Socket> Connection<S> {
             deaf: false,
             rare,
             subscriptions: Vec::new(),
-            leftover: part.into(),
+            leftover: Box::default(),
             unsent: Vec::new(),
             timer: Timer::new(times),
             socket,
             hub,
             client,
         }
+    }
+
+    /// What was agreed on about compression, and the bytes that came after the request.
+    pub(super) fn begins_with(&mut self, part: Vec<u8>, compression: Option<Agreed>) {
+        let Some(agreed) = compression else {
+            self.leftover = part.into();
+            return;
+        };
+        let mut press = Press::new(agreed, self.hub.config.max_message);
+        let mut plain = Vec::new();
+        press.plain(&part, &mut plain);
+        self.leftover = plain.into();
+        self.rare.get_or_insert_default().press = Some(press);
     }
 
     /// The socket, for its beginning and its end.
@@ -415,12 +430,7 @@ impl<S: Socket> Connection<S> {
             return self.close(Close::now(code, "closed on purpose"), context, bench);
         }
         if due(times.expired) {
-            let code = self.hub.config.auth.as_ref().map(|auth| auth.close_expired);
-            return self.close(
-                Close::now(code.unwrap_or(4401), "token expired"),
-                context,
-                bench,
-            );
+            return self.close(self.hub.config.expired(), context, bench);
         }
         if due(times.dead) {
             return self.close(Close::now(1011, "ping timeout"), context, bench);
@@ -472,6 +482,7 @@ impl<S: Socket> Connection<S> {
             context,
             bench,
             leftover: &mut self.leftover,
+            press: self.rare.as_mut().and_then(|rare| rare.press.as_mut()),
             heard: &mut self.heard,
             mute_pongs: full || config.misbehave.pong == Some(PongLie::None),
         };
@@ -508,5 +519,23 @@ impl<S> Drop for Connection<S> {
             topic.unsubscribe(&self.client, None, &self.hub);
         }
         self.hub.dismiss(&self.client);
+        let tongue = self.rare.as_mut().and_then(|rare| rare.tongue.as_mut());
+        if let Some((topic, will)) = tongue.and_then(|tongue| tongue.last_will()) {
+            self.publish_will(&topic, &will);
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    /// What the client left to be published. Nobody is told when there are too many topics.
+    fn publish_will(&self, topic: &str, will: &[u8]) {
+        let (mut room, mut wakers) = (Vec::new(), Vec::new());
+        if let Ok(topic) = self.hub.topic(topic) {
+            let payload = told::payload(will, &mut room);
+            topic.publish(payload, None, &self.hub, &mut wakers);
+        }
+        for waker in wakers {
+            waker.wake();
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! Consuming from a broker: what is published there goes to the topic's subscribers.
 
+use super::GatewayError;
+use super::config::{Consume, ConsumeKafka, ConsumeNats, ConsumeRabbitMq};
 use super::hub::Hub;
 use super::stats::add;
-use super::{Consume, GatewayError};
-use crate::broker::{Consumer, NatsConfig};
+use crate::broker::{
+    BrokerError, Delivery, KafkaConfig, KafkaConsumer, NatsConfig, NatsConsumer, RabbitMqConfig,
+    RabbitMqConsumer,
+};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -19,39 +23,84 @@ impl Drop for Consuming {
 
 /// Subscribes at the broker; messages go to the hub from then on.
 pub(super) async fn start(from: &Consume, hub: &Arc<Hub>) -> Result<Consuming, GatewayError> {
-    let failed = |why: &dyn std::fmt::Display| GatewayError::Broker(why.to_string());
-    let (endpoint, login) = NatsConfig::address(&from.url).map_err(|(what, _)| failed(&what))?;
+    // Several gateways may consume from one broker: each has a name of its own there.
+    let name = format!("gateway-{}-{}", std::process::id(), hub.config.node);
+    let hub = Arc::clone(hub);
+    let task = match from {
+        Consume::Nats(from) => {
+            let consumer = nats(from, &name).await.map_err(failed)?;
+            tokio::spawn(consumer.run(hand_on(prefix(&from.subject, &['*', '>']), hub)))
+        }
+        Consume::RabbitMq(from) => {
+            let consumer = rabbitmq(from).await.map_err(failed)?;
+            tokio::spawn(consumer.run(hand_on(prefix(&from.binding, &['*', '#']), hub)))
+        }
+        Consume::Kafka(from) => {
+            let consumer = kafka(from).await.map_err(failed)?;
+            tokio::spawn(consumer.run(hand_on(0, hub)))
+        }
+    };
+    Ok(Consuming(task))
+}
+
+fn failed(why: BrokerError) -> GatewayError {
+    GatewayError::Broker(why.to_string())
+}
+
+async fn nats(from: &ConsumeNats, name: &str) -> Result<NatsConsumer, BrokerError> {
+    let address = NatsConfig::address(&from.url);
+    let (endpoint, login) = address.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
     let config = NatsConfig {
         endpoints: vec![endpoint],
         login: login.unwrap_or_default(),
         ..NatsConfig::default()
     };
-    // Several gateways may consume from one broker: each has a name of its own there.
-    let name = format!("gateway-{}-{}", std::process::id(), hub.config.node);
-    let consumer = Consumer::start(config, &from.subject, from.stream.clone(), &name);
-    let consumer = consumer.await.map_err(|why| failed(&why))?;
-    let fixed = prefix(&from.subject).len();
-    let hub = Arc::clone(hub);
-    Ok(Consuming(tokio::spawn(async move {
-        let mut wakers = Vec::new();
-        consumer
-            .run(|message| {
-                let topic = message.subject.get(fixed..).unwrap_or_default();
-                let payload = std::str::from_utf8(message.payload);
-                // What is no text cannot be passed on in JSON.
-                let (Ok(topic), Ok(payload)) = (hub.topic(topic), payload) else {
-                    return add(&hub.counters.discarded, 1);
-                };
-                topic.publish(payload, None, &hub, &mut wakers);
-                wakers.drain(..).for_each(std::task::Waker::wake);
-            })
-            .await;
-    })))
+    NatsConsumer::start(config, &from.subject, from.stream.clone(), name).await
 }
 
-/// What stands before the first wildcard of a subject; nothing of one without.
-fn prefix(subject: &str) -> &str {
-    subject.find(['*', '>']).map_or("", |at| &subject[..at])
+async fn rabbitmq(from: &ConsumeRabbitMq) -> Result<RabbitMqConsumer, BrokerError> {
+    let address = RabbitMqConfig::address(&from.url);
+    let (endpoint, login, vhost) =
+        address.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let exchange = from.exchange.as_deref();
+    let config = RabbitMqConfig {
+        endpoints: vec![endpoint],
+        login: login.unwrap_or_default(),
+        vhost: vhost.unwrap_or_else(|| RabbitMqConfig::VHOST.to_owned()),
+        exchange: exchange.unwrap_or(RabbitMqConfig::EXCHANGE).to_owned(),
+        ..RabbitMqConfig::default()
+    };
+    RabbitMqConsumer::start(config, &from.binding, from.queue.clone()).await
+}
+
+async fn kafka(from: &ConsumeKafka) -> Result<KafkaConsumer, BrokerError> {
+    let endpoint = KafkaConfig::address(&from.bootstrap, false);
+    let endpoint = endpoint.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let config = KafkaConfig {
+        endpoints: vec![endpoint],
+        ..KafkaConfig::default()
+    };
+    KafkaConsumer::start(config, &from.topic, from.partitions).await
+}
+
+/// Publishes each message in the hub. Its topic is its address without so many bytes at the beginning.
+fn hand_on(fixed: usize, hub: Arc<Hub>) -> impl FnMut(Delivery<'_>) + Send {
+    let mut wakers = Vec::new();
+    move |message| {
+        let topic = message.address.get(fixed..).unwrap_or_default();
+        let payload = std::str::from_utf8(message.payload);
+        // What is no text cannot be passed on in JSON.
+        let (Ok(topic), Ok(payload)) = (hub.topic(topic), payload) else {
+            return add(&hub.counters.discarded, 1);
+        };
+        topic.publish(payload, None, &hub, &mut wakers);
+        wakers.drain(..).for_each(std::task::Waker::wake);
+    }
+}
+
+/// Length of what stands before the first wildcard of an address; nothing of one without.
+fn prefix(address: &str, wildcards: &[char]) -> usize {
+    address.find(wildcards).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -66,7 +115,7 @@ mod tests {
             ("orders", ""),
             ("a.*.c", "a."),
         ] {
-            assert_eq!(prefix(subject), expected);
+            assert_eq!(prefix(subject, &['*', '>']), expected.len());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! topic's number of it, with the epoch before it where there is one, on streams of one topic. A stream is answered once all
 //! its subscriptions are in place, so that its head is what an acknowledgement is elsewhere.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::auth::Pass;
 use super::client::{Client, Close, Next};
 use super::frame::Frame;
 use super::history::Since;
@@ -40,6 +42,10 @@ pub(super) struct Wanted {
     pub topics: Vec<String>,
     /// `Last-Event-ID`, as it came.
     pub last_id: Option<String>,
+    /// What the client has shown.
+    pub pass: Pass,
+    /// In chunks; who speaks HTTP/1.0 knows none, and has the end of the connection for an end.
+    pub chunked: bool,
 }
 
 /// A client's place in the hub, given back when it is dropped.
@@ -48,6 +54,8 @@ pub(super) struct Guest {
     client: Arc<Client>,
     subscriptions: Vec<Arc<Topic>>,
     attended: bool,
+    /// Closes it when its token has expired.
+    expiry: Option<AbortHandle>,
 }
 
 impl Guest {
@@ -57,7 +65,24 @@ impl Guest {
             client,
             subscriptions: Vec::new(),
             attended: false,
+            expiry: None,
         }
+    }
+
+    /// What the client has shown with its request.
+    pub(super) fn shows(mut self, pass: Pass) -> Self {
+        let config = &self.hub.config;
+        if !self.hub.shows(&self.client, pass) {
+            self.client.close(config.revoked());
+        } else if let Some(at) = config.closes_at(pass) {
+            let (client, close) = (Arc::clone(&self.client), config.expired());
+            let task = tokio::spawn(async move {
+                sleep_until(at).await;
+                client.close(close);
+            });
+            self.expiry = Some(task.abort_handle());
+        }
+        self
     }
 
     /// The client as others see it.
@@ -111,6 +136,9 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        if let Some(expiry) = &self.expiry {
+            expiry.abort();
+        }
         for topic in &self.subscriptions {
             topic.unsubscribe(&self.client, None, &self.hub);
         }
@@ -118,9 +146,17 @@ impl Drop for Guest {
     }
 }
 
+/// The first of a stream: whoever gets it knows that nothing holds the stream back.
+const WELCOME: &[u8] = b": hi\n";
+
+/// A sign of life, as often as WebSockets are pinged. Both are said where those are.
+const ALIVE: &[u8] = b":\n";
+
 /// What a stream does next.
 enum Step {
     Write(Frame),
+    /// Nothing was said for a while.
+    Alive,
     Wait(Instant),
     Close(Close),
     /// The client has gone.
@@ -153,7 +189,9 @@ pub(super) async fn stream<S: Socket>(mut socket: S, mut guest: Guest, wanted: W
         return socket.reset_on_drop();
     }
     let goodbye = async {
-        socket.write_all(b"0\r\n\r\n").await?;
+        if wanted.chunked {
+            socket.write_all(b"0\r\n\r\n").await?;
+        }
         socket.shutdown().await
     };
     drop(timeout(GOODBYE, goodbye).await);
@@ -170,26 +208,56 @@ async fn told<S: Socket>(
     let mut unanswered = guest.subscribe(wanted);
     let mut epoch = String::new();
     let mut out = Vec::new();
+    let mut held = Held::new(hub.config.misbehave.buffer_streams);
+    let every = hub.config.ping.as_ref().map(|ping| ping.every);
+    let chunked = wanted.chunked;
     if unanswered == 0 {
-        http::begin_stream(hub.config.node, &mut out);
+        http::begin_stream(hub.config.node, chunked, &mut out);
+        held.begins(&out);
+        if every.is_some() {
+            put(&[WELCOME], chunked, &mut out);
+        }
     }
     loop {
-        match poll_fn(|context| next(socket, guest, context)).await {
+        let alive = async {
+            match every {
+                Some(every) => sleep(every).await,
+                None => pending().await,
+            }
+        };
+        let step = tokio::select! {
+            biased;
+            step = poll_fn(|context| next(socket, guest, context)) => step,
+            () = alive => Step::Alive,
+        };
+        match step {
+            Step::Alive if unanswered == 0 => put(&[ALIVE], chunked, &mut out),
+            Step::Alive => {}
             Step::Left => return Ok(None),
-            Step::Close(close) => return Ok(Some(close)),
+            Step::Close(close) => {
+                // Whoever holds something back lets go of it at the end.
+                if unanswered == 0 && close.code != 1006 {
+                    drop(timeout(GOODBYE, socket.write_all(&out)).await);
+                }
+                return Ok(Some(close));
+            }
             Step::Wait(until) => {
                 sleep_until(until).await;
                 continue;
             }
             Step::Write(frame) => {
                 add(&hub.counters.messages_out, 1);
-                event(&frame, one, &mut epoch, &mut out);
+                event(&frame, (one, chunked), &mut epoch, &mut out);
                 let said = serde_json::from_slice::<Said<'_>>(frame.payload());
                 if unanswered > 0 && said.is_ok_and(|said| said.kind == "subscribed") {
                     unanswered -= 1;
                     if unanswered == 0 {
                         let events = std::mem::take(&mut out);
-                        http::begin_stream(hub.config.node, &mut out);
+                        http::begin_stream(hub.config.node, chunked, &mut out);
+                        held.begins(&out);
+                        if every.is_some() {
+                            put(&[WELCOME], chunked, &mut out);
+                        }
                         out.extend_from_slice(&events);
                     }
                 }
@@ -203,12 +271,16 @@ async fn told<S: Socket>(
             && let Next::Write(frame) = guest.client.next(Instant::now)
         {
             add(&hub.counters.messages_out, 1);
-            event(&frame, one, &mut epoch, &mut out);
+            event(&frame, (one, chunked), &mut epoch, &mut out);
         }
         hub.outlast_stall().await;
         let client = &guest.client;
+        let leaves = held.leaves(&out);
+        if leaves == 0 {
+            continue;
+        }
         tokio::select! {
-            written = socket.write_all(&out) => written?,
+            written = socket.write_all(&out[..leaves]) => written?,
             // A slow reader must not keep its connection from being closed.
             close = poll_fn(|_| match client.closing_at_once() {
                 Some(close) => Poll::Ready(close),
@@ -216,7 +288,35 @@ async fn told<S: Socket>(
             }) => return Ok(Some(close)),
         }
         socket.flush().await?;
-        out.clear();
+        out.drain(..leaves);
+    }
+}
+
+/// What a proxy that buffers would hold back of a stream.
+struct Held {
+    /// So many bytes at once; `None`: nothing is held.
+    size: Option<usize>,
+    /// Of these, so many are the head, which is not.
+    head: usize,
+}
+
+impl Held {
+    fn new(size: Option<usize>) -> Self {
+        Held { size, head: 0 }
+    }
+
+    /// The head is what is there now.
+    fn begins(&mut self, head: &[u8]) {
+        self.head = head.len();
+    }
+
+    /// How many of the bytes leave now.
+    fn leaves(&mut self, out: &[u8]) -> usize {
+        let head = std::mem::take(&mut self.head);
+        match self.size {
+            Some(size) if out.len() - head < size => head,
+            _ => out.len(),
+        }
     }
 }
 
@@ -240,8 +340,20 @@ fn next<S: Socket>(socket: &mut S, guest: &mut Guest, context: &mut Context<'_>)
     })
 }
 
-/// Appends a delivery as a chunk with one event. Acknowledgements are none, but tell the epoch.
-fn event(frame: &Frame, one: bool, epoch: &mut String, out: &mut Vec<u8>) {
+/// Appends what is said at once, as a chunk where there are any.
+fn put(parts: &[&[u8]], chunked: bool, out: &mut Vec<u8>) {
+    if chunked {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    if chunked {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a delivery as one event. Acknowledgements are none, but tell the epoch.
+fn event(frame: &Frame, (one, chunked): (bool, bool), epoch: &mut String, out: &mut Vec<u8>) {
     let json = frame.payload();
     let Ok(said) = serde_json::from_slice::<Said<'_>>(json) else {
         return;
@@ -259,10 +371,7 @@ fn event(frame: &Frame, one: bool, epoch: &mut String, out: &mut Vec<u8>) {
         (true, false) => format!("id: {epoch}:{}\n", said.seq),
     };
     // JSON of this gateway's has no line ends in it.
-    let length = id.len() + "data: ".len() + json.len() + "\n\n".len();
-    out.extend_from_slice(format!("{length:x}\r\n{id}data: ").as_bytes());
-    out.extend_from_slice(json);
-    out.extend_from_slice(b"\n\n\r\n");
+    put(&[id.as_bytes(), b"data: ", json, b"\n\n"], chunked, out);
 }
 
 /// How far a client heard its topic, as its last id says.
@@ -488,25 +597,25 @@ mod tests {
         let (mut epoch, mut out) = (String::new(), Vec::new());
         event(
             &told(r#"{"type":"message","topic":"t","seq":3,"payload":"ü"}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"subscribed","topic":"t","seq":3,"epoch":"e1"}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"message","topic":"t","seq":4,"payload":0}"#),
-            true,
+            (true, true),
             &mut epoch,
             &mut out,
         );
         event(
             &told(r#"{"type":"message","topic":"t","seq":5,"payload":0}"#),
-            false,
+            (false, true),
             &mut epoch,
             &mut out,
         );

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::auth::Pass;
+use super::deflate::{self, Agreed};
 use super::dialect::MAX_TOPIC;
 use super::events::Wanted;
 use super::hub::Hub;
@@ -31,10 +32,12 @@ pub(super) enum Asked {
     WebSocket(Upgrade, Vec<u8>),
     /// An event stream.
     Events(Wanted),
-    /// Posts, the first of which is in these bytes.
-    Posts(Vec<u8>),
+    /// Posts, the first of which is in these bytes, and what the client has shown.
+    Posts(Vec<u8>, Pass),
     /// Long polls, likewise.
-    Polls(Vec<u8>),
+    Polls(Vec<u8>, Pass),
+    /// Requests of Engine.IO's, likewise.
+    EngineIo(Vec<u8>),
 }
 
 /// What the request leads to.
@@ -45,9 +48,13 @@ enum Answer {
     /// 200, and events after it.
     Events(Wanted),
     /// Whatever comes is read as posts.
-    Posts,
+    Posts(Pass),
     /// Whatever comes is read as polls.
-    Polls,
+    Polls(Pass),
+    /// Whatever comes is read as Engine.IO's requests.
+    EngineIo,
+    /// A token of so many bytes follows, which is revoked.
+    Revoke(usize),
     /// A response, after which the connection ends.
     Page(Page),
 }
@@ -59,6 +66,8 @@ pub(super) struct Upgrade {
     pub head: String,
     /// What will be spoken; `None`: JSON.
     pub tongue: Option<Box<Tongue>>,
+    /// Whether messages are made smaller.
+    pub compression: Option<Agreed>,
     /// What the client has shown.
     pub pass: Pass,
 }
@@ -111,7 +120,10 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(length)) => {
                 let answer = answer(&request, hub);
-                if !matches!(answer, Answer::Posts | Answer::Polls) {
+                if !matches!(
+                    answer,
+                    Answer::Posts(_) | Answer::Polls(_) | Answer::EngineIo
+                ) {
                     bytes.drain(..length);
                 }
                 break answer;
@@ -127,8 +139,20 @@ pub(super) async fn negotiate(socket: &mut impl Socket, hub: &Hub) -> io::Result
     match answer {
         Answer::Upgrade(upgrade) => Ok(Some(Asked::WebSocket(upgrade, bytes))),
         Answer::Events(wanted) => Ok(Some(Asked::Events(wanted))),
-        Answer::Posts => Ok(Some(Asked::Posts(bytes))),
-        Answer::Polls => Ok(Some(Asked::Polls(bytes))),
+        Answer::Posts(pass) => Ok(Some(Asked::Posts(bytes, pass))),
+        Answer::Polls(pass) => Ok(Some(Asked::Polls(bytes, pass))),
+        Answer::EngineIo => Ok(Some(Asked::EngineIo(bytes))),
+        Answer::Revoke(length) => {
+            while bytes.len() < length {
+                if socket.read_buf(&mut bytes).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            bytes.truncate(length);
+            hub.revoke(String::from_utf8_lossy(&bytes).trim());
+            send(socket, hub, &Page::new(200, "", "revoked\n")).await?;
+            Ok(None)
+        }
         Answer::Page(page) => {
             send(socket, hub, &page).await?;
             Ok(None)
@@ -161,8 +185,11 @@ fn answer(request: &httparse::Request<'_, '_>, hub: &Hub) -> Answer {
 fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page> {
     let target = request.path.unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if tongue::socket_io::PATHS.contains(&path) && polls(query) {
+        return Ok(Answer::EngineIo);
+    }
     let (method, allow) = match path {
-        "/publish" => ("POST", "Allow: POST\r\n"),
+        "/publish" | "/revoke" => ("POST", "Allow: POST\r\n"),
         _ => ("GET", "Allow: GET\r\n"),
     };
     if request.method != Some(method) {
@@ -175,6 +202,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             let stats = serde_json::to_string(&hub.stats()).unwrap_or_default();
             return Err(Page::new(200, "Content-Type: application/json\r\n", stats));
         }
+        "/revoke" if hub.config.asks_for_tokens() => return revoke(request, hub),
         "/" | "/ws" | "/events" | "/poll" | "/publish" => {}
         _ if path.starts_with("/ws/") || tongue::socket_io::PATHS.contains(&path) => {}
         _ => {
@@ -185,18 +213,34 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             ));
         }
     }
-    let mut answer = match path {
+    let answer = match path {
         "/events" => Answer::Events(wanted(request, query)?),
-        "/publish" => Answer::Posts,
-        "/poll" => Answer::Polls,
-        _ => Answer::Upgrade(upgrade(request, path, hub.config.node)?),
+        "/publish" => Answer::Posts(Pass::FREE),
+        "/poll" => Answer::Polls(Pass::FREE),
+        _ => {
+            // Before the service is asked anything.
+            if let Some(status) = hub.refuses_upgrades() {
+                return Err(Page::new(status, "", "no upgrades here\n"));
+            }
+            Answer::Upgrade(upgrade(request, path, hub.config.node)?)
+        }
     };
+    permit(answer, request, query, hub)
+}
+
+/// The answer, to whoever may have it now.
+fn permit(
+    mut answer: Answer,
+    request: &httparse::Request<'_, '_>,
+    query: &str,
+    hub: &Hub,
+) -> Result<Answer, Page> {
     if hub.refuses() {
         return Err(draining());
     }
     let config = &hub.config;
     if config.asks_for_tokens() {
-        let good = shown(request, query).find_map(|token| config.accepts(&token));
+        let good = shown(request, query).find_map(|token| hub.accepts(&token));
         let by_message = config.auth.as_ref().is_some_and(|auth| auth.by_message);
         let nothing = shown(request, query).next().is_none();
         match (good, &mut answer) {
@@ -206,6 +250,8 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
                     tongue.trust();
                 }
             }
+            (Some(shown), Answer::Events(Wanted { pass, .. })) => *pass = shown,
+            (Some(shown), Answer::Posts(pass) | Answer::Polls(pass)) => *pass = shown,
             (Some(_), _) => {}
             // It asks by itself.
             (None, Answer::Upgrade(upgrade))
@@ -238,6 +284,19 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
         return Err(Page::new(status, "", "refused on purpose\n"));
     }
     Ok(answer)
+}
+
+/// A token that is to be revoked, by whoever has it.
+fn revoke(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page> {
+    if hub.bus.is_some() {
+        let text = "the nodes of this gateway do not tell each other of revoked tokens\n";
+        return Err(Page::new(501, "", text));
+    }
+    match header(request, "Content-Length").map(str::parse::<usize>) {
+        Some(Ok(length)) if length <= MAX_HEAD => Ok(Answer::Revoke(length)),
+        Some(Ok(_)) => Err(Page::new(413, "", "the token is too large\n")),
+        _ => Err(Page::new(411, "", "a Content-Length is needed\n")),
+    }
 }
 
 /// What it leads to, if the request is a proper upgrade (RFC 6455, section 4.2.1).
@@ -281,9 +340,16 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
         head.push_str(taken);
         head.push_str("\r\n");
     }
+    let chosen = deflate::choose(tokens(request, "Sec-WebSocket-Extensions"));
+    if let Some((_, answer)) = &chosen {
+        head.push_str("Sec-WebSocket-Extensions: ");
+        head.push_str(answer);
+        head.push_str("\r\n");
+    }
     head.push_str("\r\n");
     Ok(Upgrade {
         head,
+        compression: chosen.map(|(agreed, _)| agreed),
         tongue: tongue.map(Box::new),
         pass: Pass::FREE,
     })
@@ -308,13 +374,19 @@ fn wanted(request: &httparse::Request<'_, '_>, query: &str) -> Result<Wanted, Pa
     Ok(Wanted {
         topics,
         last_id: cursor.or_else(|| header(request, "Last-Event-ID").map(str::to_owned)),
+        pass: Pass::FREE,
+        chunked: request.version == Some(1),
     })
 }
 
 /// Appends the head of a stream's answer.
-pub(super) fn begin_stream(node: u16, out: &mut Vec<u8>) {
+pub(super) fn begin_stream(node: u16, chunked: bool, out: &mut Vec<u8>) {
+    let body = match chunked {
+        true => "Transfer-Encoding: chunked",
+        false => "Connection: close",
+    };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\n{body}\r\n\r\n"
     );
     out.extend_from_slice(head.as_bytes());
 }
@@ -426,6 +498,113 @@ pub(super) fn post(bytes: &[u8], hub: &Hub) -> Posted {
     }
 }
 
+/// Whether a query is one of Engine.IO's by polling, or names a conversation that began so.
+fn polls(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "sid" || name == "transport" && value == "polling")
+}
+
+/// A request on a connection that speaks Engine.IO over HTTP.
+pub(super) enum EngineIo {
+    /// Not all of it has come.
+    Part,
+    /// One of these, of so many bytes.
+    Whole(usize, Polling),
+    /// Answered by this, after which the connection ends; counted by its status.
+    Refused(u16, String),
+}
+
+/// What is asked for over HTTP.
+pub(super) enum Polling {
+    /// A conversation, by a client that has shown this.
+    Open(Box<Upgrade>),
+    /// What there is to say in this one.
+    Get(String),
+    /// To hear this.
+    Post(String, std::ops::Range<usize>),
+    /// To go on over a WebSocket; the head of the 101.
+    Upgrade(String, String),
+}
+
+/// Reads the request that the bytes begin with.
+pub(super) fn engine_io(bytes: &[u8], hub: &Hub) -> EngineIo {
+    let refuse = |page: Page| EngineIo::Refused(page.status, page.text());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return EngineIo::Part,
+        Ok(httparse::Status::Partial) => {
+            return refuse(Page::new(431, "", "the request head is too large\n"));
+        }
+        Err(_) => return refuse(Page::new(400, "", "this is not HTTP\n")),
+    };
+    let target = request.path.unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !tongue::socket_io::PATHS.contains(&path) {
+        return refuse(Page::new(404, "", "this connection speaks Engine.IO\n"));
+    }
+    let sid = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "sid");
+    let sid = sid.map(|(_, sid)| sid.into_owned());
+    let length = header(&request, "Content-Length").map(str::parse::<usize>);
+    let body = match (request.method, length) {
+        (Some("GET"), _) => 0,
+        (Some("POST"), Some(Ok(length))) if length <= hub.config.max_message => length,
+        (Some("POST"), Some(Ok(_))) => {
+            return refuse(Page::new(413, "", "the message is too large\n"));
+        }
+        (Some("POST"), _) => return refuse(Page::new(411, "", "a Content-Length is needed\n")),
+        _ => {
+            return refuse(Page::new(
+                405,
+                "Allow: GET, POST\r\n",
+                "only GET and POST\n",
+            ));
+        }
+    };
+    if bytes.len() < head + body {
+        return EngineIo::Part;
+    }
+    let upgrades = tokens(&request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket"));
+    let asked = match sid {
+        Some(sid) if upgrades => match upgrade(&request, path, hub.config.node) {
+            Ok(upgrade) => Polling::Upgrade(sid, upgrade.head),
+            Err(page) => return refuse(page),
+        },
+        Some(sid) if request.method == Some("POST") => Polling::Post(sid, head..head + body),
+        Some(sid) => Polling::Get(sid),
+        None => {
+            let opened = Answer::Upgrade(Upgrade {
+                head: String::new(),
+                tongue: Some(Box::new(Tongue::SocketIo(Default::default()))),
+                compression: None,
+                pass: Pass::FREE,
+            });
+            match permit(opened, &request, query, hub) {
+                Ok(Answer::Upgrade(upgrade)) => Polling::Open(Box::new(upgrade)),
+                Ok(_) => return refuse(Page::new(405, "", "this connection polls\n")),
+                Err(page) => return refuse(page),
+            }
+        }
+    };
+    EngineIo::Whole(head + body, asked)
+}
+
+/// Appends the answer to one of these.
+pub(super) fn answer_polling(node: u16, status: u16, body: &[u8], out: &mut Vec<u8>) {
+    let reason = reason(status);
+    let kind = match status {
+        200 => "text/plain; charset=UTF-8",
+        _ => "application/json",
+    };
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nCache-Control: no-store\r\nX-Squall-Node: {node}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
+}
+
 /// The tokens that a request shows: in the Authorization header, the query, a cookie or as a subprotocol.
 fn shown<'h>(
     request: &'h httparse::Request<'_, '_>,
@@ -492,6 +671,7 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
+        501 => "Not Implemented",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Refused",

@@ -13,12 +13,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Config;
+use super::auth::Passes;
 use super::bus::uplink::Uplink;
 use super::client::{Client, Close};
 use super::frame::Frame;
 use super::history::Keeper;
 use super::limits::Bucket;
 use super::line::Line;
+use super::polling::Polls;
 use super::stats::{Counters, Stats, add};
 use super::topic::Topic;
 
@@ -36,13 +38,19 @@ pub(super) struct Hub {
     pub bus: Option<Uplink>,
     /// What topics keep, if anything; on a node of several the bus keeps it.
     pub keeper: Option<Keeper>,
+    /// Conversations of clients that poll.
+    pub polls: Polls,
     /// With `head_of_line`: the one queue of all.
     pub line: Option<Line>,
+    /// Tokens shown and revoked.
+    pub passes: Passes,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>>>,
     clients: Mutex<Clients>,
     /// Rung for each client that leaves while the gateway drains.
     pub left: Notify,
     upgrades: AtomicU64,
+    /// Upgrades are refused up to then, where they are for a time only.
+    refuses_until: Option<Instant>,
     /// What is left of the upgrades of this second, where they are limited.
     accepting: Option<Mutex<Bucket>>,
 }
@@ -75,19 +83,23 @@ impl Hub {
             Some(_) => None,
             None => Keeper::new(&config, now),
         };
+        let refuses_until = knobs.refuse_upgrades_for.map(|time| now + time);
         let line = (knobs.head_of_line).then(|| Line::new(config.buffer_limit));
         Hub {
             accepting: config.accept_rate.map(accepting),
             keeper,
             config,
             line,
+            polls: Polls::default(),
             counters: Counters::default(),
             stall,
             bus,
+            passes: Passes::default(),
             topics: RwLock::default(),
             clients: Mutex::default(),
             left: Notify::new(),
             upgrades: AtomicU64::new(0),
+            refuses_until,
         }
     }
 
@@ -121,6 +133,15 @@ impl Hub {
         };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(Instant::now())
+    }
+
+    /// The status by which all upgrades are refused now, on purpose.
+    pub(super) fn refuses_upgrades(&self) -> Option<u16> {
+        let status = self.config.misbehave.refuse_upgrades?;
+        let over = self
+            .refuses_until
+            .is_some_and(|until| Instant::now() >= until);
+        (!over).then_some(status)
     }
 
     /// Whether the next upgrade is one of those refused on purpose.
@@ -157,6 +178,7 @@ impl Hub {
 
     /// The client is gone.
     pub(super) fn dismiss(&self, client: &Client) {
+        self.shows_no_more(client);
         let mut clients = self.clients();
         let place = clients.slots.get_mut(client.slot as usize);
         if place.is_some_and(|place| place.take().is_some()) {

@@ -18,6 +18,7 @@ use super::events::{self, Guest, Wanted};
 use super::http::{self, Asked, Upgrade};
 use super::hub::Hub;
 use super::line;
+use super::polling;
 use super::socket::Socket;
 use super::stats::add;
 use super::{BadDrain, Config, GatewayError, Goodbye};
@@ -193,6 +194,9 @@ async fn greet<S: Socket>(secured: impl Future<Output = io::Result<S>>, hub: Arc
             let client = guest.client();
             client.served_by(tokio::spawn(events::posts(socket, guest, bytes)).abort_handle());
         }
+        Ok(Ok(Some(Opened::EngineIo(socket, bytes)))) => {
+            drop(tokio::spawn(polling::requests(socket, hub, bytes)));
+        }
         Ok(Ok(Some(Opened::Polls(socket, guest, bytes)))) => {
             let client = guest.client();
             client.served_by(tokio::spawn(events::polls(socket, guest, bytes)).abort_handle());
@@ -212,6 +216,8 @@ enum Opened<S> {
     Posts(S, Guest, Vec<u8>),
     /// It polls, likewise.
     Polls(S, Guest, Vec<u8>),
+    /// It brings requests of Engine.IO's, likewise.
+    EngineIo(S, Vec<u8>),
 }
 
 /// A WebSocket connection to its end. There are as many of these futures as connections, and a test
@@ -232,14 +238,26 @@ async fn open<S: Socket>(
     let Some(asked) = http::negotiate(&mut socket, hub).await? else {
         return Ok(None);
     };
+    // Whose request it is, and whether there is a place for it, each of them says.
+    let asked = match asked {
+        Asked::EngineIo(bytes) => return Ok(Some(Opened::EngineIo(socket, bytes))),
+        other => other,
+    };
     let Some(client) = hub.admit() else {
         http::refuse_draining(&mut socket, hub).await?;
         return Ok(None);
     };
     // From here on the drop of what is made gives the place back.
     let opened = match asked {
-        Asked::WebSocket(Upgrade { head, tongue, pass }, rest) => {
-            let mut connection = Connection::new(socket, &rest, tongue, Arc::clone(hub), client);
+        Asked::WebSocket(upgrade, rest) => {
+            let Upgrade {
+                head,
+                tongue,
+                compression,
+                pass,
+            } = upgrade;
+            let mut connection = Connection::new(socket, tongue, Arc::clone(hub), client);
+            connection.begins_with(rest, compression);
             connection.shows(pass);
             connection.socket().write_all(head.as_bytes()).await?;
             connection.socket().flush().await?;
@@ -247,10 +265,18 @@ async fn open<S: Socket>(
             Opened::WebSocket(Box::new(connection))
         }
         Asked::Events(wanted) => {
-            Opened::Events(socket, Guest::new(Arc::clone(hub), client), wanted)
+            let guest = Guest::new(Arc::clone(hub), client).shows(wanted.pass);
+            Opened::Events(socket, guest, wanted)
         }
-        Asked::Posts(bytes) => Opened::Posts(socket, Guest::new(Arc::clone(hub), client), bytes),
-        Asked::Polls(bytes) => Opened::Polls(socket, Guest::new(Arc::clone(hub), client), bytes),
+        Asked::Posts(bytes, pass) => {
+            let guest = Guest::new(Arc::clone(hub), client).shows(pass);
+            Opened::Posts(socket, guest, bytes)
+        }
+        Asked::Polls(bytes, pass) => {
+            let guest = Guest::new(Arc::clone(hub), client).shows(pass);
+            Opened::Polls(socket, guest, bytes)
+        }
+        Asked::EngineIo(bytes) => Opened::EngineIo(socket, bytes),
     };
     hub.counters.opened();
     if hub.draining() {

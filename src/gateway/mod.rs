@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod connection;
 mod consume;
+mod deflate;
 mod dialect;
 mod events;
 mod frame;
@@ -21,6 +22,7 @@ mod hub;
 mod limits;
 mod line;
 mod listener;
+mod polling;
 mod shutdown;
 mod socket;
 mod stats;
@@ -44,7 +46,8 @@ pub use bus::node::serve_node;
 pub use bus::supervisor::{Rejoin, Summary, supervise};
 pub use bus::wire::BusError;
 pub use config::{
-    Auth, BadDrain, Certificate, Config, Consume, History, Misbehave, Ping, PongLie, WhenFull,
+    Auth, BadDrain, BadUpgrade, Certificate, Config, Consume, ConsumeKafka, ConsumeNats,
+    ConsumeRabbitMq, History, Misbehave, Ping, PongLie, WhenFull,
 };
 pub use listener::{Reserved, reserve};
 pub use shutdown::{Goodbye, shutdown_signal};

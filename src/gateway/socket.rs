@@ -4,34 +4,44 @@ use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use super::bench::Bench;
+use super::deflate::Press;
 
 /// A connection that a client is served over.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The TCP connection underneath.
-    fn tcp(&self) -> &TcpStream;
+    /// The TCP connection underneath; `None` where there is none of its own.
+    fn tcp(&self) -> Option<&TcpStream>;
 
     /// Makes the coming close a reset (RST) instead of a FIN.
     fn reset_on_drop(&self) {
-        // Failing leaves an ordinary close, the best that is left to do.
-        let _ = socket2::SockRef::from(self.tcp()).set_linger(Some(std::time::Duration::ZERO));
+        if let Some(tcp) = self.tcp() {
+            // Failing leaves an ordinary close, the best that is left to do.
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
+        }
     }
 }
 
 impl Socket for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 }
 
 impl Socket for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+/// A connection by way of another one's requests.
+impl Socket for DuplexStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
     }
 }
 
@@ -44,6 +54,8 @@ pub(super) struct Polled<'a, 'b, S> {
     pub bench: &'a mut Bench,
     /// Read in an earlier poll and not looked at yet.
     pub leftover: &'a mut Box<[u8]>,
+    /// Makes larger again what comes smaller.
+    pub press: Option<&'a mut Press>,
     /// Set when anything was read.
     pub heard: &'a mut bool,
     /// No pong leaves.
@@ -53,15 +65,25 @@ pub(super) struct Polled<'a, 'b, S> {
 impl<S: Socket> Read for Polled<'_, '_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let bench = &mut *self.bench;
-        if bench.unread.is_empty() {
+        while bench.unread.is_empty() {
             if self.leftover.is_empty() {
                 let mut buffer = ReadBuf::new(&mut bench.input);
                 match Pin::new(&mut *self.socket).poll_read(self.context, &mut buffer) {
                     Poll::Ready(result) => result?,
                     Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
                 }
-                bench.unread = 0..buffer.filled().len();
-                *self.heard |= !bench.unread.is_empty();
+                let count = buffer.filled().len();
+                if count == 0 {
+                    return Ok(0);
+                }
+                *self.heard = true;
+                bench.unread = 0..count;
+                if let Some(press) = &mut self.press {
+                    let mut plain = Vec::new();
+                    press.plain(&bench.input[..count], &mut plain);
+                    // Of a message that has come in part there is nothing yet.
+                    bench.refill(&plain);
+                }
             } else {
                 bench.refill(&std::mem::take(self.leftover));
             }

@@ -17,6 +17,7 @@
 //!   that is to be greeted is not in a hurry for ever.
 //! - Tokens: a client that shows a right one with its upgrade is let in as any other. One that shows none is, if its tongue
 //!   [has a login](Tongue::logs_in) of its own, which then has to check it (`trusted` says whether that is done).
+//! - [`last_will`](Tongue::last_will) is what a client that is gone left to be published.
 //! - A payload that is not UTF-8 is `{"base64":"…"}` on the hub; [`told::payload`] and [`told::Payload`] see to that.
 
 mod mqtt;
@@ -25,6 +26,7 @@ mod stomp;
 pub(super) mod told;
 
 use super::Config;
+use super::auth::Pass;
 use super::client::Close;
 use super::dialect::Ask;
 use super::frame::Frame;
@@ -48,6 +50,8 @@ pub(super) enum Heard<'a> {
     Ask(Ask<'a>),
     /// What it wanted is answered, or wants no answer.
     Other,
+    /// It has shown who it is, and is welcomed by what is appended.
+    Shown(Pass),
     /// It is to be closed once it was told everything.
     Leave(Close),
 }
@@ -145,6 +149,14 @@ impl Tongue {
             // Only clients give them.
             Tongue::Mqtt(_) => {}
             Tongue::SocketIo(_) => socket_io::beat(out),
+        }
+    }
+
+    /// The client is gone: topic and payload of what it left to be published.
+    pub(super) fn last_will(&mut self) -> Option<(Box<str>, Box<[u8]>)> {
+        match self {
+            Tongue::Stomp(_) | Tongue::SocketIo(_) => None,
+            Tongue::Mqtt(mqtt) => mqtt.last_will(),
         }
     }
 

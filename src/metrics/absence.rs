@@ -1,7 +1,7 @@
 //! What came of the messages of connections that a fault cut off, or kept away until they were given up: each counts to the last fault that cut its connection,
 //! so that nothing is counted twice.
 
-use super::fate::{Fate, Loss};
+use super::fate::{Arrival, Fate, Loss};
 use serde::{Deserialize, Serialize};
 
 /// Messages of connections that a fault cut, from the cut on.
@@ -13,15 +13,25 @@ pub struct Absence {
     pub missed: u64,
     /// Lost while connected again.
     pub lost: u64,
+    /// Came again.
+    pub duplicated: u64,
+    /// Came after a later one.
+    pub reordered: u64,
+    /// Came too late or too early to tell whether new or again.
+    pub indeterminate: u64,
 }
 
 impl Absence {
-    /// One message that was recovered.
-    pub const RECOVERED: Absence = Absence {
-        recovered: 1,
-        missed: 0,
-        lost: 0,
-    };
+    /// What a message that came is of it.
+    pub fn came(arrival: Arrival, recovered: bool) -> Self {
+        Absence {
+            recovered: (arrival.first() && recovered).into(),
+            duplicated: (arrival == Arrival::Duplicated).into(),
+            reordered: (arrival == Arrival::Reordered).into(),
+            indeterminate: (arrival == Arrival::Indeterminate).into(),
+            ..Absence::default()
+        }
+    }
 
     /// What a loss is of it.
     pub fn of(loss: &Loss) -> Self {
@@ -41,6 +51,9 @@ impl Absence {
             recovered: self.recovered.saturating_add(other.recovered),
             missed: self.missed.saturating_add(other.missed),
             lost: self.lost.saturating_add(other.lost),
+            duplicated: self.duplicated.saturating_add(other.duplicated),
+            reordered: self.reordered.saturating_add(other.reordered),
+            indeterminate: self.indeterminate.saturating_add(other.indeterminate),
         }
     }
 }

@@ -14,6 +14,7 @@ mod names;
 mod neighbours;
 mod nodes;
 mod pressure;
+mod reasons;
 mod recorder;
 mod shard;
 mod snapshot;
@@ -31,10 +32,11 @@ pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
 pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Recording, Side};
-pub use nodes::{Node, NodeName};
+pub use nodes::{Node, NodeName, PLACES_OVER_TIME};
 pub use pressure::{
     Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
 };
+pub use reasons::Reason;
 pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
@@ -42,7 +44,7 @@ pub use snapshot::{
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
-pub use streams::{STREAMS, StreamDelta, StreamTally, StreamTotals};
+pub use streams::{Place, STREAMS, StreamDelta, StreamTally, StreamTotals};
 pub use timeline::{Beside, Interval, Second};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

@@ -46,7 +46,7 @@ names! {
         Gap = "gap",
         /// Own ping to its pong.
         Ping = "ping",
-        /// Last sign of life to the peer being declared dead by the heartbeat.
+        /// Last sign of life to the peer being declared dead by the heartbeat, or as it did not answer a poll.
         Detect = "detect",
         /// Loss of a connection to ready again.
         Reconnect = "reconnect",
@@ -58,10 +58,14 @@ names! {
         Tls = "tls",
         /// WebSocket upgrade, request to accepted response.
         Upgrade = "upgrade",
+        /// Handshake by polling answered to the conversation going on over a WebSocket.
+        Switch = "switch",
         /// Upgraded to ready: on_open steps and subscriptions acknowledged.
         Ready = "ready",
         /// Delivery of a recovered message, from its intended time: the time away is in it.
         Recovery = "recovery",
+        /// First attempt of an opening to ready over a lower transport of the group's than it began with.
+        Fallback = "fallback",
         /// The whole opening, from its intended time to ready.
         Open = "open",
         /// Start of an opening minus its scheduled time.
@@ -70,6 +74,10 @@ names! {
         Evicted = "evicted",
         /// Expiry of the token of an open connection to the target closing it.
         Expired = "expired",
+        /// Loss of a connection to a subscriber's hearing of its will.
+        Will = "will",
+        /// Confirmation that the token of an open connection is revoked to the target closing it.
+        Revoked = "revoked",
         /// A deploy's start to the end of a connection that was open then, and that the deploy cut.
         Drain = "drain",
         /// A connection cut by a deploy to ready again.
@@ -98,6 +106,20 @@ names! {
         Moved = "moved",
         /// Reconnected on the same node of the target as before.
         Stayed = "stayed",
+        /// Connections that opened by polling: the target answered their handshake.
+        Polled = "polled",
+        /// Of these, those that went on over a WebSocket.
+        Upgraded = "upgraded",
+        /// Of these, those that stayed on polling as the target offers no WebSocket.
+        StuckUnoffered = "stuck_unoffered",
+        /// The same, as their upgrade was answered with something else.
+        StuckRefused = "stuck_refused",
+        /// The same, as their upgrade or its probe was not answered in time.
+        StuckTimeout = "stuck_timeout",
+        /// The same, as the connection of their upgrade failed or was lost.
+        StuckFailed = "stuck_failed",
+        /// Polls, posts and upgrades whose answer was that the target knows no such session.
+        UnknownSession = "unknown_session",
         /// Tokens renewed: the target accepted the new one, by a message or by letting the connection in again.
         Renewed = "renewed",
         /// Renewals that the target did not accept in time, or whose connection was lost meanwhile or not let in again.
@@ -106,6 +128,40 @@ names! {
         Expiries = "expiries",
         /// Of these, connections that the target never closed for it: they were open to their end, or to the run's.
         Outlived = "outlived",
+        /// Times that a connection went on to its group's next transport.
+        StepsDown = "steps_down",
+        /// Of these, because the target's answer was not what the transport needs, or it hung up.
+        DownRefused = "down_refused",
+        /// Of these, because there was no connection.
+        DownUnreachable = "down_unreachable",
+        /// Of these, because it was not ready in time.
+        DownTimeout = "down_timeout",
+        /// Of these, because its event stream said nothing.
+        DownSilent = "down_silent",
+        /// Times that a connection tried a higher transport than it was ready over last.
+        Climbs = "climbs",
+        /// Of these, those that were ready over a higher one then.
+        Climbed = "climbed",
+        /// Connections of groups with several transports that became ready over WebSocket, reconnects included.
+        OverWebsocket = "over_websocket",
+        /// The same over server-sent events.
+        OverSse = "over_sse",
+        /// The same over long polling.
+        OverLongPoll = "over_long_poll",
+        /// Connections of such groups, each once when the run ends, that were ready over WebSocket last.
+        EndedWebsocket = "ended_websocket",
+        /// The same over server-sent events.
+        EndedSse = "ended_sse",
+        /// The same over long polling.
+        EndedLongPoll = "ended_long_poll",
+        /// The same, that were never ready, or went down and were not since.
+        EndedNowhere = "ended_nowhere",
+        /// Tokens of open connections that a `revoke` fault has had revoked, and that was confirmed.
+        Revocations = "revocations",
+        /// Revocations that were not confirmed: refused, too late, or their connection ended otherwise before.
+        RevocationFailed = "revocation_failed",
+        /// Of those revoked, connections that the target never closed for it: they were open to their end, or to the run's.
+        Unrevoked = "unrevoked",
         /// Connections replaced because their lifetime was over.
         Churned = "churned",
         /// Connections cut on purpose by a fault.
@@ -135,8 +191,18 @@ names! {
         Rejected = "rejected",
         /// Publishes that were to be acknowledged and never were: the connection was lost, or the run over.
         Unacked = "unacked",
+        /// Deliveries that were refused by us: NACK.
+        Nacked = "nacked",
+        /// Messages that the target had kept from before the subscription, as it says itself.
+        Retained = "retained",
+        /// Connections with a will that were lost or ended without a goodbye.
+        WillsOwed = "wills_owed",
+        /// Their wills, as subscribers hear them.
+        Wills = "wills",
         /// Messages written to a broker again, as it was lost, or refused them, before it had confirmed them.
         Resent = "resent",
+        /// Messages that a broker confirmed and returned, as no queue took them.
+        Unroutable = "unroutable",
         /// Stamped messages received by subscribers, duplicates included.
         Received = "received",
         /// Distinct stamped messages received: received − duplicated − indeterminate.
@@ -189,6 +255,16 @@ names! {
         BytesSent = "bytes_sent",
         /// Payload bytes received, frames included.
         BytesReceived = "bytes_received",
+        /// Of those that became ready, connections that agreed on permessage-deflate.
+        Compressed = "compressed",
+        /// Bytes of messages sent that were made smaller, as they were written.
+        DeflatedSent = "deflated_sent",
+        /// Bytes of the same messages before.
+        InflatedSent = "inflated_sent",
+        /// Bytes of messages received that the target had made smaller, as they came.
+        DeflatedReceived = "deflated_received",
+        /// Bytes of the same messages after.
+        InflatedReceived = "inflated_received",
         /// Values that did not fit a histogram's range.
         OutOfRange = "out_of_range",
     }
@@ -213,12 +289,18 @@ names! {
         Tls = "tls",
         /// The upgrade was answered with another status than 101 (counted by number too).
         Status = "status",
+        /// The upgrade was answered by a redirect (counted by its status too), which is not followed.
+        Redirect = "redirect",
+        /// The proxy was not there, or did not give way to the target.
+        Proxy = "proxy",
         /// The answer to the upgrade was not valid HTTP or lacked what RFC 6455 demands.
         Handshake = "handshake",
         /// Sec-WebSocket-Accept did not match.
         AcceptKey = "accept_key",
         /// A subprotocol was picked that was not offered, or none of those demanded.
         Subprotocol = "subprotocol",
+        /// The answer to the upgrade accepted an extension that was not offered, or not in this way.
+        Extension = "extension",
         /// The upgrade response was larger than accepted.
         HeaderTooLarge = "header_too_large",
         /// An `on_open` step's expectation or a subscription was not met in time, a header to be captured was not in the
@@ -234,7 +316,11 @@ names! {
         Protocol = "protocol",
         /// A message was larger than accepted.
         TooLarge = "too_large",
-        /// The heartbeat declared the peer dead.
+        /// A message would have been larger than accepted once inflated: a bomb, as it were.
+        Bomb = "bomb",
+        /// A message that was to be inflated could not be.
+        Deflate = "deflate",
+        /// The heartbeat declared the peer dead, or it did not answer a poll in time.
         Dead = "dead",
         /// The peer did not finish the close handshake in time.
         CloseTimeout = "close_timeout",

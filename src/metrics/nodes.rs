@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// Different nodes that are told apart, in a shard and in a run.
 pub(super) const NODES: usize = 1024;
 
+/// Addresses, or nodes, of the target that are followed over time: a plot of more says nothing.
+pub const PLACES_OVER_TIME: usize = 32;
+
 /// The node that served a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NodeName {

@@ -10,12 +10,13 @@ use super::histogram::{self, HIGHEST_US, LOWEST_US};
 use super::moments::{Moments, Step};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::Recording;
-use super::nodes::{Names, Node};
+use super::nodes::{Names, Node, NodeName};
+use super::reasons::Reason;
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
     SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
-use super::streams::Streams;
+use super::streams::{Place, Streams};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct Recorder {
     failures: Vec<u64>,
     statuses: BTreeMap<(u8, u16, u16), u64>,
     expired_closes: BTreeMap<(u8, u16, u16), u64>,
+    reasons: BTreeMap<(u8, u16, Reason), u64>,
+    revoked_closes: BTreeMap<(u8, u16, u16), u64>,
     closes: BTreeMap<(u8, u16, CloseKey), u64>,
     endpoints: BTreeMap<(u8, u16, u16), u64>,
     nodes: BTreeMap<(u8, u16, Node), u64>,
@@ -70,6 +73,8 @@ impl Recorder {
             failures: vec![0; Failure::ALL.len() * cells],
             statuses: BTreeMap::new(),
             expired_closes: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            revoked_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -149,6 +154,24 @@ impl Recorder {
         *self.expired_closes.entry(key).or_default() += 1;
     }
 
+    /// Counts a reason that the target gave, or that a connection was given up for.
+    pub fn reason(&mut self, reason: Reason, phase: usize, group: usize) {
+        let (phase, group) = (tag8(phase), tag16(group));
+        let key = (phase, group, reason);
+        if let Some(count) = self.reasons.get_mut(&key) {
+            *count += 1;
+            return;
+        }
+        let reason = key.2.counted(self.reasons.len(), false);
+        *self.reasons.entry((phase, group, reason)).or_default() += 1;
+    }
+
+    /// Counts a connection that the target closed with this code after its token was revoked (besides its close).
+    pub fn revoked_close(&mut self, code: u16, phase: usize, group: usize) {
+        let key = (tag8(phase), tag16(group), code);
+        *self.revoked_closes.entry(key).or_default() += 1;
+    }
+
     /// Counts an ended connection.
     pub fn close(&mut self, close: CloseKey, phase: usize, group: usize) {
         let key = (tag8(phase), tag16(group), close);
@@ -164,6 +187,11 @@ impl Recorder {
     /// The number of the node that calls itself so.
     pub fn node(&mut self, told: &[u8]) -> Node {
         self.names.number(told)
+    }
+
+    /// What a node calls itself.
+    pub fn name(&self, node: Node) -> NodeName {
+        self.names.name(node)
     }
 
     /// Counts a connection that became ready at this node.
@@ -217,13 +245,18 @@ impl Recorder {
     }
 
     /// Counts a stamped message to its stream, which is known to be one of the run's.
-    pub fn came(&mut self, stream: u32, arrival: Arrival, recovered: bool) {
-        self.streams.came(stream, arrival, recovered);
+    pub fn came(&mut self, stream: u32, arrival: Arrival) {
+        self.streams.came(stream, arrival);
+    }
+
+    /// The same message again where it was recovered, or is not a new one in order: of which phase, group and fault.
+    pub fn came_wrong(&mut self, stream: u32, place: Place, arrival: Arrival, recovered: bool) {
+        self.streams.wrong(stream, place, arrival, recovered);
     }
 
     /// Counts messages that never came to their stream.
-    pub fn never_came(&mut self, loss: &Loss) {
-        self.streams.lost(loss);
+    pub fn never_came(&mut self, loss: &Loss, place: Place) {
+        self.streams.lost(loss, place);
     }
 
     /// Keeps a text from the target, cleaned and cut; at most 20 distinct ones of a kind and 50 kinds an interval.
@@ -284,6 +317,8 @@ impl Recorder {
             failures: take(&mut self.failures, Failure::ALL, phases, groups),
             statuses: drain(&mut self.statuses),
             expired_closes: drain(&mut self.expired_closes),
+            reasons: drain(&mut self.reasons),
+            revoked_closes: drain(&mut self.revoked_closes),
             closes: drain(&mut self.closes),
             endpoints: drain(&mut self.endpoints),
             nodes: drain(&mut self.nodes)

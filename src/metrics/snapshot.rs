@@ -5,11 +5,12 @@ use super::moments::Step;
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::NeighbourDelta;
 use super::nodes::NodeName;
+use super::reasons::Reason;
 use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 5;
+pub const SNAPSHOT_VERSION: u16 = 6;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct Snapshot {
     pub statuses: Vec<Tagged<u16>>,
     /// Connections that the target closed after their token had expired, by close code as in `closes`; in the phase of the expiry.
     pub expired_closes: Vec<Tagged<u16>>,
+    /// Reasons that the target gave in its protocol's own words.
+    pub reasons: Vec<Tagged<Reason>>,
+    /// Connections that the target closed after their token was revoked, likewise; in the phase of the fault.
+    pub revoked_closes: Vec<Tagged<u16>>,
     /// Ended connections by close code (1005: Close frame without code, 1006: no Close frame).
     pub closes: Vec<Tagged<CloseKey>>,
     /// Connections that became ready, by the index of the target's address.
@@ -256,6 +261,10 @@ pub struct Gauges {
     pub rss: u64,
     /// Open descriptors.
     pub descriptors: u32,
+    /// Ready connections by index of the target's address; none with one address, or with too many to be followed.
+    pub open_by_endpoint: Vec<u32>,
+    /// Ready connections by node of the target, in groups that are told theirs; likewise.
+    pub open_by_node: Vec<(NodeName, u32)>,
 }
 
 /// A text that came from the target: already free of control characters and cut to length.

@@ -3,6 +3,7 @@
 use super::histogram::{self, Quantiles};
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::Side;
+use super::nodes::NodeName;
 use super::snapshot::{Gauges, Snapshot};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
@@ -18,6 +19,10 @@ pub struct Second {
     pub index: u32,
     /// Ready connections by group index.
     pub open: Vec<u64>,
+    /// Ready connections by index of the target's address; none where that is not told.
+    pub open_by_endpoint: Vec<u64>,
+    /// Ready connections by what their node calls itself; those of nodes that are known.
+    pub open_by_node: BTreeMap<String, u64>,
     /// Connections being opened.
     pub opening: u64,
     /// Connections waiting to reconnect.
@@ -188,6 +193,18 @@ impl Pending {
             }
             for (sum, open) in second.open.iter_mut().zip(&gauges.open) {
                 *sum += u64::from(*open);
+            }
+            let places = gauges.open_by_endpoint.iter().enumerate();
+            for (endpoint, open) in places {
+                if second.open_by_endpoint.len() <= endpoint {
+                    second.open_by_endpoint.resize(endpoint + 1, 0);
+                }
+                second.open_by_endpoint[endpoint] += u64::from(*open);
+            }
+            for (node, open) in &gauges.open_by_node {
+                if let NodeName::Named(name) = node {
+                    *second.open_by_node.entry(name.clone()).or_default() += u64::from(*open);
+                }
             }
             second.opening += u64::from(gauges.opening);
             second.waiting += u64::from(gauges.waiting);

@@ -6,6 +6,7 @@ use super::moments::Steps;
 use super::names::{Counter, Failure, Timer};
 use super::neighbours::{self, Neighbours};
 use super::nodes::{NODES, NodeName};
+use super::reasons::Reason;
 use super::shard::ShardTotals;
 use super::snapshot::{
     CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
@@ -78,6 +79,8 @@ pub struct Totals {
     failures: BTreeMap<(Failure, u8, u16), u64>,
     statuses: BTreeMap<(u16, u8, u16), u64>,
     expired_closes: BTreeMap<(u16, u8, u16), u64>,
+    reasons: BTreeMap<(Reason, u8, u16), u64>,
+    revoked_closes: BTreeMap<(u16, u8, u16), u64>,
     closes: BTreeMap<(CloseKey, u8, u16), u64>,
     endpoints: BTreeMap<(u16, u8, u16), u64>,
     nodes: BTreeMap<(NodeName, u8, u16), u64>,
@@ -113,6 +116,8 @@ impl Totals {
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             expired_closes: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            revoked_closes: BTreeMap::new(),
             closes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -162,6 +167,8 @@ impl Totals {
             && fits(&snapshot.failures, known)
             && fits(&snapshot.statuses, known)
             && fits(&snapshot.expired_closes, known)
+            && fits(&snapshot.reasons, known)
+            && fits(&snapshot.revoked_closes, known)
             && fits(&snapshot.closes, known)
             && fits(&snapshot.endpoints, known)
             && fits(&snapshot.nodes, known)
@@ -201,6 +208,7 @@ impl Totals {
         add(&mut self.failures, &snapshot.failures);
         add(&mut self.statuses, &snapshot.statuses);
         add(&mut self.expired_closes, &snapshot.expired_closes);
+        add(&mut self.revoked_closes, &snapshot.revoked_closes);
         add(&mut self.closes, &snapshot.closes);
         for delta in &snapshot.faults {
             for end in &delta.ends {
@@ -230,6 +238,7 @@ impl Totals {
             pending.beside(*fault, latencies);
         }
         self.meet(snapshot.nodes);
+        self.hear(snapshot.reasons);
         self.keep(snapshot.samples);
         self.complete();
         Ok(())
@@ -322,6 +331,16 @@ impl Totals {
     /// Connections that the target closed after their token had expired, by close code.
     pub fn expired_closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
         by_key(&self.expired_closes, phase, group)
+    }
+
+    /// Reasons that the target gave in its protocol's own words.
+    pub fn reasons(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<Reason, u64> {
+        by_key(&self.reasons, phase, group)
+    }
+
+    /// Connections that the target closed after their token was revoked, by close code.
+    pub fn revoked_closes(&self, phase: Option<usize>, group: Option<usize>) -> BTreeMap<u16, u64> {
+        by_key(&self.revoked_closes, phase, group)
     }
 
     /// Ended connections by how they ended.
@@ -445,6 +464,22 @@ impl Totals {
                 }
             }
             grow(&mut self.nodes, (key, phase, group), count);
+        }
+    }
+
+    /// Adds reasons: only so many are told apart here too.
+    fn hear(&mut self, reasons: Vec<Tagged<Reason>>) {
+        for Tagged {
+            phase,
+            group,
+            key,
+            count,
+        } in reasons
+        {
+            let key = (key, phase, group);
+            let known = self.reasons.contains_key(&key);
+            let reason = key.0.counted(self.reasons.len(), known);
+            grow(&mut self.reasons, (reason, phase, group), count);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Jwt {
     pub kid: Option<String>,
     /// Claims beside the times: members of a JSON object, with a comma behind each. Values put in are escaped for JSON.
     pub claims: Template,
+    /// Each has a `jti` of its own beside them.
+    pub named: bool,
 }
 
 /// Where the coordinator fetches tokens.

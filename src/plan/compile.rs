@@ -5,12 +5,15 @@
 
 mod answer;
 mod auth;
+mod compression;
+mod consume;
 mod fault;
 mod gates;
 mod generator;
 mod group;
 mod http;
 mod inject;
+mod ladder;
 mod message;
 mod names;
 mod page;

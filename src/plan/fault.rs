@@ -5,12 +5,14 @@
 
 mod deploy;
 mod lasting;
+mod revoke;
 mod victims;
 mod watch;
 
 pub(in crate::plan) use deploy::quoted;
 pub use deploy::{Deploy, Receiver, Rollout, SIGNALS, Webhook, Window};
 pub use lasting::{Network, Partition, Reading, Slow, Stall};
+pub use revoke::{Elsewhere, Revoke};
 pub use victims::{Victim, Victims};
 pub use watch::Watch;
 
@@ -52,7 +54,10 @@ impl Action {
         match self {
             Action::Burst { .. } => false,
             Action::Deploy(_) => true,
-            Action::Hit(hit) => hit.effect.cuts() || matches!(hit.effect, Effect::Partition(_)),
+            Action::Hit(hit) => {
+                let has_it_cut = matches!(hit.effect, Effect::Partition(_) | Effect::Revoke(_));
+                hit.effect.cuts() || has_it_cut
+            }
         }
     }
 }
@@ -83,6 +88,8 @@ pub enum Effect {
     Network(Network),
     /// It cannot reach the target for a time.
     Partition(Partition),
+    /// Its token is revoked.
+    Revoke(Box<Revoke>),
 }
 
 impl Effect {
@@ -94,6 +101,7 @@ impl Effect {
             Effect::Stall(_) => "stall",
             Effect::Network(_) => "network",
             Effect::Partition(_) => "partition",
+            Effect::Revoke(_) => "revoke",
         }
     }
 
@@ -104,7 +112,7 @@ impl Effect {
 
     /// Whether it lasts to the end of its fault; what does not is over as soon as it happened.
     pub fn lasts(&self) -> bool {
-        !matches!(self, Effect::Cut(_))
+        !matches!(self, Effect::Cut(_) | Effect::Revoke(_))
     }
 }
 

@@ -6,6 +6,7 @@ mod auth;
 mod backoff;
 mod compile;
 mod fault;
+mod ladder;
 mod needs;
 mod pacer;
 mod page;
@@ -18,9 +19,10 @@ pub use auth::{Auth, Fetch, FetchFrom, Jwt, Renew, RenewBy, Secret, TokenSource}
 pub use backoff::{Comeback, comeback, on_close};
 pub use compile::{Compiled, compile};
 pub use fault::{
-    Action, Deploy, Effect, Hit, How, Network, Partition, PlannedFault, Reading, Receiver, Rollout,
-    SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
+    Action, Deploy, Effect, Elsewhere, Hit, How, Network, Partition, PlannedFault, Reading,
+    Receiver, Revoke, Rollout, SIGNALS, Slow, Stall, Victim, Victims, Watch, Webhook, Window,
 };
+pub use ladder::{Climb, Ladder, Position, StepDown};
 pub use needs::{Machine, Needs, PhaseNeeds, Shortage, describe};
 pub use pacer::{Due, Openings, Schedule};
 pub use page::Page;

@@ -6,9 +6,10 @@
 
 use super::auth::{Auth, Fetch, Secret, TokenSource};
 use super::fault::{Action, PlannedFault, Window};
+use super::ladder::Ladder;
 use crate::broker;
 use crate::protocol::{Field, ProtocolConfig};
-use crate::transport::{Pick, TargetConfig};
+use crate::transport::{Offer, Pick, TargetConfig};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -179,11 +180,12 @@ impl Plan {
 
     /// The local address a connection is made from: in turn among those to one endpoint, so that
     /// each source carries as many connections to it as the others. `None`: the kernel chooses,
-    /// as it must where the target's address is of the other family.
-    pub fn source_of(&self, connection: u32) -> Option<IpAddr> {
-        let sources = &self.generator.sources;
+    /// as it must where no source is of the family of the address that is dialled.
+    pub fn source_of(&self, connection: u32, dialled: IpAddr) -> Option<IpAddr> {
+        let fits = |source: &&IpAddr| source.is_ipv4() == dialled.is_ipv4();
+        let sources = || self.generator.sources.iter().filter(fits);
         let turn = connection as usize / self.target.endpoints.len().max(1);
-        (!sources.is_empty()).then(|| sources[turn % sources.len()])
+        sources().nth(turn % sources().count().max(1)).copied()
     }
     /// The phase a moment (nanoseconds from the start) falls into; the last one for anything later.
     pub fn phase_at(&self, ns: u64) -> usize {
@@ -239,6 +241,8 @@ pub struct Group {
     pub capture_headers: Vec<(String, u32)>,
     /// Whether the cookies that answers to upgrades set are sent when a connection comes back.
     pub keep_cookies: bool,
+    /// permessage-deflate, if it is offered.
+    pub compression: Option<Offer>,
     /// What tells the node that serves a connection.
     pub node: Option<NodeSource>,
     /// Done on each new connection before it subscribes.
@@ -261,13 +265,23 @@ pub struct Group {
     pub inject: Option<Inject>,
 }
 
+impl Group {
+    /// Whether its connections poll.
+    pub fn polls(&self) -> bool {
+        let polls = matches!(&self.transport, Transport::Http(http) if http.poll.is_some());
+        polls && !self.subscribe.is_empty()
+    }
+}
+
 /// Publishing into a broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inject {
     /// Which.
     pub broker: broker::Config,
-    /// Subject there.
+    /// Subject, topic there.
     pub address: Template,
+    /// What its partition is chosen by, where it has such.
+    pub key: Option<Template>,
 }
 
 /// How bytes get to the target.
@@ -277,6 +291,8 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events or long polls to subscribers, HTTP POST from publishers. A group is one or the other.
     Http(Box<OverHttp>),
+    /// Several, each tried when the one before it fails.
+    Ladder(Box<Ladder>),
 }
 
 /// How subscribers are told over HTTP, and what publishers post. Paths' values are [percent-encoded](super::percent_encode).
@@ -301,6 +317,8 @@ pub struct Poll {
     pub cursors: Vec<Cursor>,
     /// Each line of an answer is a message; else the answer is.
     pub lines: bool,
+    /// A poll without an answer for so long means that the target is dead.
+    pub timeout: Duration,
 }
 
 /// A part of the cursor: how far a poll has heard.

@@ -3,7 +3,7 @@
 use super::config::{Condition, Mapping, ProtocolConfig};
 use super::extension::{Aside, Beat, Extended, lines};
 use super::pointer::{Found, Pointers, lookup};
-use super::template::{MessageTemplate, Values, escape_times};
+use super::template::{MessageTemplate, Values, decimal, escape_times};
 use std::borrow::Cow;
 
 /// Bytes of an error message that are kept.
@@ -89,6 +89,8 @@ pub struct Envelope {
     pub suffix: Vec<u8>,
     /// How many JSON strings, one in the other, the payload stands in: it is to be escaped that often.
     pub quoted: u8,
+    /// Where, in what is before the payload, the number of its bytes goes.
+    pub length_at: Option<usize>,
 }
 
 impl Envelope {
@@ -97,10 +99,22 @@ impl Envelope {
         escape_times(payload, self.quoted, out);
     }
 
+    /// Appends what comes before a payload that takes so many bytes.
+    pub fn begin(&self, length: usize, out: &mut Vec<u8>) {
+        let (before, behind) = self.prefix.split_at(self.length_at.unwrap_or_default());
+        out.extend_from_slice(before);
+        if self.length_at.is_some() {
+            decimal(length as u64, out);
+        }
+        out.extend_from_slice(behind);
+    }
+
     /// Appends the whole message.
     pub fn render(&self, payload: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.prefix);
-        self.put_payload(payload, out);
+        let mut escaped = Vec::new();
+        self.put_payload(payload, &mut escaped);
+        self.begin(escaped.len(), out);
+        out.extend_from_slice(&escaped);
         out.extend_from_slice(&self.suffix);
     }
 }
@@ -318,6 +332,7 @@ impl Codec {
             prefix,
             suffix,
             quoted,
+            length_at,
         } = envelope;
         prefix.clear();
         suffix.clear();
@@ -326,6 +341,8 @@ impl Codec {
             id,
             ..Values::default()
         };
+        let publish = self.json.as_ref().map(|json| &json.publish);
+        *length_at = publish.and_then(|publish| publish.length_at(values));
         *quoted = match &self.json {
             None => 0,
             Some(json) => json.publish.split(values, prefix, suffix),

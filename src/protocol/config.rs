@@ -62,11 +62,35 @@ impl ProtocolConfig {
         }
     }
 
-    /// What the query of a handshake by polling asks for, if the protocol begins with one: the WebSocket is an upgrade of that.
+    /// What the query of a handshake by polling asks for, if the protocol begins with one.
     pub fn polls_first(&self) -> Option<&'static str> {
         match self {
-            ProtocolConfig::SocketIo(config) if config.polling => Some(socket_io::POLLING),
+            ProtocolConfig::SocketIo(config) if config.polling != socket_io::Polling::Never => {
+                Some(socket_io::POLLING)
+            }
             _ => None,
+        }
+    }
+
+    /// What a reason code is called, in a protocol that has them.
+    pub fn reason(&self, code: u16) -> Option<&'static str> {
+        match self {
+            ProtocolConfig::Mqtt(config) => {
+                let code = u8::try_from(code).ok().filter(|code| *code > 0)?;
+                Some(mqtt::reason::of(config.version, code))
+            }
+            ProtocolConfig::Raw
+            | ProtocolConfig::Json(_)
+            | ProtocolConfig::Stomp(_)
+            | ProtocolConfig::SocketIo(_) => None,
+        }
+    }
+
+    /// What of the protocol goes by polling.
+    pub fn polling(&self) -> socket_io::Polling {
+        match self {
+            ProtocolConfig::SocketIo(config) => config.polling,
+            _ => socket_io::Polling::Never,
         }
     }
 

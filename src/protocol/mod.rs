@@ -26,7 +26,7 @@ pub mod settings {
     }
     /// Socket.IO's.
     pub mod socket_io {
-        pub use crate::protocol::socket_io::{Config, PATH, Place, QUERY, VERSION};
+        pub use crate::protocol::socket_io::{Config, PATH, Place, Polling, QUERY, VERSION};
     }
     /// What a JSON mapping says beyond subscribing and publishing.
     pub mod json {

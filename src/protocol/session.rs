@@ -133,7 +133,11 @@ pub enum Event<'a> {
         payload: &'a [u8],
         /// The other side says that it sends it again.
         again: bool,
+        /// The session has refused it, as it was told to do now and then.
+        refused: bool,
     },
+    /// A message that the other side had kept from before the subscription: old by design, and no delivery of now.
+    Retained,
     /// A publish is acknowledged.
     Acknowledged {
         /// Which: the number that [`Session::publish`] returned.
@@ -145,6 +149,8 @@ pub enum Event<'a> {
         id: u64,
         /// The protocol's reason code, 0 where there is none.
         code: u16,
+        /// What it says, untrusted.
+        text: &'a [u8],
     },
     /// It complains, and may end the connection over it.
     Error {
@@ -155,6 +161,8 @@ pub enum Event<'a> {
     },
     /// The answer to [`Session::goodbye`].
     Gone,
+    /// What began by polling goes on over this WebSocket.
+    Upgraded,
     /// A sign of life, or anything else that asks for nothing.
     Other,
 }
@@ -232,11 +240,11 @@ impl Session {
         each!(self, session => session.begin(who, out));
     }
 
-    /// The answer to the handshake by polling that this protocol begins with: what the query of the upgrade is to ask for.
+    /// The answer to the handshake by polling that this protocol begins with.
     ///
     /// # Errors
     /// When it is no such answer.
-    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
+    pub fn polled(&mut self, answer: &[u8]) -> Result<socket_io::Polled, Violation> {
         match self {
             Session::SocketIo(session) => session.polled(answer),
             _ => Err(Violation("this protocol is not polled for")),
@@ -282,6 +290,14 @@ impl Session {
     /// Appends the goodbye, if there is one. True if it will be answered.
     pub fn goodbye(&mut self, out: &mut Outgoing) -> bool {
         each!(self, session => session.goodbye(out))
+    }
+
+    /// Whether the other side owes others a will should the connection be gone now.
+    pub fn owes_will(&self) -> bool {
+        match self {
+            Session::Mqtt(session) => session.owes_will(),
+            Session::Stomp(_) | Session::SocketIo(_) => false,
+        }
     }
 
     /// The connection is gone, and of its publishes the last `unsent` have not left: they are forgotten. True if the others

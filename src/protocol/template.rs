@@ -1,4 +1,5 @@
-//! Message templates: JSON texts with `{topic}`, `{id}`, `{payload}`, `{seq}` and `{epoch}` in them.
+//! Message templates: JSON texts with `{topic}`, `{id}`, `{payload}`, `{seq}` and `{epoch}` in them; that of a publish may
+//! also say `{length}`, how many bytes its payload has, for protocols that count them.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,14 +42,16 @@ enum Hole {
     Payload,
     Seq,
     Epoch,
+    Length,
 }
 
-const HOLES: [(&str, Hole); 5] = [
+const HOLES: [(&str, Hole); 6] = [
     ("{topic}", Hole::Topic),
     ("{id}", Hole::Id),
     ("{payload}", Hole::Payload),
     ("{seq}", Hole::Seq),
     ("{epoch}", Hole::Epoch),
+    ("{length}", Hole::Length),
 ];
 
 impl MessageTemplate {
@@ -116,6 +119,23 @@ impl MessageTemplate {
             Some(Part::Hole { quoted, .. }) => *quoted,
             _ => 0,
         }
+    }
+
+    /// Where, in what stands before the payload, its length goes.
+    pub(super) fn length_at(&self, values: Values) -> Option<usize> {
+        let is_length = |part: &Part| {
+            matches!(
+                part,
+                Part::Hole {
+                    hole: Hole::Length,
+                    ..
+                }
+            )
+        };
+        let at = self.parts.iter().position(is_length)?;
+        let mut before = Vec::new();
+        render(&self.parts[..at], values, &mut before);
+        (Some(at) < self.payload_at()).then_some(before.len())
     }
 
     fn payload_at(&self) -> Option<usize> {
@@ -208,6 +228,10 @@ fn render(parts: &[Part], values: Values, out: &mut Vec<u8>) {
                 decimal(values.seq, out);
                 continue;
             }
+            // Put in once the payload is there.
+            Part::Hole {
+                hole: Hole::Length, ..
+            } => continue,
         };
         escape_times(value, quoted, out);
     }

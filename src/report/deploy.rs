@@ -4,6 +4,7 @@ use super::number::{count, millis};
 use super::outcome::{CloseReport, TimerReport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A deploy, measured from its planned start to the end of its phase. Times are seconds; those after "since" count from
 /// the planned start.
@@ -43,8 +44,11 @@ pub struct DeployReport {
     pub closes: Vec<CloseReport>,
     /// For how long those that are back were cut off, milliseconds.
     pub cut_off: Option<TimerReport>,
-    /// Upgrades answered with 503 in its phase.
+    /// Upgrades refused in its phase, by whatever HTTP status.
     pub refused: u64,
+    /// The same by HTTP status.
+    #[serde(default)]
+    pub refused_by_status: BTreeMap<u16, u64>,
     /// Attempts of its busiest 100 ms, per second.
     pub peak_attempts: u64,
     /// Most openings that the target completed within a second before it.
@@ -63,11 +67,14 @@ pub struct DeployReport {
     /// its addresses; null with fewer than two.
     #[serde(default)]
     pub spread: Option<f64>,
+    /// The same of the connections that were open when what is measured of it ended.
+    #[serde(default)]
+    pub spread_after: Option<f64>,
     /// Messages lost in its phase.
     pub lost: u64,
-    /// Messages missed in its phase.
+    /// Messages that connections it cut missed while away, in whichever phase that was found.
     pub missed: u64,
-    /// Messages of its phase that clients that were away got after all, by resuming.
+    /// Messages that they got after all, by resuming.
     #[serde(default)]
     pub recovered: u64,
     /// Messages received twice in its phase.
@@ -222,7 +229,7 @@ impl DeployReport {
                 "let in while draining",
                 self.accepted_draining.map_or("unknown".into(), count),
             ),
-            ("upgrades refused (503)", count(self.refused)),
+            ("upgrades refused", self.refusals()),
             (
                 "peak of attempts per second",
                 match self.of_capacity() {
@@ -239,9 +246,10 @@ impl DeployReport {
                 ),
             ),
             (
-                "spread (max ÷ mean)",
-                self.spread
-                    .map_or("–".into(), |ratio| format!("{ratio:.2}")),
+                "max ÷ mean, and after it",
+                [self.spread, self.spread_after]
+                    .map(|ratio| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")))
+                    .join(", "),
             ),
             ("messages lost", count(self.lost)),
             ("messages missed while away", count(self.missed)),
@@ -250,6 +258,17 @@ impl DeployReport {
             ("messages out of order", count(self.reordered)),
         ]);
         facts
+    }
+
+    /// `315: 503 ×312  429 ×3`
+    fn refusals(&self) -> String {
+        let each: Vec<String> = (self.refused_by_status.iter())
+            .map(|(status, n)| format!("{status} ×{}", count(*n)))
+            .collect();
+        match each.is_empty() {
+            true => count(self.refused),
+            false => format!("{}: {}", count(self.refused), each.join("  ")),
+        }
     }
 
     /// The peak as a part of what the target took before: `71 % of capacity`, or of what it was seen to take.

@@ -180,6 +180,7 @@ fn a_storm() -> StormReport {
         restored_90: Some(6.2),
         restored_99: Some(17.8),
         restored_100: Some(39.5),
+        spread: Some(1.26),
         failures: map(&[("timeout", 48)]),
         curve: curve.collect(),
     }
@@ -441,6 +442,20 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
             untold: 3,
             beyond: 0,
         },
+        open_by_place: ["gw-1", "gw-2", "gw-3"]
+            .iter()
+            .enumerate()
+            .map(|(i, name)| PlaceOverTime {
+                name: (*name).into(),
+                open: (timeline.iter().enumerate())
+                    // Each is away for ten seconds of its own.
+                    .map(|(at, s)| match (at, 180 + 12 * i) {
+                        (at, from) if at >= from && at < from + 10 => 0,
+                        _ => s.open / 3,
+                    })
+                    .collect(),
+            })
+            .collect(),
         counts: map(&counts),
         counts_by_phase: by_phase,
         counts_by_group: BTreeMap::from([
@@ -466,6 +481,8 @@ fn an_outcome(mut timers: BTreeMap<String, TimerReport>, timeline: Vec<Second>) 
         failures: map(&[("tls", 3), ("timeout", 48), ("reset", 0)]),
         statuses: BTreeMap::from([(503, 12), (429, 3)]),
         expired_closes: BTreeMap::new(),
+        reasons: Vec::new(),
+        revoked_closes: BTreeMap::new(),
         closes: vec![
             CloseReport {
                 code: 1001,
@@ -531,9 +548,11 @@ fn streams() -> StreamsReport {
         published: Some(published),
         expected: Some(10 * published),
         received: Some(10 * published - lost - missed),
-        lost,
-        missed,
-        ..StreamMessages::default()
+        wrong: WrongMessages {
+            lost,
+            missed,
+            ..WrongMessages::default()
+        },
     };
     let worst = |publisher, topic: &str, messages| StreamReport {
         group: "publishers".into(),
@@ -541,11 +560,27 @@ fn streams() -> StreamsReport {
         publish: 0,
         topic: (!topic.is_empty()).then(|| topic.into()),
         messages,
+        parts: Vec::new(),
     };
+    let part = |phase: &str, fault: &str, wrong| StreamPart {
+        phase: Some(phase.into()),
+        group: Some("subscribers".into()),
+        fault: (!fault.is_empty()).then(|| fault.into()),
+        wrong,
+    };
+    let missed = |missed| WrongMessages {
+        missed,
+        ..WrongMessages::default()
+    };
+    let mut first = worst(7, "acme/orders", messages(14_001, 0, 4_114));
+    first.parts = vec![
+        part("storm", "30% of subscribers reset", missed(4_014)),
+        part("deploy", "", missed(100)),
+    ];
     StreamsReport {
         told_apart: true,
         worst: vec![
-            worst(7, "acme/orders", messages(14_001, 0, 4_114)),
+            first,
             worst(31, "globex/orders", messages(14_002, 0, 4_000)),
             worst(2, "", messages(13_999, 0, 0)),
         ],
@@ -569,7 +604,7 @@ fn faults(phase: &str) -> Vec<FaultReport> {
         absence: Some(AbsenceReport {
             recovered: 0,
             missed: 8_114,
-            lost: 0,
+            ..AbsenceReport::default()
         }),
         ..fault
     };
@@ -626,13 +661,15 @@ fn deploy() -> DeployReport {
             },
         ],
         cut_off: slow_consumers().evicted,
-        refused: 12,
+        refused: 15,
+        refused_by_status: BTreeMap::from([(503, 12), (429, 3)]),
         peak_attempts: 2_100,
         capacity: Some(2_958),
         capacity_reached: true,
         ended_by_fin: 3,
         ended_by_reset: 309,
         spread: Some(1.06),
+        spread_after: Some(1.21),
         lost: 0,
         missed: 8_114,
         recovered: 1_207,
@@ -788,8 +825,14 @@ pub(super) fn hostile() -> Bundle {
     for stream in outcome.streams.iter_mut().flat_map(|of| &mut of.worst) {
         stream.group = rename(&stream.group);
         stream.topic.get_or_insert_default().push_str(&evil);
-        stream.messages.lost = u64::MAX;
-        stream.messages.missed = u64::MAX;
+        stream.messages.wrong.lost = u64::MAX;
+        stream.messages.wrong.missed = u64::MAX;
+        for part in &mut stream.parts {
+            let texts = [&mut part.phase, &mut part.group, &mut part.fault];
+            for text in texts {
+                text.get_or_insert_default().push_str(&evil);
+            }
+        }
     }
     for of in &mut outcome.pressure {
         for text in [&mut of.fault, &mut of.phase, &mut of.group, &mut of.policy] {
@@ -822,6 +865,11 @@ pub(super) fn hostile() -> Bundle {
     for shard in &mut outcome.per_shard {
         shard.state = evil.clone();
     }
+    outcome.reasons.push(ReasonReport {
+        code: 0,
+        text: evil.clone(),
+        count: u64::MAX,
+    });
     for (kind, text) in &mut outcome.samples {
         kind.push_str(&evil);
         text.push_str(&evil);
@@ -834,6 +882,9 @@ pub(super) fn hostile() -> Bundle {
         &mut outcome.verdict,
     ] {
         text.push_str(HOSTILE);
+    }
+    for place in &mut outcome.open_by_place {
+        place.name.push_str(&evil);
     }
     for place in outcome.endpoints.iter_mut().chain(&mut outcome.nodes.told) {
         place.name.push_str(&evil);

@@ -63,6 +63,13 @@ pub struct Outcome {
     /// Connections that the target closed after their token had expired, by close code.
     #[serde(default)]
     pub expired_closes: BTreeMap<u16, u64>,
+    /// Reasons that the target gave in its protocol's own words (MQTT's reason codes, STOMP's ERROR), most frequent first; also what it broke
+    /// of its protocol, in our words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonReport>,
+    /// Connections that the target closed after their token was revoked, by close code.
+    #[serde(default)]
+    pub revoked_closes: BTreeMap<u16, u64>,
     /// Ended connections.
     pub closes: Vec<CloseReport>,
     /// Connections that became ready, by address of the target: all addresses there are.
@@ -71,6 +78,9 @@ pub struct Outcome {
     /// Connections that became ready, by node of the target: in groups that say how it tells them.
     #[serde(default)]
     pub nodes: NodesReport,
+    /// Ready connections by node, or where none is told by address, second by second; none of one place, or of more than 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_by_place: Vec<PlaceOverTime>,
     /// Timers over the whole run and all groups, by name; only those with values.
     pub timers: BTreeMap<String, TimerReport>,
     /// The same by phase name, then timer name.
@@ -100,6 +110,17 @@ pub struct Outcome {
     pub samples: Vec<(String, String)>,
     /// Things worth knowing that are not verdicts.
     pub warnings: Vec<String>,
+}
+
+/// A reason and how often it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReasonReport {
+    /// The protocol's code; 0 where it has none.
+    pub code: u16,
+    /// What the code is called; without one what was said. Empty: those beyond the 1,024 that are told apart.
+    pub text: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Can the run be believed?
@@ -254,6 +275,10 @@ pub struct StormReport {
     pub restored_99: Option<f64>,
     /// For all of them.
     pub restored_100: Option<f64>,
+    /// How evenly its phase's openings were spread: most ÷ mean, over the nodes that the target tells, or else over
+    /// its addresses; null with fewer than two.
+    #[serde(default)]
+    pub spread: Option<f64>,
     /// Failures in its seconds, by kind.
     pub failures: BTreeMap<String, u64>,
     /// Its course.
@@ -276,7 +301,7 @@ pub struct StormStep {
 }
 
 /// Messages of connections that a fault cut off, from the cut on. Each counts to the last fault that cut its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AbsenceReport {
     /// Brought by resuming.
     pub recovered: u64,
@@ -284,6 +309,15 @@ pub struct AbsenceReport {
     pub missed: u64,
     /// Lost while connected again.
     pub lost: u64,
+    /// Came again.
+    #[serde(default)]
+    pub duplicated: u64,
+    /// Came after a later one.
+    #[serde(default)]
+    pub reordered: u64,
+    /// Came too late or too early to tell whether new or again.
+    #[serde(default)]
+    pub indeterminate: u64,
 }
 
 /// A client group in a line.
@@ -317,6 +351,15 @@ pub struct PlaceReport {
     pub opened: u64,
     /// The same by phase name; only those in which there were any.
     pub opened_by_phase: BTreeMap<String, u64>,
+}
+
+/// Connections at one place of the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlaceOverTime {
+    /// What the target calls the node, or `ws://host:port` of an address.
+    pub name: String,
+    /// Ready connections at the end of each interval of `timeline`.
+    pub open: Vec<u64>,
 }
 
 /// Connections that became ready, by node of the target.

@@ -139,9 +139,12 @@ impl Redactor {
             failures: _,
             statuses: _,
             expired_closes: _,
+            reasons,
+            revoked_closes: _,
             closes: _,
             endpoints,
             nodes,
+            open_by_place,
             timers: _,
             timers_by_phase,
             timers_by_group,
@@ -179,6 +182,9 @@ impl Redactor {
         for stream in streams.iter_mut().flat_map(|streams| &mut streams.worst) {
             texts.push(&mut stream.group);
             texts.extend(&mut stream.topic);
+            let parts = stream.parts.iter_mut();
+            let named = parts.flat_map(|part| [&mut part.phase, &mut part.group, &mut part.fault]);
+            texts.extend(named.flatten());
         }
         if let Some(of) = memory {
             texts.extend([&mut of.page, &mut of.metric, &mut of.why]);
@@ -189,8 +195,14 @@ impl Redactor {
         for text in texts {
             *text = self.text(text);
         }
+        for reason in reasons {
+            reason.text = self.cut(self.text(&reason.text));
+        }
         for (_, text) in samples {
             *text = self.cut(self.text(text));
+        }
+        for place in open_by_place {
+            place.name = self.cut(self.text(&place.name));
         }
         for place in endpoints.iter_mut().chain(&mut nodes.told) {
             place.name = self.cut(self.text(&place.name));

@@ -1,6 +1,7 @@
 //! The story in lines, told in the same order on the terminal and at the head of the HTML and Markdown reports.
 //! Texts here are as they came: whoever shows them escapes them.
 
+mod ladder;
 mod trouble;
 
 pub(super) use trouble::{absence, storm};
@@ -23,6 +24,9 @@ const WIDE: f64 = 1_000.0;
 
 /// So many addresses or nodes are named in a line.
 const PLACES: usize = 6;
+
+/// So many reasons are named in a line.
+const REASONS: usize = 6;
 
 /// A line: what it is about, and its parts, each a thought of its own.
 #[derive(Debug, PartialEq)]
@@ -74,14 +78,18 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     let mut lines = vec![connections(outcome)];
     lines.extend(refusal(outcome));
     lines.extend(handshake(outcome));
+    lines.extend(polling(outcome));
     lines.extend(spread(outcome));
+    lines.extend(ladder::line(outcome));
     lines.extend(latency(outcome, "latency", "service"));
     lines.extend(latency(outcome, "rtt", "rtt_service"));
     lines.extend(latency(outcome, "ack", "ack_service"));
     lines.extend(acknowledged(outcome));
+    lines.extend(reasons(outcome));
     lines.extend(tokens(outcome));
     lines.extend(delivery(outcome));
     lines.extend(requests(outcome));
+    lines.extend(compressed(outcome));
     // Before the other phases: where there is no room for all, what was rehearsed is what is shown.
     lines.extend(outcome.deploys.iter().map(deploy));
     lines.extend(trouble::lines(outcome));
@@ -304,6 +312,10 @@ fn delivery(outcome: &Outcome) -> Option<Line> {
         "indeterminate",
         "misrouted",
         "redelivered",
+        "nacked",
+        "retained",
+        "wills_owed",
+        "wills",
         "unstamped",
         "errors",
         "service_gaps",
@@ -322,25 +334,31 @@ fn worst(outcome: &Outcome) -> Option<String> {
     let streams = outcome.streams.as_ref()?;
     let several = streams.worst.len() > 1 || streams.others > 0;
     let stream = streams.worst.first().filter(|_| several)?;
-    let of = &stream.messages;
-    let wrong = [
-        ("lost", of.lost),
-        ("missed", of.missed),
-        ("duplicated", of.duplicated),
-        ("reordered", of.reordered),
-        ("indeterminate", of.indeterminate),
-    ];
-    let wrong = wrong.iter().filter(|(_, n)| *n > 0);
-    let words: Vec<String> = wrong
-        .map(|(name, n)| format!("{name} {}", count(*n)))
+    let words: Vec<String> = (stream.messages.wrong.bad())
+        .map(|(name, n)| format!("{name} {}", count(n)))
         .collect();
     (!words.is_empty()).then(|| {
         format!(
-            "worst stream {} ({})",
+            "worst stream {} ({}{})",
             stream_name(stream),
-            words.join(", ")
+            words.join(", "),
+            where_worst(stream).unwrap_or_default()
         )
     })
+}
+
+/// Where it fared worst: in which phase, and by which fault's doing.
+fn where_worst(stream: &StreamReport) -> Option<String> {
+    let part = stream.parts.first()?;
+    let phase = part.phase.as_ref()?;
+    let all = stream.parts.iter().all(|other| {
+        (&other.phase, &other.fault) == (&part.phase, &part.fault)
+            || other.wrong.bad().next().is_none()
+    });
+    let most = if all { "" } else { "worst " };
+    let fault = part.fault.as_ref();
+    let by = fault.map_or(String::new(), |fault| format!(", by `{fault}`"));
+    Some(format!("; {most}in {phase}{by}"))
 }
 
 /// `orders of publishers 3`
@@ -371,13 +389,14 @@ fn requests(outcome: &Outcome) -> Option<Line> {
 fn acknowledged(outcome: &Outcome) -> Option<Line> {
     let n = |name| total(outcome, name);
     let (acked, rejected, unacked) = (n("acked"), n("rejected"), n("unacked"));
-    let resent = n("resent");
+    let (resent, unroutable) = (n("resent"), n("unroutable"));
     (acked + rejected + unacked + resent > 0).then(|| {
         let mut parts = vec![format!("acknowledged {}", count(acked))];
         let rest = [
             ("rejected", rejected),
             ("never acknowledged", unacked),
             ("sent again", resent),
+            ("taken by no queue", unroutable),
         ];
         for (name, n) in rest {
             if n > 0 {
@@ -388,35 +407,140 @@ fn acknowledged(outcome: &Outcome) -> Option<Line> {
     })
 }
 
-/// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`.
+/// `on 20 of 20 connections · received 1.2 MiB as 84 KiB (7 %) · sent …`: what permessage-deflate made of messages.
+fn compressed(outcome: &Outcome) -> Option<Line> {
+    let n = |name: &str| total(outcome, name);
+    let made = |verb: &str, small: &'static str, large: &'static str| {
+        let (small, large) = (n(small), n(large));
+        (large > 0).then(|| {
+            let share = small as f64 * 100.0 / large as f64;
+            let [small, large] = [small, large].map(|n| number::bytes(n as f64));
+            format!("{verb} {large} as {small} ({share:.0} %)")
+        })
+    };
+    let sides = [
+        made("received", "deflated_received", "inflated_received"),
+        made("sent", "deflated_sent", "inflated_sent"),
+    ];
+    (n("compressed") > 0).then(|| {
+        let mut parts = vec![format!(
+            "on {} of {} connections",
+            count(n("compressed")),
+            count(n("opened"))
+        )];
+        parts.extend(sides.into_iter().flatten());
+        line("compressed", parts)
+    })
+}
+
+/// `0x97 quota exceeded ×312 · Bad CONNECT ×22`: what the target said in its protocol's own words.
+fn reasons(outcome: &Outcome) -> Option<Line> {
+    let reasons = &outcome.reasons;
+    let (named, others) = reasons.split_at(reasons.len().min(REASONS));
+    let mut parts: Vec<String> = named
+        .iter()
+        .map(|reason| {
+            let name = match (reason.code, reason.text.as_str()) {
+                (0, "") => "others".to_owned(),
+                (0, text) => text.to_owned(),
+                (code, text) => format!("{code:#04x} {text}"),
+            };
+            format!("{name} ×{}", count(reason.count))
+        })
+        .collect();
+    if !others.is_empty() {
+        let sum = others.iter().map(|reason| reason.count).sum();
+        parts.push(format!("{} others ×{}", others.len(), count(sum)));
+    }
+    (!parts.is_empty()).then(|| line("reasons", parts))
+}
+
+/// `708 renewed · 0 failed · 40 expired, closed after 4.1 ms (p50), 8.9 ms at most · by 4401 ×40`; and the same of those revoked.
 fn tokens(outcome: &Outcome) -> Option<Line> {
     let n = |name| total(outcome, name);
-    let (renewed, failed, expired) = (n("renewed"), n("renewal_failed"), n("expiries"));
-    (renewed + failed + expired > 0).then(|| {
-        let mut parts = Vec::new();
-        if renewed + failed > 0 {
-            parts.push(format!("{} renewed", count(renewed)));
-            parts.push(format!("{} failed", count(failed)));
+    let (renewed, failed) = (n("renewed"), n("renewal_failed"));
+    let mut parts = Vec::new();
+    if renewed + failed > 0 {
+        parts.push(format!("{} renewed", count(renewed)));
+        parts.push(format!("{} failed", count(failed)));
+    }
+    let mut ended = |what: &str, all: u64, closes: &BTreeMap<u16, u64>, never: u64| {
+        if all == 0 {
+            return;
         }
-        if expired > 0 {
-            let closed = outcome.timers.get("expired").map(|t| {
+        let closed = outcome.timers.get(what).map(|t| {
+            let (p50, max) = (millis(t.p50), millis(t.max));
+            format!(", closed after {p50} (p50), {max} at most")
+        });
+        let closed = closed.unwrap_or_default();
+        parts.push(format!("{} {what}{closed}", count(all)));
+        let codes: Vec<String> = closes
+            .iter()
+            .map(|(code, n)| format!("{code} ×{}", count(*n)))
+            .collect();
+        if !codes.is_empty() {
+            parts.push(format!("by {}", codes.join("  ")));
+        }
+        if never > 0 {
+            parts.push(format!("never closed {}", count(never)));
+        }
+    };
+    ended(
+        "expired",
+        n("expiries"),
+        &outcome.expired_closes,
+        n("outlived"),
+    );
+    ended(
+        "revoked",
+        n("revocations"),
+        &outcome.revoked_closes,
+        n("unrevoked"),
+    );
+    if n("revocation_failed") > 0 {
+        let failed = count(n("revocation_failed"));
+        parts.push(format!("{failed} not confirmed to be revoked"));
+    }
+    (!parts.is_empty()).then(|| line("tokens", parts))
+}
+
+/// How many of those that opened by polling went on over a WebSocket, and why the others did not.
+fn polling(outcome: &Outcome) -> Option<Line> {
+    let n = |name: &str| total(outcome, name);
+    let (polled, upgraded) = (n("polled"), n("upgraded"));
+    (polled > 0).then(|| {
+        let mut parts = vec![format!("{} opened by it", count(polled))];
+        let causes = [
+            ("stuck_unoffered", "not offered"),
+            ("stuck_refused", "refused"),
+            ("stuck_timeout", "not answered"),
+            ("stuck_failed", "failed"),
+        ];
+        let causes = causes.map(|(name, words)| (n(name), words));
+        let stuck: u64 = causes.iter().map(|(n, _)| n).sum();
+        if upgraded + stuck > 0 {
+            let took = outcome.timers.get("switch").filter(|t| t.count > 0).map(|t| {
                 let (p50, max) = (millis(t.p50), millis(t.max));
-                format!(", closed after {p50} (p50), {max} at most")
+                format!(" after {p50} (p50), {max} at most")
             });
-            let closed = closed.unwrap_or_default();
-            parts.push(format!("{} expired{closed}", count(expired)));
-            let codes = outcome.expired_closes.iter();
-            let codes: Vec<String> = codes
-                .map(|(code, n)| format!("{code} ×{}", count(*n)))
-                .collect();
-            if !codes.is_empty() {
-                parts.push(format!("by {}", codes.join("  ")));
-            }
-            if n("outlived") > 0 {
-                parts.push(format!("never closed {}", count(n("outlived"))));
-            }
+            let ratio = percent(upgraded as f64 / polled as f64);
+            let took = took.unwrap_or_default();
+            parts.push(format!("{} upgraded ({ratio}){took}", count(upgraded)));
         }
-        line("tokens", parts)
+        if stuck > 0 {
+            let causes = causes.iter().filter(|(n, _)| *n > 0);
+            let causes: Vec<String> = causes
+                .map(|(n, words)| format!("{words} {}", count(*n)))
+                .collect();
+            parts.push(format!("stuck on it {} ({})", count(stuck), causes.join(", ")));
+        }
+        if n("unknown_session") > 0 {
+            parts.push(format!(
+                "{} answered with Session ID unknown: not every request comes to the node of its handshake",
+                count(n("unknown_session"))
+            ));
+        }
+        line("polling", parts)
     })
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamsReport {
     /// Whether what was expected and received is known of each. In a run that numbers more than 65,536 streams only what
-    /// went wrong is, of 65,536 of them at most (4,096 of each shard).
+    /// went wrong is, of some thousands of each shard.
     pub told_apart: bool,
     /// At most 20: the most lost and missed first, then the most duplicated, reordered and indeterminate, then the most
     /// recovered, then in order.
@@ -32,6 +32,25 @@ pub struct StreamReport {
     /// What became of them.
     #[serde(flatten)]
     pub messages: StreamMessages,
+    /// What went wrong of that by phase, subscribers' group and fault: all of it, each message in one part. At most 12,
+    /// the worst first; the last one then names none of the three, and is what remains.
+    #[serde(default)]
+    pub parts: Vec<StreamPart>,
+}
+
+/// What went wrong in one phase, for one group, by one fault's doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StreamPart {
+    /// The phase, as the counts by phase have it; absent: of all parts that are not told apart.
+    pub phase: Option<String>,
+    /// The subscribers' client group; absent as `phase` is.
+    pub group: Option<String>,
+    /// The fault that cut the subscriber's connection last, or else the last one that came to it; absent: of connections
+    /// that no fault had touched.
+    pub fault: Option<String>,
+    /// What went wrong.
+    #[serde(flatten)]
+    pub wrong: WrongMessages,
 }
 
 /// Messages of streams. `expected` = distinct ones received + `lost` + `missed`.
@@ -43,6 +62,14 @@ pub struct StreamMessages {
     pub expected: Option<u64>,
     /// What they received, duplicates included; absent as `expected` is.
     pub received: Option<u64>,
+    /// What there is to be said of it but that it came.
+    #[serde(flatten)]
+    pub wrong: WrongMessages,
+}
+
+/// Messages of which more is to be said than that they came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrongMessages {
     /// Never came, while connected.
     pub lost: u64,
     /// Never came, as the subscriber was away.
@@ -59,17 +86,24 @@ pub struct StreamMessages {
     pub unaccounted: u64,
 }
 
-impl StreamMessages {
-    /// Whether a reader should hear of it: all that is not as it should be.
-    pub fn wrong(&self) -> bool {
+impl WrongMessages {
+    /// Names and counts, in the order in which they are shown.
+    pub(super) fn named(&self) -> [(&'static str, u64); 7] {
         [
-            self.lost,
-            self.missed,
-            self.duplicated,
-            self.reordered,
-            self.indeterminate,
+            ("lost", self.lost),
+            ("missed", self.missed),
+            ("recovered", self.recovered),
+            ("duplicated", self.duplicated),
+            ("reordered", self.reordered),
+            ("indeterminate", self.indeterminate),
+            ("unaccounted", self.unaccounted),
         ]
-        .iter()
-        .any(|n| *n > 0)
+    }
+
+    /// The same of what a reader should hear of: all that is not as it should be.
+    pub(super) fn bad(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let fine = ["recovered", "unaccounted"];
+        let all = self.named().into_iter();
+        all.filter(move |(name, n)| *n > 0 && !fine.contains(name))
     }
 }

@@ -435,6 +435,27 @@ mod tests {
     }
 
     #[test]
+    fn of_one_window_there_is_a_bar_for_each_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = |sweep: &Sweep| {
+            let files = write_sweep(folder.path(), sweep).unwrap();
+            fs::read_to_string(&files[0]).unwrap()
+        };
+        let mut sweep = sweep(Some(200));
+        let several = page(&sweep);
+        assert!(several.contains("attempts per second, by window"));
+        assert!(several.contains("<circle"), "a dot at each try");
+        sweep.tries.retain(|tried| tried.window == Some(5.0));
+        sweep.started = "2026-11-25T10:16:00Z".into();
+        let one = page(&sweep);
+        assert!(one.contains("attempts per second, by policy over 5 s"));
+        assert!(!one.contains("<circle"));
+        let bars = |name: &str| one.matches(&format!("class=\"f-{name}\"")).count();
+        // Two plots in two sizes.
+        assert_eq!((bars("kind1"), bars("kind2")), (4, 4));
+    }
+
+    #[test]
     fn what_is_written_is_read_again_and_shown() {
         let folder = tempfile::tempdir().unwrap();
         let sweep = sweep(Some(200));

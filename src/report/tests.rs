@@ -93,7 +93,7 @@ fn html_lets_nothing_out() {
         assert!(!svg.contains("=\"#"), "{svg:.300}");
         well_formed(&format!("<svg {svg}</svg>"));
     }
-    assert_eq!(html.matches("<svg ").count(), 26);
+    assert_eq!(html.matches("<svg ").count(), 28);
     // A deploy is there with all that was said of it, and what was said ends where it should.
     for part in [
         "Deploy in deploy",
@@ -239,6 +239,33 @@ fn the_terminal_summary_tells_the_story_in_order() {
             "generator",
             "report.html",
             "exit 99",
+        ],
+    );
+}
+
+#[test]
+fn reasons_are_told_by_name_and_the_most_frequent_first() {
+    let mut outcome = fixture::bundle().outcome;
+    let reason = |code, text: &str, count| ReasonReport {
+        code,
+        text: text.into(),
+        count,
+    };
+    outcome.reasons = vec![
+        reason(0x89, "server busy", 1200),
+        reason(0, "Bad CONNECT", 22),
+        reason(0, "", 9),
+    ];
+    outcome
+        .reasons
+        .extend((0..5).map(|n| reason(n + 1, "x", 1)));
+    let text = summary(&outcome, PLAIN);
+    told_in_order(
+        &text,
+        &[
+            "reasons     0x89 server busy ×1,200 · Bad CONNECT ×22 · others ×9 · 0x01 x ×1",
+            "2 others ×2",
+            "delivery",
         ],
     );
 }
@@ -613,4 +640,50 @@ fn the_spread_over_nodes_is_told_by_name_as_long_as_there_are_few() {
     outcome.counts.insert("moved".into(), 0);
     outcome.counts.insert("stayed".into(), 0);
     assert_eq!(spread(&outcome), None);
+}
+
+#[test]
+fn what_compression_made_of_messages_is_a_line_where_it_was_used() {
+    let mut outcome = fixture::bundle().outcome;
+    let plain = Look {
+        colour: false,
+        width: 200,
+    };
+    let compressed = |outcome: &Outcome| {
+        let text = summary(outcome, plain);
+        let line = text.lines().find(|line| line.starts_with("compressed"));
+        line.map(str::to_owned)
+    };
+    assert_eq!(compressed(&outcome), None);
+    outcome.counts.insert("compressed".into(), 20);
+    outcome.counts.insert("opened".into(), 24);
+    outcome.counts.insert("inflated_received".into(), 4 << 20);
+    outcome.counts.insert("deflated_received".into(), 1 << 20);
+    let expected = "compressed  on 20 of 24 connections · received 4 MiB as 1 MiB (25 %)";
+    assert_eq!(compressed(&outcome).as_deref(), Some(expected));
+}
+
+#[test]
+fn what_opened_by_polling_is_told_and_why_it_stayed_there() {
+    let told = |counts: &[(&str, u64)]| {
+        let mut outcome = fixture::bundle().outcome;
+        for (name, n) in counts {
+            outcome.counts.insert((*name).to_owned(), *n);
+        }
+        let lines = story::lines(&outcome);
+        let line = lines.into_iter().find(|line| line.label == "polling");
+        line.map(|line| line.parts.join(" · "))
+    };
+    assert_eq!(told(&[]), None);
+    assert_eq!(told(&[("polled", 5)]).as_deref(), Some("5 opened by it"));
+    let all = [
+        ("polled", 1000),
+        ("upgraded", 900),
+        ("stuck_refused", 70),
+        ("stuck_timeout", 30),
+        ("unknown_session", 2),
+    ];
+    let expected = "1,000 opened by it · 900 upgraded (90 %) · stuck on it 100 (refused 70, not answered 30) · \
+                    2 answered with Session ID unknown: not every request comes to the node of its handshake";
+    assert_eq!(told(&all).as_deref(), Some(expected));
 }

@@ -196,12 +196,10 @@ impl<F: Fabric, P: Progress> Drive<'_, F, P> {
         self.seconds
             .set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.tell_all(&ToWorker::Start { at: now() + lead });
-        self.reach(
-            Step::Published,
-            LEAD + self.plan.length() + GRACE,
-            interrupts,
-        )
-        .await;
+        // What a socket does not take, or a broker does not confirm, a shard waits for as long as it drains.
+        let publishing = self.plan.length() + self.plan.generator().drain;
+        self.reach(Step::Published, LEAD + publishing + GRACE, interrupts)
+            .await;
 
         let mut ledger = std::mem::take(&mut self.ledger);
         ledger.sort_by_key(|end| end.stream);

@@ -9,7 +9,7 @@ pub use roll::{NodeTimes, Roller};
 
 use super::cost::Processes;
 use crate::plan::Plan;
-use crate::scenario::model::{Embedded, Misbehave};
+use crate::scenario::model::{Consume, Embedded, Misbehave};
 use roll::{Heard, News, Turn};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -289,6 +289,9 @@ fn config(embedded: &Embedded) -> Value {
             if let Some(code) = auth.close_expired {
                 asked["close_expired"] = code.into();
             }
+            if let Some(code) = auth.close_revoked {
+                asked["close_revoked"] = code.into();
+            }
             if let Some(grace) = auth.grace {
                 asked["grace"] = millis(grace.0).into();
             }
@@ -314,19 +317,34 @@ fn config(embedded: &Embedded) -> Value {
             kept
         }),
     );
-    let nats = embedded
-        .consume
-        .as_ref()
-        .and_then(|from| from.nats.as_ref());
-    set(
-        "consume",
-        nats.map(|nats| json!({ "url": nats.url, "subject": nats.subject, "stream": nats.stream })),
-    );
+    set("consume", embedded.consume.as_ref().and_then(consume));
     let time = |time: Option<crate::scenario::units::Duration>| time.map(|t| millis(t.0).into());
     set("drain_window", time(embedded.drain_window));
     set("drain_deadline", time(embedded.drain_deadline));
     set("misbehave", embedded.misbehave.as_ref().map(misbehave));
     config
+}
+
+/// The one broker that is given.
+fn consume(from: &Consume) -> Option<Value> {
+    let nats = from
+        .nats
+        .as_ref()
+        .map(|of| json!({ "nats": { "url": of.url, "subject": of.subject, "stream": of.stream } }));
+    let rabbitmq = || {
+        let of = from.rabbitmq.as_ref()?;
+        Some(json!({ "rabbitmq": {
+            "url": of.url, "exchange": of.exchange, "binding": of.binding, "queue": of.queue,
+        } }))
+    };
+    let kafka = || {
+        let of = from.kafka.as_ref()?;
+        let partitions = of.partitions.map_or(3, |p| p.0);
+        Some(json!({ "kafka": {
+            "bootstrap": of.bootstrap, "topic": of.topic, "partitions": partitions,
+        } }))
+    };
+    nats.or_else(rabbitmq).or_else(kafka)
 }
 
 fn misbehave(knobs: &Misbehave) -> Value {
@@ -337,6 +355,9 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "reorder_every": knobs.reorder_every,
         "refuse_every": knobs.refuse_every,
         "refuse_status": knobs.refuse_status,
+        "refuse_upgrades": knobs.refuse_upgrades,
+        "refuse_upgrades_for": time(knobs.refuse_upgrades_for),
+        "buffer_streams": knobs.buffer_streams.map(|size| size.0),
         "delay": time(knobs.delay),
         "stall_after": time(knobs.stall_after),
         "stall_for": time(knobs.stall_for),
@@ -345,8 +366,10 @@ fn misbehave(knobs: &Misbehave) -> Value {
         "close_code": knobs.close_code,
         "mute": knobs.mute,
         "keep_expired": knobs.keep_expired,
+        "keep_revoked": knobs.keep_revoked,
         "reset_epoch_after": time(knobs.reset_epoch_after),
         "drain": knobs.drain,
+        "upgrade": knobs.upgrade,
         "head_of_line": knobs.head_of_line,
     })
 }
@@ -360,7 +383,7 @@ mod tests {
     use super::*;
 
     // The one place outside `cli` that names both sides, to hold them together.
-    use crate::gateway::{BadDrain, Config, PongLie, WhenFull};
+    use crate::gateway::{BadDrain, BadUpgrade, Config, PongLie, WhenFull};
 
     fn understood(yaml: &str) -> Config {
         let embedded: Embedded = serde_yaml::from_str(yaml).expect("a scenario's part");
@@ -373,8 +396,8 @@ mod tests {
             "{ queue: 9, when_full: disconnect, max_message: 2KiB, rate_limit: 30/m, accept_rate: 500/s, tokens: [abc], origins: [o],
                ping: { every: 2s, timeout: 1500ms }, misbehave: { drop_every: 1, duplicate_every: 2, reorder_every: 3,
                refuse_every: 4, refuse_status: 429, delay: 5ms, stall_after: 6s, stall_for: 7ms, pong: wrong,
-               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, reset_epoch_after: 9s, drain: never,
-               head_of_line: true }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, grace: 2s,
+               close_after: 8s, close_code: 1006, mute: true, keep_expired: true, keep_revoked: true, reset_epoch_after: 9s, drain: never, upgrade: mute,
+               head_of_line: true, refuse_upgrades: 403, refuse_upgrades_for: 10s, buffer_streams: 4KiB }, buffer_limit: 3MiB, auth: { jwt_secret: s3, close_expired: 4001, close_revoked: 4002, grace: 2s,
                ask_before: 3s, by_message: true }, send_buffer: 8KiB,
                drain_window: 3s, drain_deadline: 4s, history: { messages: 7, for: 2s } }",
         );
@@ -401,6 +424,14 @@ mod tests {
             (knobs.refuse_every, knobs.refuse_status),
             (Some(4), Some(429))
         );
+        assert_eq!(
+            (
+                knobs.refuse_upgrades,
+                knobs.refuse_upgrades_for,
+                knobs.buffer_streams
+            ),
+            (Some(403), Some(Duration::from_secs(10)), Some(4096))
+        );
         assert_eq!(knobs.delay, Some(Duration::from_millis(5)));
         assert_eq!(knobs.stall_after, Some(Duration::from_secs(6)));
         assert_eq!(knobs.stall_for, Some(Duration::from_millis(7)));
@@ -409,10 +440,11 @@ mod tests {
             (knobs.close_after, knobs.close_code),
             (Some(Duration::from_secs(8)), Some(1006))
         );
-        assert!(knobs.mute && knobs.keep_expired);
+        assert!(knobs.mute && knobs.keep_expired && knobs.keep_revoked);
         let auth = crate::gateway::Auth {
             jwt_secret: "s3".into(),
             close_expired: 4001,
+            close_revoked: 4002,
             grace: Duration::from_secs(2),
             ask_before: Some(Duration::from_secs(3)),
             by_message: true,
@@ -428,11 +460,33 @@ mod tests {
         );
         assert_eq!(
             from.consume,
-            Some(crate::gateway::Consume {
+            Some(crate::gateway::Consume::Nats(crate::gateway::ConsumeNats {
                 url: "nats://127.0.0.1:1".into(),
                 subject: "a.>".into(),
                 stream: Some("S".into()),
-            })
+            }))
+        );
+        let from = understood(
+            "{ consume: { rabbitmq: { url: 'amqp://127.0.0.1:1', binding: 'a.#', queue: Q } } }",
+        );
+        let rabbitmq = crate::gateway::ConsumeRabbitMq {
+            url: "amqp://127.0.0.1:1".into(),
+            exchange: None,
+            binding: "a.#".into(),
+            queue: Some("Q".into()),
+        };
+        let rabbitmq = crate::gateway::Consume::RabbitMq(rabbitmq);
+        assert_eq!(from.consume, Some(rabbitmq));
+        let from = understood("{ consume: { kafka: { bootstrap: 'h:1', topic: t } } }");
+        assert_eq!(
+            from.consume,
+            Some(crate::gateway::Consume::Kafka(
+                crate::gateway::ConsumeKafka {
+                    bootstrap: "h:1".into(),
+                    topic: "t".into(),
+                    partitions: 3,
+                }
+            ))
         );
         let store = understood("{ history: { store: 'redis://127.0.0.1:1/0' } }").history;
         let store = store.and_then(|h| h.store);
@@ -440,6 +494,7 @@ mod tests {
         let default = understood("{ history: {} }").history;
         assert_eq!(default, Some(crate::gateway::History::default()));
         assert_eq!(knobs.drain, Some(BadDrain::Never));
+        assert_eq!(knobs.upgrade, Some(BadUpgrade::Mute));
         let drain = (config.drain_window, config.drain_deadline);
         assert_eq!(drain, (Duration::from_secs(3), Duration::from_secs(4)));
         assert!(knobs.head_of_line);

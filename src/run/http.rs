@@ -1,37 +1,30 @@
 //! HTTP/1.1 of the coordinator's own: one connection, one request, one answer whose head is read here.
 
 use crate::transport::http::{Part, Responses};
-use crate::transport::{TlsConfig, tls};
+use crate::transport::{TlsConfig, exchange, tls};
 use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+pub(super) use crate::transport::exchange::Stream;
 
 /// Bytes of a head that are read.
 const HEAD: usize = 16 * 1024;
-
-/// What a request goes over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Connects, over TLS with the system's certificates if it is wanted: whoever is asked here is not the target.
 ///
 /// # Errors
 /// In words, with the address.
 pub(super) async fn dial(host: &str, port: u16, secure: bool) -> Result<Box<dyn Stream>, String> {
-    let tcp = TcpStream::connect((host, port)).await;
-    let tcp = tcp.map_err(|error| format!("{host}:{port}: {error}"))?;
-    if !secure {
-        return Ok(Box::new(tcp));
-    }
+    let failed = |error: tls::TlsError| format!("{host}: {error}");
     let config = TlsConfig::default();
-    let failed = |error: String| format!("{host}: {error}");
-    let name = tls::server_name(&config, host).map_err(|e| failed(e.to_string()))?;
-    let client = tls::client_config(&config).map_err(|e| failed(e.to_string()))?;
-    let connector = TlsConnector::from(client);
-    let stream = connector.connect(name, tcp).await;
-    Ok(Box::new(stream.map_err(|e| failed(e.to_string()))?))
+    let tls = match secure {
+        false => None,
+        true => {
+            let name = tls::server_name(&config, host).map_err(failed)?;
+            Some((tls::client_config(&config).map_err(failed)?, name))
+        }
+    };
+    exchange::dial(host, port, tls).await
 }
 
 /// What stands in `Host`.

@@ -355,7 +355,10 @@ fn described(plan: &Plan, embedded: bool) -> String {
     if endpoints.len() > SHOWN {
         words.push(format!("{} more", endpoints.len() - SHOWN));
     }
-    let words = words.join(", ");
+    let mut words = words.join(", ");
+    if let Some(proxy) = &plan.target().proxy {
+        words.push_str(&format!(" through {proxy}"));
+    }
     if embedded {
         format!("embedded gateway at {words}")
     } else {

@@ -15,8 +15,8 @@ use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::Plan;
 use crate::report::{
     CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
-    OUTCOME_VERSION, Outcome, PhaseReport, SecondHistogram, ShardReport, TargetMemory, TimerReport,
-    Validity, ValidityState,
+    OUTCOME_VERSION, Outcome, PhaseReport, ReasonReport, SecondHistogram, ShardReport,
+    TargetMemory, TimerReport, Validity, ValidityState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -107,6 +107,8 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
         failures: named(totals.failures_by_kind(None, None)),
         statuses: totals.statuses(None, None),
         expired_closes: totals.expired_closes(None, None),
+        reasons: reasons(totals),
+        revoked_closes: totals.revoked_closes(None, None),
         closes: totals
             .closes(None, None)
             .into_iter()
@@ -119,6 +121,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .collect(),
         endpoints: places::endpoints(plan, totals),
         nodes: places::nodes(plan, totals),
+        open_by_place: places::over_time(plan, totals),
         timers: timers(totals, None, None),
         timers_by_phase: by_phase(plan, |p| timers(totals, Some(p), None)),
         timers_by_group: by_group(plan, |g| timers(totals, None, Some(g))),
@@ -147,6 +150,21 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .map(|(kind, text)| (kind.to_owned(), text.to_owned()))
             .collect(),
     }
+}
+
+/// The most frequent first.
+fn reasons(totals: &Totals) -> Vec<ReasonReport> {
+    let all = totals.reasons(None, None).into_iter();
+    let mut all: Vec<ReasonReport> = all
+        .map(|(reason, count)| ReasonReport {
+            code: reason.code,
+            text: reason.text,
+            count,
+        })
+        .collect();
+    // In order of code and text among equals.
+    all.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    all
 }
 
 /// The distributions behind the outcome.
@@ -223,6 +241,11 @@ fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gat
                 .iter()
                 .filter(|of| of.phase == index)
                 .map(|of| (of.group, of.ratio.clone()))
+                .collect(),
+            slow: pressure
+                .iter()
+                .filter(|of| of.phase == index)
+                .map(pressure::Pressure::judged)
                 .collect(),
         })
         .collect()

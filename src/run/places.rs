@@ -1,9 +1,9 @@
 //! Where at the target connections were served: its addresses, and its nodes as it tells them.
 
-use crate::metrics::{NodeName, Totals};
+use crate::metrics::{NodeName, PLACES_OVER_TIME, Second, Totals};
 use crate::plan::Plan;
-use crate::report::{NodesReport, PlaceReport};
-use std::collections::BTreeMap;
+use crate::report::{NodesReport, PlaceOverTime, PlaceReport};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Openings by address, of all there are.
 pub(super) fn endpoints(plan: &Plan, totals: &Totals) -> Vec<PlaceReport> {
@@ -34,6 +34,35 @@ pub(super) fn nodes(plan: &Plan, totals: &Totals) -> NodesReport {
         }
     }
     report
+}
+
+/// Open connections by node, or where none is told by address, at the end of each second.
+pub(super) fn over_time(plan: &Plan, totals: &Totals) -> Vec<PlaceOverTime> {
+    let seconds = totals.timeline();
+    let nodes: BTreeSet<&String> = seconds
+        .iter()
+        .flat_map(|second| second.open_by_node.keys())
+        .collect();
+    let series = |name: String, open: &dyn Fn(&Second) -> Option<u64>| PlaceOverTime {
+        name,
+        open: seconds.iter().map(|s| open(s).unwrap_or(0)).collect(),
+    };
+    let places: Vec<PlaceOverTime> = match nodes.is_empty() {
+        false => (nodes.into_iter())
+            .map(|node| series(node.clone(), &|s| s.open_by_node.get(node).copied()))
+            .collect(),
+        true => (plan.target().endpoints.iter().enumerate())
+            .map(|(at, endpoint)| {
+                series(endpoint.to_string(), &|s| {
+                    s.open_by_endpoint.get(at).copied()
+                })
+            })
+            .collect(),
+    };
+    match places.len() {
+        2..=PLACES_OVER_TIME => places,
+        _ => Vec::new(),
+    }
 }
 
 /// Openings of one phase after the other, with the phases' names.

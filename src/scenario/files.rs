@@ -108,14 +108,30 @@ fn references(scenario: &Scenario) -> Vec<(String, &str, Kind)> {
                 found.push((at, csv.file.as_str(), Kind::Csv));
             }
         }
-        let Some(nats) = &inject.nats else { continue };
-        if let Some(path) = &nats.credentials {
+        let credentials = inject
+            .nats
+            .as_ref()
+            .and_then(|nats| nats.credentials.as_ref());
+        if let Some(path) = credentials {
             found.push((format!("{at}.nats.credentials"), path.as_str(), Kind::Pem));
         }
-        let Some(tls) = &nats.tls else { continue };
-        for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
-            if let Some(path) = path {
-                found.push((format!("{at}.nats.tls.{key}"), path.as_str(), Kind::Pem));
+        let brokers = [
+            ("nats", inject.nats.as_ref().and_then(|of| of.tls.as_ref())),
+            (
+                "rabbitmq",
+                inject.rabbitmq.as_ref().and_then(|of| of.tls.as_ref()),
+            ),
+            (
+                "kafka",
+                inject.kafka.as_ref().and_then(|of| of.tls.as_ref()),
+            ),
+        ];
+        for (broker, tls) in brokers {
+            let Some(tls) = tls else { continue };
+            for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+                if let Some(path) = path {
+                    found.push((format!("{at}.{broker}.tls.{key}"), path.as_str(), Kind::Pem));
+                }
             }
         }
     }

@@ -6,6 +6,8 @@
 //! name a place by its path (`clients.subscribers.count`), which the source resolves to line and column.
 
 mod auth;
+mod compression;
+mod fallback;
 mod fault;
 mod inject;
 mod page;
@@ -18,16 +20,21 @@ pub use auth::{
     Algorithm, Auth, ByMessage, ByReconnect, Claim, GatewayAuth, Jwt, NamedPlace, Never, Renew,
     RenewBy, Renewal, TokenCommand, TokenPlace, TokenRequest, UsualPlace,
 };
+pub use compression::Compression;
+pub use fallback::{Climb, Fallback, StepDown};
 pub use fault::{
-    Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading, Roll,
-    SendSignal, Slow, Stall, Stalled, To, Webhook,
+    Address, Addresses, Burst, Cut, Deploy, Fault, How, Network, Partition, Pauses, Reading,
+    Revoke, Roll, SendSignal, Slow, Stall, Stalled, To, Webhook,
 };
-pub use inject::{Consume, ConsumeNats, Inject, Nats};
+pub use inject::{
+    Consume, ConsumeKafka, ConsumeNats, ConsumeRabbitMq, Inject, Kafka, KafkaAcks, KafkaAll,
+    KafkaMechanism, Nats, RabbitMq,
+};
 pub use page::MetricsPage;
 pub use preset::{Backlog, Beat, ClientBeat, Preset, PresetWith, ServicePing};
 pub use protocol::{
-    Mqtt, MqttVersion, MqttWill, Protocol, ProtocolName, ProtocolSettings, SocketIo, Stomp,
-    StompAck, StompHeartBeat, StompVersion,
+    Mqtt, MqttVersion, MqttWill, Polling, PollingBy, Protocol, ProtocolName, ProtocolSettings,
+    SocketIo, Stomp, StompAck, StompHeartBeat, StompVersion,
 };
 
 pub use recovery::{History, Resume, Session};
@@ -101,6 +108,12 @@ pub enum OneOrMany<T> {
     Many(Vec<T>),
 }
 
+impl<T: Default> Default for OneOrMany<T> {
+    fn default() -> Self {
+        OneOrMany::One(T::default())
+    }
+}
+
 impl<T: Clone> OneOrMany<T> {
     /// The values as a list.
     pub fn to_vec(&self) -> Vec<T> {
@@ -133,6 +146,12 @@ pub struct Target {
     /// Which of several addresses a connection dials. Default spread.
     #[serde(default)]
     pub pick: Pick,
+    /// HTTP proxy that all connections go through, by CONNECT: `http://host:port`, or `http://user:password@host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Redirects in a row that an opening follows, up to 20. Default 0: a redirect is a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_redirects: Option<u8>,
     /// WebSocket subprotocols offered, most wanted first; the target must pick one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subprotocols: Vec<String>,
@@ -295,6 +314,15 @@ pub struct Misbehave {
     /// HTTP status of a refusal. Default 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuse_status: Option<u16>,
+    /// Upgrades are refused with this HTTP status, as by a proxy that does not let them through…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_upgrades: Option<u16>,
+    /// …for so long after start. Default: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_upgrades_for: Option<Duration>,
+    /// Event streams are held back until so many bytes have gathered, as by a proxy that buffers responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_streams: Option<ByteSize>,
     /// Added before every delivery is handed to its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
@@ -319,6 +347,9 @@ pub struct Misbehave {
     /// Connections whose token has expired are never closed.
     #[serde(default)]
     pub keep_expired: bool,
+    /// Connections whose token is revoked are not closed for it.
+    #[serde(default)]
+    pub keep_revoked: bool,
     /// Once, this long after start, the history is forgotten and another epoch begins: whoever resumes has lost its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_epoch_after: Option<Duration>,
@@ -328,6 +359,23 @@ pub struct Misbehave {
     /// How a node that is asked to end breaks the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<BadDrain>,
+    /// How an upgrade of Socket.IO from polling comes to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<BadUpgrade>,
+}
+
+/// How an upgrade from polling comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadUpgrade {
+    /// None is offered.
+    NotOffered,
+    /// It is answered with 400.
+    Refuse,
+    /// Its probe is not answered.
+    Mute,
+    /// Its TCP connection is reset when the probe comes.
+    Cut,
 }
 
 /// How the gateway drains badly.
@@ -367,9 +415,13 @@ pub struct ClientGroup {
     /// Tokens, and how they are renewed. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// How bytes get to the target. Default websocket.
+    /// How bytes get to the target: a transport, or a list of them, of which each is tried when the one before it fails. Default
+    /// websocket.
     #[serde(default)]
-    pub transport: Transport,
+    pub transport: OneOrMany<Transport>,
+    /// When a connection goes on to the next of several transports, and when it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// What is spoken over the connection. Default json.
     #[serde(default)]
     pub protocol: Protocol,
@@ -379,6 +431,9 @@ pub struct ClientGroup {
     /// Cookies that the upgrade's answer sets are sent when the connection comes back, as a browser does it.
     #[serde(default)]
     pub keep_cookies: bool,
+    /// permessage-deflate: what is offered. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// How the target tells which of its nodes serves a connection. Default: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeSource>,
@@ -502,7 +557,7 @@ pub struct Mapping {
     /// The acknowledgement of a subscribe message; `none` when the service sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscribed: Option<Ack>,
-    /// Template of a publish message; `{topic}`, `{payload}` and `{id}` are filled in.
+    /// Template of a publish message; `{topic}`, `{payload}` and `{id}` are filled in, and `{length}`, how many bytes the payload behind it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
     /// JSON pointer to the message's type.

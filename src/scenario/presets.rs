@@ -37,13 +37,14 @@ macro_rules! shipped {
 }
 
 /// The presets that come with squall.
-pub const PRESETS: [ShippedPreset; 6] = shipped![
+pub const PRESETS: [ShippedPreset; 7] = shipped![
     "phoenix",
     "centrifugo",
     "pusher",
     "graphql_transport_ws",
     "action_cable",
-    "json_rpc"
+    "json_rpc",
+    "nats"
 ];
 
 /// Largest preset, in bytes.

@@ -20,12 +20,14 @@ pub(super) const SHORTEST: usize = 4;
 
 /// Whether a key, header or parameter of this name holds a credential.
 fn is_secret_name(name: &str) -> bool {
-    const WORDS: [&str; 20] = [
+    const WORDS: [&str; 22] = [
         "token",
         "tokens",
         "password",
         "passwords",
         "passwd",
+        "passcode",
+        "passphrase",
         "pwd",
         "secret",
         "secrets",
@@ -94,11 +96,27 @@ pub(super) fn credentials(root: &Node) -> Credentials {
             let ranges = secrets_in(written, &holes(written), false)
                 .into_iter()
                 .filter(|range| range.len() >= SHORTEST);
-            out.values
-                .extend(ranges.map(|range| written[range].to_owned()));
+            for range in ranges {
+                out.values.push(written[range.clone()].to_owned());
+                if written[..range.start].ends_with("://") {
+                    out.values.extend(password(&written[range]));
+                }
+            }
         }
     });
     out
+}
+
+/// The password of an address's userinfo, as it stands and as it is sent: whoever refuses it may repeat it.
+fn password(userinfo: &str) -> Vec<String> {
+    let Some((_, password)) = userinfo.split_once(':') else {
+        return Vec::new();
+    };
+    let pair = format!("p={}", password.replace('+', "%2B"));
+    let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
+    let decoded = decoded.map(|(_, value)| value.into_owned());
+    let all = decoded.into_iter().chain([password.to_owned()]);
+    all.filter(|text| text.len() >= SHORTEST).collect()
 }
 
 /// The first values of CSV columns that, or whose variables, are named like a credential.

@@ -12,6 +12,10 @@ pub struct TargetConfig {
     pub endpoints: Vec<Endpoint>,
     /// Which of them a connection dials.
     pub pick: Pick,
+    /// The proxy that all connections go through.
+    pub proxy: Option<Proxy>,
+    /// Redirects in a row that an opening follows.
+    pub follow_redirects: u8,
     /// WebSocket subprotocols offered.
     pub subprotocols: Vec<String>,
     /// For `wss`.
@@ -57,6 +61,34 @@ impl fmt::Display for Endpoint {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// An HTTP proxy, asked by CONNECT.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Host name or literal address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `Basic …`, if it asks who wants through.
+    pub authorization: Option<String>,
+}
+
+// The credentials must not reach a log by way of `{:?}`.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// As a URL without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "http://[{}]:{}", self.host, self.port),
+            false => write!(f, "http://{}:{}", self.host, self.port),
         }
     }
 }

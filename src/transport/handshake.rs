@@ -1,5 +1,6 @@
 //! The upgrade of a connection to WebSocket (RFC 6455 §4.1): the request's bytes, and what may be believed of the response.
 
+use super::ws::{Agreed, Offer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
@@ -11,6 +12,8 @@ const MAX_HEADERS: usize = 64;
 
 /// Bytes kept of a refusal's reason and of its body.
 const MAX_TEXT: usize = 256;
+/// Longest Location that is read, bytes.
+pub const MAX_LOCATION: usize = 1024;
 
 /// An upgrade request. All texts are final: placeholders filled in, path percent-encoded.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,8 @@ pub struct Request<'a> {
     pub headers: &'a [(String, String)],
     /// Subprotocols offered, in order of preference.
     pub subprotocols: &'a [String],
+    /// Compression offered.
+    pub compression: Option<&'a Offer>,
     /// Of this connection alone; see [`key`].
     pub key: &'a str,
 }
@@ -67,6 +72,8 @@ pub enum HandshakeError {
         code: u16,
         /// Its reason phrase: untrusted, at most 256 bytes.
         reason: String,
+        /// Where else to ask, if it says so: untrusted, at most 1024 bytes.
+        location: Option<String>,
         /// The start of the body as far as it came along: untrusted, at most 256 bytes.
         body: Vec<u8>,
     },
@@ -76,6 +83,8 @@ pub enum HandshakeError {
     AcceptKey,
     /// A subprotocol that was not offered, or none though some were.
     Subprotocol,
+    /// An extension that was not offered, or not in this way; says what.
+    Extension(&'static str),
     /// More bytes or headers than accepted.
     HeaderTooLarge,
 }
@@ -84,7 +93,7 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandshakeError::Status { code, reason, .. } => write!(f, "status {code} {reason}"),
-            HandshakeError::Handshake(what) => f.write_str(what),
+            HandshakeError::Handshake(what) | HandshakeError::Extension(what) => f.write_str(what),
             HandshakeError::AcceptKey => f.write_str("Sec-WebSocket-Accept does not match"),
             HandshakeError::Subprotocol => f.write_str("no subprotocol that was offered"),
             HandshakeError::HeaderTooLarge => f.write_str("response header larger than accepted"),
@@ -103,6 +112,8 @@ pub struct Expected<'a> {
     pub subprotocols: &'a [String],
     /// Offered too; may be picked, and need not be.
     pub also: &'a [String],
+    /// The compression that was offered, which need not be accepted.
+    pub compression: Option<&'a Offer>,
     /// Largest response header accepted, bytes.
     pub max_header: usize,
 }
@@ -114,6 +125,8 @@ pub struct Accepted {
     pub used: usize,
     /// The subprotocol picked: index among those offered.
     pub subprotocol: Option<usize>,
+    /// Compression, if it was accepted.
+    pub compression: Option<Agreed>,
 }
 
 /// A key of these random bytes: 24 characters of base64.
@@ -205,6 +218,9 @@ pub fn request(request: &Request, out: &mut Vec<u8>) -> Result<(), RequestError>
             "\r\n",
         ]);
     }
+    if let Some(offer) = request.compression {
+        put(&["Sec-WebSocket-Extensions: ", &offer.header(), "\r\n"]);
+    }
     for (name, value) in request.headers {
         put(&[name, ": ", value.trim(), "\r\n"]);
     }
@@ -240,10 +256,11 @@ pub fn response_heard(
             return Ok(None);
         };
         match one_response(&rest[..len], &rest[len..], expected, &mut heard)? {
-            Some(subprotocol) => {
+            Some((subprotocol, compression)) => {
                 return Ok(Some(Accepted {
                     used: start + len,
                     subprotocol,
+                    compression,
                 }));
             }
             None => start += len,
@@ -279,13 +296,16 @@ fn header_len(bytes: &[u8], max: usize) -> Result<Option<usize>, HandshakeError>
     }
 }
 
+/// What was picked of what was offered: the subprotocol's index, and compression.
+type Picked = (Option<usize>, Option<Agreed>);
+
 /// One response's header; `None` for an interim one.
 fn one_response(
     header: &[u8],
     body: &[u8],
     expected: &Expected,
     heard: &mut impl FnMut(&str, &[u8]),
-) -> Result<Option<Option<usize>>, HandshakeError> {
+) -> Result<Option<Picked>, HandshakeError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(header) {
@@ -300,11 +320,11 @@ fn one_response(
     let code = response.code.unwrap_or_default();
     match code {
         101 => {
-            let subprotocol = accepted(response.headers, expected)?;
+            let picked = accepted(response.headers, expected)?;
             for header in response.headers.iter() {
                 heard(header.name, header.value.trim_ascii());
             }
-            Ok(Some(subprotocol))
+            Ok(Some(picked))
         }
         100..=199 => Ok(None),
         _ => Err(HandshakeError::Status {
@@ -313,16 +333,20 @@ fn one_response(
                 let reason = response.reason.unwrap_or_default();
                 reason[..reason.floor_char_boundary(MAX_TEXT)].into()
             },
+            location: location(response.headers),
             body: body[..body.len().min(MAX_TEXT)].to_vec(),
         }),
     }
 }
 
-/// RFC 6455 §4.1, the list of what a client must check; which of the offered subprotocols was picked.
-fn accepted(
-    headers: &[httparse::Header],
-    expected: &Expected,
-) -> Result<Option<usize>, HandshakeError> {
+fn location(headers: &[httparse::Header]) -> Option<String> {
+    let value = values(headers, "location").next()?;
+    let text = std::str::from_utf8(value).ok()?;
+    (text.len() <= MAX_LOCATION).then(|| text.to_owned())
+}
+
+/// RFC 6455 §4.1, the list of what a client must check; which of what was offered was picked.
+fn accepted(headers: &[httparse::Header], expected: &Expected) -> Result<Picked, HandshakeError> {
     if !has_token(headers, "upgrade", "websocket") {
         return Err(HandshakeError::Handshake(
             "no `Upgrade: websocket` in the answer",
@@ -336,23 +360,31 @@ fn accepted(
     if single(headers, "sec-websocket-accept")? != Some(accept_key(expected.key).as_bytes()) {
         return Err(HandshakeError::AcceptKey);
     }
-    if values(headers, "sec-websocket-extensions").any(|value| !value.is_empty()) {
-        return Err(HandshakeError::Handshake(
-            "an extension that was not offered",
-        ));
-    }
-    match single(headers, "sec-websocket-protocol")? {
-        None if expected.subprotocols.is_empty() => Ok(None),
-        None => Err(HandshakeError::Subprotocol),
+    let mut extensions = values(headers, "sec-websocket-extensions");
+    let compression = match expected.compression {
+        Some(offer) => offer
+            .answered(extensions)
+            .map_err(HandshakeError::Extension)?,
+        None if extensions.any(|value| !value.is_empty()) => {
+            return Err(HandshakeError::Extension(
+                "an extension that was not offered",
+            ));
+        }
+        None => None,
+    };
+    let subprotocol = match single(headers, "sec-websocket-protocol")? {
+        None if expected.subprotocols.is_empty() => None,
+        None => return Err(HandshakeError::Subprotocol),
         Some(picked) => {
             let index = expected
                 .subprotocols
                 .iter()
                 .chain(expected.also)
                 .position(|offered| offered.as_bytes() == picked);
-            index.map(Some).ok_or(HandshakeError::Subprotocol)
+            Some(index.ok_or(HandshakeError::Subprotocol)?)
         }
-    }
+    };
+    Ok((subprotocol, compression))
 }
 
 fn values<'a>(

@@ -5,11 +5,15 @@
 
 mod config;
 pub mod cookies;
+pub mod exchange;
 pub mod handshake;
 pub mod http;
+pub mod proxy;
+pub mod redirect;
 pub mod socket;
 pub mod sse;
 pub mod tls;
 pub mod ws;
 
-pub use config::{Endpoint, Pick, TargetConfig, TlsConfig};
+pub use config::{Endpoint, Pick, Proxy, TargetConfig, TlsConfig};
+pub use ws::Offer;

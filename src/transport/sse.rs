@@ -48,6 +48,14 @@ impl Events {
         &self.last_id
     }
 
+    /// The next connection begins as if this had been the last event's id.
+    pub fn begin_from(&mut self, id: &[u8]) {
+        self.last_id.clear();
+        if id.len() <= LONGEST_ID {
+            self.last_id.extend_from_slice(id);
+        }
+    }
+
     /// How long the server wants clients to wait before they come back, milliseconds.
     pub fn retry_ms(&self) -> Option<u64> {
         self.retry_ms

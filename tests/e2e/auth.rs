@@ -127,6 +127,53 @@ fn a_target_that_never_closes_expired_ones_fails_the_gate() {
     assert_eq!(summary.at("/gates/1/status"), "failed");
 }
 
+/// The same, whose tokens live long and are revoked a second into the run.
+fn revoked(gateway: &str, fault: &str, more: &str, gates: &str) -> String {
+    let fault = format!(
+        "{{ name: run, for: 3s, faults: [ {{ revoke: {{ clients: users, after: 1s, {fault} }} }} ] }}"
+    );
+    scenario(gateway, "expires: 60s", more, gates).replace("{ name: run, for: 5s }", &fault)
+}
+
+#[test]
+fn revoked_tokens_are_timed_to_the_targets_close_and_their_clients_come_back_with_others() {
+    let gates = "'revocations == 4 in run', 'revoked max < 3s in run', 'revoked_close 4005 == 4 in run', \
+                 'unrevoked == 0 in run', 'revocation_failed == 0', 'reconnected == 4', 'failed == 0'";
+    let more = "reconnect: { backoff: constant, base: 10ms }";
+    let gateway = jwt(", close_revoked: 4005");
+    for shards in ["1", "2"] {
+        let scenario = revoked(&gateway, "count: 4, over: 500ms", more, gates);
+        let done = Lab::new(&scenario).run(&["--shards", shards]);
+        let summary = done.expect(0).summary();
+        assert_eq!(summary.at("/timers/revoked/count"), 4);
+        assert_eq!(summary.at("/revoked_closes/4005"), 4);
+        assert_eq!(closed(&summary, 4005), 4);
+        assert_eq!(summary.at("/phases/0/faults/0/touched"), 4);
+    }
+}
+
+#[test]
+fn a_target_that_keeps_revoked_ones_fails_the_gate() {
+    let gates = "'revoked p50 < 10s in run', 'unrevoked == 0 in run'";
+    let gateway = format!("{}, misbehave: {{ keep_revoked: true }}", jwt(""));
+    let scenario = revoked(&gateway, "share: 100%", "", gates).replace("count: 10", "count: 30");
+    let summary = Lab::new(&scenario).run(&[]).expect(99).summary();
+    assert_eq!(summary.count("revocations"), 30);
+    assert_eq!(summary.count("unrevoked"), 30);
+    assert_eq!(summary.at("/gates/0/actual"), "not reached");
+    assert_eq!(summary.at("/gates/1/status"), "failed");
+}
+
+#[test]
+fn a_revocation_that_nobody_confirms_touches_nobody() {
+    // Nobody listens at the discard port.
+    let fault = "count: 3, webhook: { url: 'http://127.0.0.1:9/{user}', body: '{token}' }";
+    let done = Lab::new(&revoked(&jwt(""), fault, "", "")).run(&[]);
+    let summary = done.expect(106).summary();
+    assert_eq!(summary.count("revocation_failed"), 3);
+    assert_eq!(summary.count("revocations"), 0);
+}
+
 const BY_MESSAGE: &str = "by: { message: '{\"type\":\"auth\",\"token\":\"{token}\"}', accepted: { pointer: /type, equals: authenticated }, within: 4s }";
 
 #[test]

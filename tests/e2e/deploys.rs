@@ -315,6 +315,15 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         // Who is away misses something, and nobody here resumes.
         let missed = deploy["missed"].as_u64().expect("a count");
         assert!(missed > 0 && deploy["recovered"] == 0, "{deploy}");
+        // All that was missed is the deploy's doing, and stands so beside the fault and by stream.
+        assert_eq!(missed, summary.count("missed"));
+        let fault = summary.at("/phases/1/faults/0");
+        assert_eq!(fault["absence"]["missed"], missed);
+        for stream in summary.at("/streams/worst").as_array().expect("a list") {
+            for part in stream["parts"].as_array().expect("a list") {
+                assert_eq!(part["fault"], fault["label"], "{stream}");
+            }
+        }
         assert!(verdict.contains(", 0 messages lost, "), "{verdict}");
         assert!(verdict.contains(" missed while away, peak "), "{verdict}");
         assert!(findings(&summary).contains(&"missed".to_owned()));

@@ -649,6 +649,11 @@ fn deploys() -> Table {
         counts("cut_again", "in deploy", 20),
         counts("cut_again", "in open", 0).map(|case| no_evidence(&case.gate)),
         soon("drain max"),
+        // Each comes back to its own address.
+        [
+            pass("spread <= 1.5 in deploy", 1.0..=1.5),
+            fail("spread > 1.5 in deploy", 1.0..=1.5),
+        ],
         // The backoff, at the least.
         slow("cut_off min", "in deploy", 50),
     ];
@@ -680,6 +685,7 @@ phases:
   - name: slow
     for: 9s
     faults: [ { slow: { clients: hearers, count: 2, read: none, receive_buffer: 16KiB } } ]
+  - { name: after, for: 3s }
 ",
         cases: vec![
             pass("evicted max < 20s in slow of hearers", 100.0..=9_100.0),
@@ -687,6 +693,12 @@ phases:
             pass("noisy_neighbour < 1M in slow of hearers", ratio.clone()),
             fail("noisy_neighbour > 1M", ratio),
             no_evidence("noisy_neighbour < 1M in steady"),
+            pass("held_up < 1h in slow", 0.0..=3.6e6),
+            fail("held_up > 1h", 0.0..=3.6e6),
+            pass("memory_slope < 1GiB/s in slow", -1e9..=1e9),
+            fail("memory_slope > 1GiB/s", -1e9..=1e9),
+            pass("caught_up < 1h in slow", 0.0..=3.6e6),
+            fail("caught_up > 1h", 0.0..=3.6e6),
         ],
     }
 }
@@ -698,6 +710,12 @@ fn kept() -> Table {
         counts("afflicted", "in vanish", 2),
         counts("old", "in deploy", 9),
         counts("severed", "in deploy", 0),
+        counts("compressed", "of publisher", 1),
+        counts("compressed", "of stayers", 0),
+        at_least("deflated_sent", "", 1_000),
+        at_least("inflated_sent", "", 20_000),
+        at_least("deflated_received", "of leavers", 1_000),
+        at_least("inflated_received", "of leavers", 20_000),
     ]
     .into_iter()
     .flatten()
@@ -708,6 +726,9 @@ fn kept() -> Table {
         not_reached("evicted max < 20s in vanish of leavers"),
         not_reached("drain max < 20s in deploy"),
         no_evidence("evicted max < 20s in open"),
+        no_evidence("deflated_received share < 90% of stayers"),
+        pass("deflated_received share < 90% of leavers", 1.0..=90.0),
+        fail("deflated_sent share > 95%", 1.0..=90.0),
     ]);
     Table {
         name: "kept",
@@ -715,8 +736,8 @@ fn kept() -> Table {
 target: { embedded: {} }
 clients:
   stayers: { count: 4, subscribe: [t] }
-  leavers: { count: 4, subscribe: [t], reconnect: { base: 100ms } }
-  publisher: { count: 1, publish: { topic: t, rate: 50/s, in: [open, slow, vanish] } }
+  leavers: { count: 4, subscribe: [t], compression: {}, reconnect: { base: 100ms } }
+  publisher: { count: 1, compression: {}, publish: { topic: t, rate: 50/s, in: [open, slow, vanish] } }
 phases:
   - { name: open, for: 1s }
   - { name: slow, for: 2s, faults: [ { slow: { clients: stayers, count: 1, read: none, for: 1s } } ] }
@@ -733,14 +754,28 @@ fn answers() -> Table {
         at_least("acked", "", 500),
         counts("rejected", "", 0),
         counts("unacked", "", 0),
+        counts("unroutable", "", 0),
         counts("redelivered", "", 0),
         counts("resent", "", 0),
         counts("lost", "", 0),
+        counts("polled", "", 5),
+        counts("upgraded", "", 3),
+        counts("stuck_unoffered", "", 0),
+        counts("stuck_refused", "", 0),
+        counts("stuck_timeout", "", 0),
+        counts("stuck_failed", "", 0),
+        counts("unknown_session", "", 0),
     ]
     .into_iter()
     .flatten()
     .collect();
-    for measure in ["ack p50", "ack_service p50", "bunch max", "gap max"] {
+    for measure in [
+        "ack p50",
+        "ack_service p50",
+        "bunch max",
+        "gap max",
+        "switch max",
+    ] {
         cases.extend(soon(measure));
     }
     Table {
@@ -751,9 +786,97 @@ clients:
   streams: { count: 2, transport: sse, subscribe: [t] }
   polls: { count: 2, transport: long_poll, subscribe: [t] }
   posts: { count: 1, transport: sse, publish: { topic: t, rate: 50/s, in: told } }
+  upgraded: { count: 3, protocol: { socket_io: { polling: true } }, subscribe: [t] }
+  polling: { count: 2, protocol: { socket_io: { polling: only } }, subscribe: [t] }
 phases:
   - { name: open, for: 1s }
   - { name: told, for: 1s, faults: [ { burst: { clients: posts, messages: 500 } } ] }
+",
+        cases,
+    }
+}
+
+/// What only a protocol says: wills, reason codes, refused deliveries.
+fn words() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("wills_owed", "", 4),
+        counts("wills", "of watching", 8),
+        counts("retained", "", 0),
+        // There are no wildcards.
+        counts("reason 0xa2", "of odd", 2),
+        counts("reason 151", "", 0),
+        at_least("nacked", "of refusing", 10),
+        counts("unstamped", "", 0),
+        counts("misrouted", "", 0),
+        counts("lost", "", 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend(soon("will max"));
+    cases.push(pass("nacked share >= 30% of refusing", 30.0..=50.0));
+    Table {
+        name: "words",
+        body: "
+target: { embedded: {} }
+clients:
+  dying: { count: 4, protocol: { mqtt: { will: { topic: gone } } } }
+  watching: { count: 2, protocol: mqtt, subscribe: [gone] }
+  odd: { count: 2, protocol: mqtt, subscribe: ['gone/+'] }
+  refusing: { count: 1, protocol: { stomp: { ack: client_individual, nack: 50% } }, subscribe: [t] }
+  pubs: { count: 1, publish: { topic: t, rate: 50/s, in: cut } }
+phases:
+  - { name: open, for: 1s }
+  - { name: cut, for: 1s, faults: [ { drop: { clients: dying, share: 100%, how: reset } } ] }
+",
+        cases,
+    }
+}
+
+/// Upgrades are refused and streams held back: who minds that polls, and tries it all again when it is cut.
+fn ladders() -> Table {
+    let mut cases: Vec<Case> = [
+        counts("steps_down", "", 15),
+        counts("down_refused", "", 9),
+        counts("down_silent", "", 6),
+        counts("down_unreachable", "", 0),
+        counts("down_timeout", "", 0),
+        counts("climbs", "of low", 3),
+        counts("climbed", "of low", 0),
+        counts("over_websocket", "", 0),
+        counts("over_sse", "", 3),
+        counts("over_long_poll", "of low", 6),
+        counts("ended_websocket", "", 0),
+        counts("ended_sse", "", 3),
+        counts("ended_long_poll", "", 3),
+        counts("ended_nowhere", "", 0),
+        counts("status 403", "", 9),
+        slow("fallback min", "of low", 290),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    cases.extend([
+        pass("ended_long_poll share == 50%", 50.0..=50.0),
+        pass("down_refused share == 60%", 60.0..=60.0),
+        no_evidence("climbed == 0 of mid"),
+    ]);
+    Table {
+        name: "ladders",
+        body: "
+target: { embedded: { misbehave: { refuse_upgrades: 403, buffer_streams: 64KiB } } }
+clients:
+  low:
+    count: 3
+    transport: [websocket, sse, long_poll]
+    fallback: { silence: 300ms }
+    subscribe: [t]
+    reconnect: { backoff: none }
+  mid: { count: 2, transport: [websocket, sse], subscribe: [t] }
+  posts: { count: 1, transport: [websocket, sse], publish: { topic: t, rate: 20/s } }
+phases:
+  - { name: open, for: 2s }
+  - { name: cut, for: 2500ms, faults: [ { drop: { clients: low, share: 100%, how: reset } } ] }
 ",
         cases,
     }
@@ -771,7 +894,18 @@ fn tokens() -> Table {
     .into_iter()
     .flatten()
     .collect();
+    cases.extend(
+        [
+            counts("revocations", "of revoked", 2),
+            counts("revocation_failed", "of revoked", 0),
+            counts("unrevoked", "of revoked", 0),
+            counts("revoked_close 4403", "of revoked", 2),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     cases.extend(soon("expired max"));
+    cases.extend(soon("revoked max"));
     Table {
         name: "tokens",
         body: "
@@ -793,17 +927,23 @@ clients:
     count: 3
     auth: { jwt: { secret: of-this-test }, expires: 2s }
     subscribe: [t]
+  revoked:
+    count: 2
+    auth: { jwt: { secret: of-this-test } }
+    subscribe: [t]
 phases:
   - { name: open, for: 2s }
-  - { name: later, for: 3s }
+  - { name: later, for: 3s, faults: [ { revoke: { clients: revoked, share: 100% } } ] }
 ",
         cases,
     }
 }
 
-fn tables() -> [Table; 13] {
+fn tables() -> [Table; 15] {
     [
+        words(),
         answers(),
+        ladders(),
         tokens(),
         kept(),
         deploys(),
@@ -872,7 +1012,9 @@ fn metric_of(gate: &str) -> String {
         "failed" if second.is_some_and(|kind| Failure::parse(kind).is_some()) => {
             "failed KIND".to_owned()
         }
-        "status" | "close" | "expired_close" => format!("{first} N"),
+        "status" | "close" | "expired_close" | "revoked_close" | "reason" => {
+            format!("{first} N")
+        }
         other => other.to_owned(),
     }
 }
@@ -904,6 +1046,23 @@ fn a_target_that_does_all_it_should_passes() {
 #[test]
 fn what_is_told_and_posted_over_http_is_judged() {
     let table = answers();
+    let done = table.lab().run(&["--quiet"]);
+    table.check(&done, 99);
+}
+
+#[test]
+fn what_only_a_protocol_says_is_judged() {
+    let table = words();
+    let done = table.lab().run(&["--quiet"]);
+    let summary = table.check(&done, 99);
+    let reasons = summary.at("/reasons").to_string();
+    let said = r#"[{"code":162,"text":"wildcard subscriptions not supported","count":2}]"#;
+    assert_eq!(reasons, said);
+}
+
+#[test]
+fn who_goes_on_over_another_transport_is_judged() {
+    let table = ladders();
     let done = table.lab().run(&["--quiet"]);
     table.check(&done, 99);
 }
@@ -1031,8 +1190,18 @@ fn nothing_measured_is_no_evidence() {
             }
             continue;
         }
-        if unit == "ratio" {
-            cases.push(no_evidence(&format!("{name} < 2 in before")));
+        let bound = match unit {
+            "ratio" => Some("< 2"),
+            "duration" => Some("< 10s"),
+            "bytes per second" => Some("< 1MiB/s"),
+            _ => None,
+        };
+        if let Some(bound) = bound {
+            cases.push(no_evidence(&format!("{name} {bound} in before")));
+            continue;
+        }
+        // Reason codes are of MQTT alone, and zero of what nobody speaks is zero.
+        if name == "reason N" {
             continue;
         }
         let name = name

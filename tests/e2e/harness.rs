@@ -347,8 +347,12 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start() -> Gateway {
+        Gateway::at("127.0.0.1:0")
+    }
+
+    pub fn at(listen: &str) -> Gateway {
         let mut child = squall()
-            .args(["gateway", "--listen", "127.0.0.1:0"])
+            .args(["gateway", "--listen", listen])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -8,6 +8,7 @@
 mod auth;
 mod codes;
 mod deploys;
+mod detours;
 mod ending;
 mod faults;
 mod gates;

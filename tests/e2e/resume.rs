@@ -54,9 +54,40 @@ fn check_streams(summary: &Summary) {
         let sum = worst.iter().map(of).sum::<u64>() + of(rest);
         assert_eq!(sum, summary.count(name), "{name}");
     }
+    // And what went wrong with each of them is of one phase, group and fault.
+    for row in worst {
+        for name in WRONG {
+            assert_eq!(row[name], sum_of(parts(row), name), "{name}: {row}");
+        }
+    }
     let published = |row: &Value| row["published"].as_u64().expect("a number");
     let sum = worst.iter().map(published).sum::<u64>() + published(rest);
     assert_eq!(sum, summary.count("sent"));
+}
+
+/// What may be said of a message but that it came.
+const WRONG: [&str; 7] = [
+    "lost",
+    "missed",
+    "recovered",
+    "duplicated",
+    "reordered",
+    "indeterminate",
+    "unaccounted",
+];
+
+/// What went wrong with a stream, by phase, group and fault.
+fn parts(stream: &Value) -> impl Iterator<Item = &Value> {
+    stream["parts"].as_array().expect("a list").iter()
+}
+
+fn sum_of<'a>(rows: impl Iterator<Item = &'a Value>, name: &str) -> u64 {
+    rows.map(|row| {
+        row[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name}: {row}"))
+    })
+    .sum()
 }
 
 /// Everything that was recovered or missed here is of connections that a fault cut, and of one fault each.
@@ -72,6 +103,13 @@ fn check_faults(summary: &Summary) {
         let absence = &fault["absence"];
         let both = absence["recovered"].as_u64().unwrap() + absence["missed"].as_u64().unwrap();
         assert!(both >= touched, "each was away for a while: {fault}");
+        // By stream it is the same.
+        let streams = summary.at("/streams/worst").as_array().expect("a list");
+        for name in &WRONG[..6] {
+            let by = |part: &&Value| part["fault"] == fault["label"];
+            let sum = sum_of(streams.iter().flat_map(parts).filter(by), name);
+            assert_eq!(fault["absence"][name], sum, "{name}: {fault}");
+        }
     }
     assert_eq!(
         sums,
@@ -236,12 +274,13 @@ generator: {{ max_lag: 50s, max_cpu: 100% }}
     }
 }
 
-/// What the service does to each subscriber, by its own numbers.
-const DROPPED: [usize; 7] = [20, 41, 62, 90, 104, 125, 146];
-const DOUBLED: [usize; 3] = [30, 60, 100];
-const SWAPPED: [usize; 2] = [50, 110];
+/// What the service does to each subscriber, by its own numbers. None is dropped within half a second of the way back: one
+/// that was published before the connection was ready again, on a machine that is busy, was rightly missed and not lost.
+const DROPPED: [usize; 7] = [20, 41, 55, 130, 135, 146, 245];
+const DOUBLED: [usize; 3] = [30, 50, 100];
+const SWAPPED: [usize; 2] = [45, 110];
 /// Behind these it cuts the connection; it takes it back after as many more, and after the second in another epoch.
-const CUTS: [usize; 2] = [70, 160];
+const CUTS: [usize; 2] = [60, 160];
 const AWAY: usize = 10;
 const SUBSCRIBERS: usize = 8;
 const PUBLISHED: u64 = 250;
@@ -436,6 +475,10 @@ fn what_a_service_did_is_reported_as_exactly_that() {
             "group": "pub", "publisher": 0, "publish": 0, "topic": "t", "published": PUBLISHED,
             "expected": PUBLISHED * all, "received": (PUBLISHED - 7 + 3) * all, "lost": 7 * all, "missed": 0,
             "recovered": 0, "duplicated": 3 * all, "reordered": 2 * all, "indeterminate": 0, "unaccounted": 0,
+            "parts": [{
+                "phase": "steady", "group": "subs", "fault": null, "lost": 7 * all, "missed": 0, "recovered": 0,
+                "duplicated": 3 * all, "reordered": 2 * all, "indeterminate": 0, "unaccounted": 0,
+            }],
         });
         assert_eq!(stream(&summary), row, "{shards} shards");
 

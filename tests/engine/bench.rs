@@ -165,6 +165,11 @@ pub fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
 
 /// Reads one masked frame: opcode and payload; `None` at the end.
 pub fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    read_whole_frame(stream).map(|(first, payload)| (first & 0x0f, payload))
+}
+
+/// The same with the whole of its first byte.
+pub fn read_whole_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     stream.read_exact(&mut head).ok()?;
     let len = match head[1] & 0x7f {
@@ -189,7 +194,7 @@ pub fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
         .iter_mut()
         .zip(mask.iter().cycle())
         .for_each(|(byte, mask)| *byte ^= mask);
-    Some((head[0] & 0x0f, payload))
+    Some((head[0], payload))
 }
 
 /// A server's frame.

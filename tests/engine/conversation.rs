@@ -2,7 +2,7 @@
 //! every frame the test decides. STOMP stands for all of them: what is asked is what the engine makes of a session's events.
 
 use crate::bench::{accept_with, failures, frame, read_frame, run, server};
-use squall::metrics::{Counter, Timer, Totals};
+use squall::metrics::{Counter, Reason, Timer, Totals};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -172,6 +172,14 @@ fn a_greeting_or_a_subscription_refused_is_denied() {
         let totals = one(peer, "200ms", "40/s", "", "");
         assert_eq!(failures(&totals), [("denied", 1)].into(), "{peer:?}");
         assert_eq!(counts(&totals, [Counter::Opened, Counter::Sent]), [0, 0]);
+        // Counted by its `message` header.
+        let reasons: Vec<_> = totals.reasons(None, None).into_iter().collect();
+        let text = if peer.refuses {
+            "not you"
+        } else {
+            "no such thing"
+        };
+        assert_eq!(reasons, [(Reason::of(0, text.as_bytes()), 1)]);
     }
 }
 

@@ -38,7 +38,7 @@ fn each_bad_answer_to_the_upgrade_has_its_kind() {
             "HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater",
             "status",
         ),
-        ("HTTP/1.1 301 Moved\r\nLocation: /there\r\n\r\n", "status"),
+        ("HTTP/1.1 301 Moved\r\nLocation: /there\r\n\r\n", "redirect"),
         ("garbage\r\n\r\n", "handshake"),
         ("", "eof"),
         ("HTTP/1.1 101 Switch", "eof"),

@@ -2,8 +2,11 @@
 
 use crate::bench::{accept_with, failures, frame, read_frame, read_head, read_to_end, run, server};
 use squall::metrics::{Counter, Totals};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const OPEN: &str = r#"0{"sid":"Ab-1_","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100}"#;
 
@@ -12,7 +15,7 @@ fn scenario(address: SocketAddr, more: &str) -> String {
         "name: test
 target: {{ url: 'ws://{address}/', connect_timeout: 1s }}
 clients:
-  some: {{ count: 2, subscribe: [t], protocol: {{ socket_io: {{ polling: true }} }}{more} }}
+  some: {{ count: 2, subscribe: [t], protocol: {{ socket_io: {{ polling: handshake }} }}{more} }}
 phases: [ {{ name: only, for: 300ms }} ]
 generator: {{ drain: 200ms }}
 "
@@ -124,4 +127,84 @@ fn the_upgrade_is_of_what_was_polled_and_brings_its_cookie() {
     assert_eq!(failures(&totals).into_iter().collect::<Vec<_>>(), []);
     assert_eq!(totals.count(Counter::Opened, None, None), 2);
     assert_eq!(totals.count(Counter::Errors, None, None), 0);
+}
+
+/// The GET that is held when the probe is answered brings the last acknowledgement: without waiting for it nobody is subscribed.
+#[test]
+fn the_websocket_waits_for_the_get_that_is_held() {
+    let wait = |flag: &AtomicBool| {
+        while !flag.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // What was posted, over all of the one client's connections; and what was heard over the WebSocket before the GET was answered.
+    let posted = Arc::new(Mutex::new(String::new()));
+    let flags = [(); 4].map(|()| Arc::new(AtomicBool::new(false)));
+    let [asked, subscribed, probed, released] = flags.clone();
+    let early = Arc::new(AtomicBool::new(false));
+    let was_early = Arc::clone(&early);
+    let address = server(move |mut stream| {
+        loop {
+            let head = read_head(&mut stream);
+            if head.is_empty() {
+                return;
+            }
+            let mut said = |body: &str| stream.write_all(ok("", body).as_bytes());
+            if head.contains("Upgrade: websocket") {
+                let key = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+                let accept = squall::transport::handshake::accept_key(key.unwrap());
+                let answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+                break;
+            } else if head.starts_with("POST") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Content-Length: "));
+                let mut body = vec![0; length.unwrap().parse().unwrap()];
+                stream.read_exact(&mut body).unwrap();
+                let mut posted = posted.lock().unwrap();
+                posted.push_str(&String::from_utf8(body).unwrap());
+                asked.store(posted.contains("40"), Ordering::SeqCst);
+                subscribed.store(posted.contains("421["), Ordering::SeqCst);
+                let _ = stream.write_all(ok("", "ok").as_bytes());
+            } else if !head.contains("&sid=") {
+                let _ = said(OPEN);
+            } else if !subscribed.load(Ordering::SeqCst) {
+                wait(&asked);
+                let _ = said(r#"40{"sid":"s"}"#);
+                wait(&subscribed);
+            } else {
+                wait(&probed);
+                std::thread::sleep(Duration::from_millis(100));
+                released.store(true, Ordering::SeqCst);
+                let _ = said("431[]\u{1e}6");
+            }
+        }
+        while let Some((opcode, payload)) = read_frame(&mut stream) {
+            if payload == b"2probe" {
+                wait(&subscribed);
+                probed.store(true, Ordering::SeqCst);
+                let _ = stream.write_all(&frame(1, b"3probe"));
+            } else if !released.load(Ordering::SeqCst) {
+                was_early.store(true, Ordering::SeqCst);
+            } else if opcode == 8 {
+                let _ = stream.write_all(&frame(8, &payload));
+                return;
+            }
+        }
+    });
+    let text = scenario(address, "").replace("count: 2", "count: 1");
+    let text = text
+        .replace("polling: handshake", "polling: upgrade")
+        .replace("for: 300ms", "for: 1s");
+    let totals = run(&text);
+    assert!(!early.load(Ordering::SeqCst), "it did not wait");
+    assert_eq!(failures(&totals).into_iter().collect::<Vec<_>>(), []);
+    for counter in [Counter::Opened, Counter::Polled, Counter::Upgraded] {
+        assert_eq!(totals.count(counter, None, None), 1, "{counter:?}");
+    }
 }

@@ -1,15 +1,19 @@
 //! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
 //! restarted under load, gateways that share a Redis server, one behind nginx, event streams of nchan, brokers, and what speaks
-//! the protocols of the presets.
+//! the protocols of the presets. And the engine's client against Autobahn's cases.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // the harness polls
 
+mod amqp;
+mod autobahn;
+mod fallback;
 #[allow(dead_code)] // shared with the end-to-end tests, which use all of it
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod kafka;
 mod mosquitto;
 mod nats;
 mod nginx;
@@ -110,6 +114,23 @@ fn lab_at(scenario: &str, port: u16, target: &str) -> Lab {
 
 const PLAIN: &str = "ws://127.0.0.1:PORT/";
 const TLS: &str = "wss://127.0.0.1:PORT/, tls: { ca: ca.pem }";
+
+/// Every gate held but this one, which did not.
+fn fails_only(done: &Done, gate: &str) -> Summary {
+    let summary = done.expect(99).summary();
+    let gates = summary.at("/gates").as_array().unwrap();
+    let expected = |judged: &serde_json::Value| match judged["text"] == gate {
+        true => "failed",
+        false => "passed",
+    };
+    let wrong: Vec<_> = gates
+        .iter()
+        .filter(|judged| judged["status"] != expected(judged))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{summary:?}");
+    assert!(gates.iter().any(|judged| judged["text"] == gate));
+    summary
+}
 
 /// Runs a scenario against each server, plain and over TLS.
 fn everywhere(scenario: &str, arguments: &[&str], check: impl Fn(&Done, &Summary)) {
@@ -230,6 +251,64 @@ fn a_certificate_of_another_authority_is_refused() {
             "wss://127.0.0.1:PORT/, tls: { insecure: true }",
         );
         careless.run(&[]).expect(0);
+    }
+}
+
+/// Each group offers something else, and all hear each other.
+#[test]
+fn messages_are_made_smaller_as_it_was_agreed() {
+    let offers = [
+        ("subscribers", "{}"),
+        (
+            "publishers",
+            "{ client_max_window_bits: 10, server_max_window_bits: 12, level: 9 }",
+        ),
+        (
+            "askers",
+            "{ client_no_context_takeover: true, server_no_context_takeover: true }",
+        ),
+    ];
+    let mut scenario = JSON.replace(
+        "  - opened == 24\n",
+        "  - opened == 24\n  - compressed == 24\n",
+    );
+    for (group, offer) in offers {
+        let begin = format!("  {group}:\n");
+        let with = format!("{begin}    compression: {offer}\n");
+        scenario = scenario.replace(&begin, &with);
+    }
+    for kind in Kind::ALL {
+        let server = Server::start(kind, &["--deflate"]);
+        let deflating = lab(&scenario, &server, PLAIN);
+        let done = deflating.run(&[]);
+        done.expect(0);
+        let summary = done.summary();
+        for side in ["sent", "received"] {
+            let [small, large] =
+                ["deflated", "inflated"].map(|how| summary.count(&format!("{how}_{side}")));
+            // Where the window is kept, little but the stamp differs from one message to the next.
+            assert!(
+                small > 0 && small * 2 < large,
+                "{kind:?}: {side} {small} of {large}"
+            );
+            // The deflated bytes are what went over the wire, with frames, handshakes and pings around them.
+            let wire = summary.count(&format!("bytes_{side}"));
+            assert!(
+                wire > small && wire < large,
+                "{kind:?}: {side} {wire}, {small} of {large}"
+            );
+        }
+        assert!(
+            done.stdout.contains("on 24 of 24 connections"),
+            "{}",
+            done.stdout
+        );
+        // One that was not asked to does not accept it, and all goes on as it is.
+        let plain = Server::start(kind, &[]);
+        let scenario = scenario.replace("compressed == 24", "compressed == 0");
+        let done = lab(&scenario, &plain, PLAIN).run(&[]);
+        done.expect(0);
+        assert_eq!(done.summary().count("inflated_received"), 0);
     }
 }
 

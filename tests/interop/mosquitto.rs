@@ -1,6 +1,7 @@
 //! MQTT 5 and 3.1.1 against Debian's mosquitto, over WebSocket: every message of every quality of service accounted for, and
 //! sessions that outlive their connections.
 
+use crate::fails_only;
 use crate::harness::{Lab, Summary};
 use crate::servers::{Ends, on_free_port};
 use std::net::TcpStream;
@@ -202,6 +203,90 @@ generator: { max_lag: 50s, max_cpu: 100% }
     each.expect(99);
 }
 
+/// Two who are cut, and whose wills two others hear; what is retained greets those two when they are back, and three who come late. In
+/// between, 60 messages at once through a broker that takes five at a time, to two who take two at a time: mosquitto 2.0.11 gives them a
+/// third, when PUBCOMP of one comes and the other's is still to come. The long topic has an alias.
+const MANNERS: &str = r#"
+name: manners
+target: { url: "ws://127.0.0.1:PORT/mqtt" }
+clients:
+  mortal:
+    count: 2
+    protocol: { mqtt: { subscribe_qos: 2, will: { topic: "gone/{connection}", qos: 1 } } }
+    subscribe: [STATE]
+    reconnect: { backoff: constant, base: 300ms }
+  narrow: { count: 2, protocol: { mqtt: { subscribe_qos: 2, receive_maximum: 2 } }, subscribe: [all] }
+  late: { count: 3, protocol: mqtt, subscribe: [STATE] }
+  mourners: { count: 2, protocol: mqtt, subscribe: ["gone/+"] }
+  keeper: { count: 1, protocol: { mqtt: { retain: true, topic_aliases: ALIASES } }, publish: { topic: STATE, rate: 20/s, in: told } }
+  hasty: { count: 1, protocol: { mqtt: { publish_qos: 2 } }, publish: { topic: all, rate: 1/s, in: told } }
+phases:
+  - { name: open, for: 1s, open: { mortal: all_at_once, narrow: all_at_once, mourners: all_at_once, keeper: all_at_once, hasty: all_at_once } }
+  - { name: told, for: 1s, faults: [ { burst: { clients: hasty, messages: 60 } } ] }
+  - { name: cut, for: 2s, faults: [ { drop: { clients: mortal, share: 100%, how: reset } } ] }
+  - { name: later, for: 1s, open: { late: all_at_once } }
+gates:
+  - opened == 13
+  - reconnected == 2
+  - wills_owed == 2
+  - wills == 4 of mourners
+  - will max < 2s
+  - retained == 5
+  - unstamped == 0
+  - received == 40 of mortal
+  - lost == 0
+  - duplicated == 0
+  - misrouted == 0
+  - errors == 0
+  - failed protocol == 2 of narrow
+  - failed == 2
+  - reason 0x93 == 0
+  - wills == 5
+generator: { shards: 1, max_lag: 50s, max_cpu: 100% }
+"#;
+
+#[test]
+fn wills_retained_messages_receive_maxima_and_aliases_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let five = "allow_anonymous true\nmax_inflight_messages 5";
+    let (_broker, port) = mosquitto(folder.path(), five);
+    let topic = "a/topic/that/takes/more/than/a/hundred/bytes".repeat(3);
+    let run = |aliases: &str| {
+        // What is retained of one run is not the other's.
+        let scenario = MANNERS
+            .replace("STATE", &format!("{topic}/{aliases:-<5}"))
+            .replace("ALIASES", aliases);
+        let done = lab(&scenario, port).run(&[]);
+        fails_only(&done, "wills == 5")
+    };
+    let with = run("true");
+    assert_eq!(with.at("/timers/will/count"), 4);
+    // Who exceeds our receive maximum is found, and named.
+    let reason = with.at("/reasons/0");
+    assert_eq!(
+        (&reason["text"], &reason["count"]),
+        (
+            &"more messages under way than were allowed".into(),
+            &2.into()
+        )
+    );
+    // It takes five at a time, and was given no more: the rest was not sent.
+    let counts = |summary: &Summary, name: &str| {
+        let of = summary.at(&format!("/counts_by_group/hasty/{name}"));
+        of.as_u64().unwrap()
+    };
+    assert_eq!(counts(&with, "offered"), 61);
+    assert!(counts(&with, "sent") < 30 && counts(&with, "dropped") > 30);
+    // The same without aliases: 19 of 20 messages say the topic again.
+    let without = run("false");
+    let bytes = |summary: &Summary| {
+        let sent = summary.at("/counts_by_group/keeper/bytes_sent");
+        sent.as_u64().unwrap()
+    };
+    let (short, long) = (bytes(&with), bytes(&without));
+    assert!(long > short + 19 * 100, "{short} {long}");
+}
+
 #[test]
 fn a_refusal_is_told_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
@@ -220,4 +305,14 @@ gates: ['opened == 5']
     let text = summary.0.to_string();
     assert!(text.contains("0x87 not authorized"), "{text}");
     assert!(text.contains("0x05 not authorized"), "{text}");
+    // And counted.
+    let reasons = summary.at("/reasons").as_array().unwrap().iter();
+    let counted: Vec<_> = reasons
+        .map(|reason| (&reason["code"], &reason["count"], &reason["text"]))
+        .map(|(code, count, text)| format!("{code} {count} {text}"))
+        .collect();
+    assert_eq!(
+        counted,
+        [r#"135 3 "not authorized""#, r#"5 2 "not authorized""#]
+    );
 }

@@ -1,6 +1,7 @@
 //! Debian's `nats-server` as the broker between squall and its gateway: messages are published into it, and counted at the
-//! gateway's subscribers.
+//! gateway's subscribers; and its own listener for WebSockets, by the preset `nats`.
 
+use crate::fails_only;
 use crate::harness::{Done, Lab};
 use crate::servers::{self, Ends, certificates};
 use nix::sys::signal::{Signal, kill};
@@ -41,7 +42,7 @@ fn again(folder: &Path, port: u16) -> Ends {
 }
 
 /// Kills it as a power cut would: with what stands before it, which is in its process group.
-fn kill_at_once(broker: Ends) {
+pub fn kill_at_once(broker: Ends) {
     let group = Pid::from_raw(-broker.0.id().cast_signed());
     kill(group, Signal::SIGKILL).expect("it is there");
     drop(broker);
@@ -87,7 +88,7 @@ generator: {{ shards: 2, max_lag: 50s, max_cpu: 100%, drain: 10s }}
 const EXACT: &str = "opened == 32, failed == 0, sent == 300, lost == 0, duplicated == 0, reordered == 0, received == 3000, 'latency p90 < 20s'";
 
 /// Everything due was sent, dropped or cancelled, and subscribers are owed what was sent and nothing else.
-fn adds_up(done: &Done) {
+pub fn adds_up(done: &Done) {
     let summary = done.summary();
     let count = |name: &str| summary.count(name);
     assert_eq!(
@@ -223,4 +224,74 @@ fn tls_and_credentials_open_it_and_wrong_ones_do_not() {
         assert_eq!(summary.count("dropped"), 300);
         assert!(summary.number(&format!("/failures/{failure}")) > 0.0);
     }
+}
+
+/// 20 subscribers in two rooms, and 2 publishers: a message has the 10 of its room, and the one who hears all. The server pings each second. Core
+/// NATS keeps nothing for those who are away.
+const SOCKETS: &str = "
+name: nats-ws
+target: { url: 'ws://127.0.0.1:PORT/' }
+clients:
+  subs:
+    count: 20
+    protocol: nats
+    vars: &rooms { room: { cycle: [red, blue] } }
+    subscribe: ['news.{room}', idle]
+    heartbeat: { every: 1s, timeout: 20s }
+    reconnect: { backoff: constant, base: 300ms }
+  all: { count: 1, protocol: nats, subscribe: ['news.>'] }
+  pubs:
+    count: 2
+    protocol: nats
+    vars: *rooms
+    publish: { topic: 'news.{room}', rate: 200/s, size: { uniform: [48B, 3KiB] }, in: [steady, cut] }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 1s }
+  - { name: cut, for: 2s, faults: [ { drop: { clients: subs, share: 50%, how: reset } } ] }
+  - { name: rest, for: 1s }
+gates:
+  - opened == 33
+  - sent == 600
+  - expected == 6600
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - unstamped == 0
+  - received == 2200 in steady
+  - received == 600 of all
+  - missed > 0 of subs
+  - reconnected == 10
+  - failed == 0
+  - errors == 0
+  - pings_answered > 20
+  - missed == 0
+generator: { shards: 2, max_lag: 50s, max_cpu: 100% }
+";
+
+#[test]
+fn the_preset_speaks_nats_over_websocket() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = servers::free_port();
+    let lines = format!(
+        "ping_interval: 1s\nwebsocket {{ listen: '127.0.0.1:{port}', no_tls: true }}\nauthorization {{ users: [ {{ user: u, password: p, permissions: {{ subscribe: {{ deny: forbidden }} }} }} ] }}\nno_auth_user: u"
+    );
+    let (_broker, _) = broker(folder.path(), &lines);
+    let sockets = SOCKETS.replace("PORT", &port.to_string());
+    let done = Lab::new(&sockets).run(&[]);
+    let summary = fails_only(&done, "missed == 0");
+    let count = |name: &str| summary.count(name);
+    assert_eq!(count("unique") + count("missed"), 6600);
+
+    // What may not be subscribed to is refused, and said so.
+    let forbidden = sockets
+        .replace("idle]", "forbidden]")
+        .replace("    reconnect: { backoff: constant, base: 300ms }\n", "");
+    let gates = r#"gates=["failed denied == 20", "opened == 3"]"#;
+    let phases = r#"phases=[{ name: steady, for: 1s }]"#;
+    let forbidden = forbidden.replace("[steady, cut]", "steady");
+    let done = Lab::new(&forbidden).run(&["--set", gates, "--set", phases]);
+    let summary = done.expect(0).summary();
+    let samples = summary.at("/samples").to_string();
+    assert!(samples.contains("Permissions Violation"), "{samples}");
 }

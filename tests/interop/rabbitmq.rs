@@ -1,15 +1,16 @@
-//! RabbitMQ, whose web_stomp plugin speaks STOMP 1.2 over WebSocket.
+//! RabbitMQ, whose plugins speak STOMP 1.2 (web_stomp) and MQTT 3.1.1 (web_mqtt) over WebSocket.
 //!
 //! It takes some seconds to start, so each test makes several runs against its own.
 
+use crate::fails_only;
 use crate::harness::Lab;
 use crate::servers::{self, Ends};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Erlang and all of RabbitMQ's plugins have to be loaded, on a machine that may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,37 +19,88 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// A broker with nothing in it, and the name server that Erlang wants. Both end with it, the broker first.
-struct RabbitMq {
-    _server: Ends,
+pub struct RabbitMq {
+    server: Option<Ends>,
     _epmd: Ends,
     folder: tempfile::TempDir,
-    port: u16,
+    names: u16,
+    mqtt: u16,
+    pub port: u16,
 }
 
 impl RabbitMq {
     fn start() -> RabbitMq {
+        RabbitMq::with("rabbitmq_web_stomp,rabbitmq_web_mqtt", |port, mqtt, _| {
+            format!(
+                "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\nmqtt.listeners.tcp = none\nweb_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = {mqtt}\n"
+            )
+        })
+    }
+
+    /// With these plugins, and the configuration that listens at a port; it is given another one for MQTT and the broker's folder, too.
+    pub fn with(plugins: &str, config: impl Fn(u16, u16, &Path) -> String) -> RabbitMq {
         let folder = tempfile::tempdir().unwrap();
         // Left to itself Erlang starts one that outlives everybody.
         let port = |command: &mut Command, port: u16| {
             command.args(["-port", &port.to_string()]);
         };
         let (epmd, names) = servers::on_free_port("epmd", port, listens);
+        let mqtt = servers::free_port();
+        let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        file("plugins", &format!("[{plugins}]."));
+        file("env.conf", "");
         let configured = |command: &mut Command, port: u16| {
+            file("rabbitmq.conf", &config(port, mqtt, folder.path()));
             configure(command, folder.path(), port, names);
         };
         let (server, port) = servers::on_free_port_within(PATIENCE, PROGRAM, configured, listens);
         RabbitMq {
-            _server: server,
+            server: Some(server),
             _epmd: epmd,
             folder,
+            names,
             port,
+            mqtt,
         }
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.server = None;
+    }
+
+    /// Starts it again, with what it had stored.
+    pub fn again(&mut self) {
+        let mut command = Command::new("timeout");
+        command.args(["600", PROGRAM]);
+        configure(&mut command, self.folder.path(), self.port, self.names);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.server = Some(Ends(command.spawn().expect("`timeout` is there")));
+        let deadline = Instant::now() + PATIENCE;
+        while !listens(self.port) {
+            assert!(Instant::now() < deadline, "RabbitMQ does not start again");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// One against its MQTT.
+    fn mqtt(&self, scenario: &str) -> Lab {
+        let target = format!("ws://127.0.0.1:{}/ws", self.mqtt);
+        Lab::new(&scenario.replace("TARGET", &target))
     }
 
     /// A scenario against it.
     fn lab(&self, scenario: &str) -> Lab {
         let target = format!("ws://127.0.0.1:{}/ws", self.port);
         Lab::new(&scenario.replace("TARGET", &target))
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn signal(&self, signal: Signal) {
@@ -58,13 +110,6 @@ impl RabbitMq {
 }
 
 fn configure(command: &mut Command, folder: &Path, port: u16, names: u16) {
-    let file = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
-    let config = format!(
-        "listeners.tcp = none\nstomp.listeners.tcp = none\nweb_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {port}\n"
-    );
-    file("rabbitmq.conf", &config);
-    file("plugins", "[rabbitmq_web_stomp].");
-    file("env.conf", "");
     command.current_dir(folder).env("HOME", folder);
     command.env("ERL_EPMD_PORT", names.to_string());
     command.env("ERL_EPMD_ADDRESS", "127.0.0.1");
@@ -243,7 +288,91 @@ fn what_was_not_acknowledged_before_a_drop_comes_again() {
         "{}",
         summary.count("redelivered")
     );
+
+    rabbitmq.lab(REFUSED).run(&[]).expect(0);
+
+    // The same broker's MQTT.
+    let done = rabbitmq.mqtt(MQTT).run(&[]);
+    let summary = fails_only(&done, "recovered == 0");
+    assert_eq!(summary.count("unique"), 3000);
+    // Of version 5 it knows nothing, and closes whoever begins with it.
+    let new = MQTT
+        .replace("version: v3.1.1, ", "")
+        .replace("clean_start: false", "clean_start: true")
+        .replace("    reconnect: { backoff: constant, base: 500ms }\n", "")
+        .replace("[steady, cut]", "steady");
+    let phases = "phases=[{ name: steady, for: 1s }]";
+    let done = rabbitmq
+        .mqtt(&new)
+        .run(&["--set", phases, "--set", "gates=[]"]);
+    let summary = done.expect(109).summary();
+    assert_eq!(summary.count("opened"), 0);
+    assert_eq!(summary.count("attempts"), 12);
 }
+
+/// A fifth of what comes is refused, comes again, and is taken then.
+const REFUSED: &str = r#"
+name: rabbitmq-nacks
+target: { url: "TARGET" }
+clients:
+  subscribers:
+    count: 2
+    vars: &queues { queue: { cycle: [five, six] } }
+    subscribe: ["{queue}"]
+    protocol: { stomp: { login: guest, passcode: guest, prefix: /queue/, ack: client_individual, nack: 20% } }
+  publishers:
+    count: 2
+    vars: *queues
+    protocol: { stomp: { login: guest, passcode: guest, prefix: /queue/ } }
+    publish: { topic: "{queue}", rate: 100/s, in: steady }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 2s }
+gates:
+  - received == 240
+  - nacked == 40
+  - redelivered == 40
+  - duplicated == 40
+  - lost == 0
+  - errors == 0
+  - close 1000 == 4
+generator: { shards: 2, max_lag: 20s, max_cpu: 100% }
+"#;
+
+/// MQTT 3.1.1 with sessions that are kept, as web_mqtt has it; half of the subscribers are cut.
+const MQTT: &str = r#"
+name: rabbitmq-mqtt
+target: { url: "TARGET" }
+clients:
+  subscribers:
+    count: 10
+    protocol: { mqtt: { version: v3.1.1, client_id: "sub-{connection}", username: guest, password: guest, clean_start: false } }
+    subscribe: [orders]
+    reconnect: { backoff: constant, base: 500ms }
+  publishers:
+    count: 2
+    protocol: { mqtt: { version: v3.1.1, username: guest, password: guest } }
+    publish: { topic: orders, rate: 100/s, in: [steady, cut] }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 1s }
+  - { name: cut, for: 2s, faults: [ { drop: { clients: subscribers, share: 50%, how: reset } } ] }
+  - { name: rest, for: 1s }
+gates:
+  - opened == 17
+  - sent == 300
+  - acked == 300
+  - expected == 3000
+  - lost == 0
+  - missed == 0
+  - recovered > 0
+  - resumed == 5
+  - state_lost == 0
+  - reconnected == 5
+  - failed == 0
+  - recovered == 0
+generator: { shards: 2, max_lag: 20s, max_cpu: 100% }
+"#;
 
 /// 20 that agreed on heart-beats, and 20 that did not.
 const BEATING: &str = r#"

@@ -2,6 +2,7 @@
 //!
 //! Needs seconds: a proxy that holds an answer's head back is given one to do so. What is compared lies far apart.
 
+use crate::fails_only;
 use crate::harness::{Lab, Summary};
 use crate::servers;
 
@@ -24,6 +25,11 @@ http {
         listen 127.0.0.1:PORT;
         location ~ ^/sub/(.+)$ {
             nchan_subscriber eventsource longpoll;
+            nchan_channel_id $1;
+            nchan_subscriber_first_message newest;
+        }
+        location ~ ^/ws/(.+)$ {
+            nchan_pubsub websocket;
             nchan_channel_id $1;
             nchan_subscriber_first_message newest;
         }
@@ -90,6 +96,43 @@ fn nchan_brings_everything_also_to_those_who_were_cut() {
     let done = Lab::new(&nchan(port, SSE, "recovered == 0")).run(&[]);
     let summary = done.expect(99).summary();
     assert_eq!(summary.count("received"), 8000);
+}
+
+/// Over WebSocket, published by WebSocket: payloads as they are, and each connection hears all. Who is away misses what is said meanwhile.
+const SOCKETS: &str = "
+name: nchan-ws
+target: { url: 'ws://127.0.0.1:PORT/ws/room' }
+clients:
+  subs: { count: 20, protocol: raw, reconnect: { backoff: constant, base: 300ms } }
+  pubs: { count: 2, protocol: raw, publish: { rate: 100/s, in: [steady, cut] } }
+phases:
+  - { name: ramp, for: 1s }
+  - { name: steady, for: 2s }
+  - { name: cut, for: 2s, faults: [ { drop: { clients: subs, share: 50%, how: reset } } ] }
+  - { name: rest, for: 1s }
+gates:
+  - sent == 400
+  - expected == 8800
+  - lost == 0
+  - duplicated == 0
+  - reordered == 0
+  - received == 4400 in steady
+  - missed > 0 of subs
+  - missed == 0 of pubs
+  - reconnected == 10
+  - failed == 0
+  - missed == 0
+generator: { shards: 2, max_lag: 50s, max_cpu: 100% }
+";
+
+#[test]
+fn nchan_brings_everything_over_websocket_to_those_who_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_nginx, port) = servers::nginx(folder.path(), CONFIG, ([127, 0, 0, 1], 1).into());
+    let done = Lab::new(&SOCKETS.replace("PORT", &port.to_string())).run(&[]);
+    let summary = fails_only(&done, "missed == 0");
+    let count = |name: &str| summary.count(name);
+    assert_eq!(count("unique") + count("missed"), 400 * 22);
 }
 
 #[test]

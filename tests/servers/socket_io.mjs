@@ -1,9 +1,9 @@
 // The npm package `socket.io` as a target: rooms, acknowledgements, recovery, in squall's default events.
 //
-// usage: node socket_io.mjs [--port N] [--token TEXT] [--recovery MS] [--ping MS] [--refuse TOPIC]
+// usage: node socket_io.mjs [--port N] [--token TEXT] [--recovery MS] [--ping MS] [--refuse TOPIC] [--transports LIST]
 // In every namespace: subscribe (topic), publish (topic, payload), and `message` (topic, payload) to whoever is in the room. With a
 // token, who does not say it is refused; with a topic to refuse, its subscriptions and publishes are. Pings come every MS, and are
-// to be answered in twice that.
+// to be answered in twice that. Of the transports (polling,websocket) only those listed are served.
 // Prints the port once it listens; ends when its standard input does. On SIGTERM it says goodbye and ends.
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
     recovery: { type: 'string' },
     ping: { type: 'string', default: '25000' },
     refuse: { type: 'string' },
+    transports: { type: 'string', default: 'polling,websocket' },
   },
 });
 
@@ -23,6 +24,7 @@ const server = createServer();
 const io = new Server(server, {
   pingInterval: Number(options.ping),
   pingTimeout: 2 * Number(options.ping),
+  transports: options.transports.split(','),
   ...(options.recovery && {
     connectionStateRecovery: { maxDisconnectionDuration: Number(options.recovery), skipMiddlewares: false },
   }),

@@ -1,6 +1,6 @@
 """The Python package `websockets` as a target: echo, or publish and subscribe in squall's default JSON dialect.
 
-usage: python websockets_server.py [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--raw echo|broadcast]
+usage: python websockets_server.py [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--deflate] [--raw echo|broadcast]
 Prints the port once it listens; ends when its standard input does. On SIGTERM it says goodbye to its clients, and ends.
 """
 
@@ -21,6 +21,7 @@ parser.add_argument("--port", type=int, default=0)
 parser.add_argument("--cert")
 parser.add_argument("--key")
 parser.add_argument("--subprotocol")
+parser.add_argument("--deflate", action="store_true")
 parser.add_argument("--raw", choices=["echo", "broadcast"])
 options = parser.parse_args()
 
@@ -77,7 +78,8 @@ async def main():
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(options.cert, options.key)
     protocols = [options.subprotocol] if options.subprotocol else None
-    async with serve(handle, "127.0.0.1", options.port, ssl=tls, subprotocols=protocols) as server:
+    deflate = "deflate" if options.deflate else None
+    async with serve(handle, "127.0.0.1", options.port, ssl=tls, subprotocols=protocols, compression=deflate) as server:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
         print(server.sockets[0].getsockname()[1], flush=True)
         stdin = asyncio.create_task(asyncio.to_thread(sys.stdin.read))

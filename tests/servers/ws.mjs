@@ -1,6 +1,6 @@
 // The npm package `ws` as a target: echo, or publish and subscribe in squall's default JSON dialect.
 //
-// usage: node ws.mjs [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--raw echo|broadcast]
+// usage: node ws.mjs [--port N] [--cert FILE --key FILE] [--subprotocol NAME] [--deflate] [--raw echo|broadcast]
 // Prints the port once it listens; ends when its standard input does. On SIGTERM it tells its clients that it restarts, and ends.
 import { createServer as plain } from 'node:http';
 import { createServer as secure } from 'node:https';
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     cert: { type: 'string' },
     key: { type: 'string' },
     subprotocol: { type: 'string' },
+    deflate: { type: 'boolean', default: false },
     raw: { type: 'string' },
   },
 });
@@ -23,6 +24,7 @@ const server = options.cert
   : plain();
 const sockets = new WebSocketServer({
   server,
+  perMessageDeflate: options.deflate && { threshold: 0 },
   // Without a choice of ours `ws` would take the first one offered.
   handleProtocols: (offered) => (offered.has(options.subprotocol) ? options.subprotocol : false),
 });

@@ -3,9 +3,10 @@
 //! With a stream (JetStream) nothing that was stored is passed over: a connection that was lost is followed by a consumer that
 //! begins behind the last message that came.
 
-use super::link::{Link, connect};
+use super::login::admitted;
 use super::wire::{Op, next};
-use crate::broker::{BrokerError, NatsConfig};
+use crate::broker::link::Link;
+use crate::broker::{BrokerError, Delivery, NatsConfig};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -15,17 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to come back.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A message.
-#[derive(Debug)]
-pub struct Delivery<'a> {
-    /// Where it was published.
-    pub subject: &'a str,
-    /// What it is.
-    pub payload: &'a [u8],
-}
-
-/// A subscription to a subject.
-pub struct Consumer {
+/// A subscription to a subject of NATS.
+pub struct NatsConsumer {
     config: NatsConfig,
     subject: String,
     /// The stream that stores what is published, which is made if it is not there.
@@ -37,7 +29,7 @@ pub struct Consumer {
     asked: u64,
 }
 
-impl Consumer {
+impl NatsConsumer {
     /// Subscribes; `name` tells it from all others at the broker.
     ///
     /// # Errors
@@ -47,8 +39,8 @@ impl Consumer {
         subject: &str,
         stream: Option<String>,
         name: &str,
-    ) -> Result<Consumer, BrokerError> {
-        let mut consumer = Consumer {
+    ) -> Result<NatsConsumer, BrokerError> {
+        let mut consumer = NatsConsumer {
             config,
             subject: subject.to_owned(),
             stream,
@@ -83,7 +75,7 @@ impl Consumer {
         let endpoint = endpoint
             .ok_or_else(|| BrokerError::Refused("no address".into()))?
             .clone();
-        let connecting = timeout(PATIENCE, connect(&self.config, &endpoint)).await;
+        let connecting = timeout(PATIENCE, admitted(&self.config, &endpoint)).await;
         let link = connecting.unwrap_or(Err(BrokerError::Timeout))?;
         self.link = Some(link);
         let inbox = self.inbox();
@@ -245,11 +237,17 @@ impl Consumer {
                             continue;
                         }
                         self.last = Some(number);
-                        each(Delivery { subject, payload });
+                        each(Delivery {
+                            address: subject,
+                            payload,
+                        });
                     }
                     Op::Msg {
                         subject, payload, ..
-                    } => each(Delivery { subject, payload }),
+                    } => each(Delivery {
+                        address: subject,
+                        payload,
+                    }),
                     Op::Pong | Op::Ok | Op::Info(_) => {}
                 }
             }

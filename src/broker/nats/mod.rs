@@ -1,9 +1,12 @@
 //! The client's side of NATS: the text protocol, and of JetStream what publishing and consuming need.
 
+mod config;
 mod consumer;
-mod link;
+mod login;
+mod publish;
 mod wire;
 
-pub use consumer::{Consumer, Delivery};
-pub(super) use link::{Link, connect, key, read_on};
-pub(super) use wire::{Op, next, put_publish};
+pub use config::NatsConfig;
+pub use consumer::NatsConsumer;
+pub(super) use login::key;
+pub(super) use publish::Nats;

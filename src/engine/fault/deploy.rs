@@ -23,6 +23,13 @@ impl Deploys {
         }
     }
 
+    /// Their numbers among the run's faults, and the phase of each.
+    pub fn phases(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.windows
+            .iter()
+            .map(|window| (window.fault, window.phase))
+    }
+
     /// When the next one begins; `u64::MAX` when there is none.
     pub fn next_ns(&self) -> u64 {
         let next = self.windows.get(usize::from(self.begun));
@@ -81,6 +88,20 @@ impl Shard {
         self.recorder.count(Counter::Severed, window.phase, g, 1);
         self.recorder
             .time(Timer::Drain, window.phase, g, since as i64);
+    }
+
+    /// The number of the deploy whose doing it is that a connection is lost now, not by us: it was open when that began,
+    /// or came after and that is not over.
+    pub(in super::super) fn deploy_that_cut(&self, c: usize, now: u64) -> Option<usize> {
+        let (conn, deploys) = (&self.conns[c], &self.faults.deploys);
+        let window = match conn.is(Mark::Moving) {
+            true => {
+                let at = usize::from(conn.deploys).checked_sub(1)?;
+                deploys.windows.get(at).copied()
+            }
+            false => deploys.latest().filter(|window| now < window.end_ns),
+        };
+        window.map(|window| window.fault)
     }
 
     /// A connection is ready that was away since `lost_ns` (0: it was not).

@@ -28,11 +28,17 @@ impl Shard {
         if let How::Close(code) = how {
             self.close(c, code, Intent::Cut, now);
         } else {
+            let besides = self.take_besides(c);
+            if how == How::Reset {
+                for stream in &besides {
+                    let _ = socket::set_linger_zero(&stream.socket);
+                }
+            }
             if let Some(stream) = self.conns[c].stream.take() {
                 // A socket that is broken already is gone all the same: nothing here can fail in a way that matters.
                 match how {
                     How::Reset => drop(socket::set_linger_zero(&stream.socket)),
-                    How::Vanish => self.vanish(c, stream, number, now),
+                    How::Vanish => self.vanish(c, stream, besides, number, now),
                     How::Fin | How::Close(_) => drop(stream.socket.shutdown(Shutdown::Write)),
                 }
             }

@@ -18,6 +18,8 @@ const UNKNOWN: u16 = 1006;
 /// One of them.
 struct Silent {
     stream: Stream,
+    /// TCP connections that it had beside that one: as silent, and of no interest.
+    _besides: Vec<Stream>,
     /// The fault's number in the run.
     number: usize,
     group: u16,
@@ -46,7 +48,17 @@ pub fn of(token: Token) -> Option<u32> {
 
 impl Shard {
     /// Keeps the socket of a connection that has just vanished, by the run's fault with this number.
-    pub(super) fn vanish(&mut self, c: usize, mut stream: Stream, number: usize, now: u64) {
+    pub(super) fn vanish(
+        &mut self,
+        c: usize,
+        mut stream: Stream,
+        mut besides: Vec<Stream>,
+        number: usize,
+        now: u64,
+    ) {
+        for beside in &mut besides {
+            let _ = self.poll.registry().deregister(&mut beside.socket);
+        }
         let vanished = &mut self.faults.vanished;
         let own = vanished.next;
         vanished.next = own.wrapping_add(1);
@@ -59,6 +71,7 @@ impl Shard {
             .count(Counter::Afflicted, self.phase, group, 1);
         let silent = Silent {
             stream,
+            _besides: besides,
             number,
             group: self.conns[c].group,
             phase: self.phase,

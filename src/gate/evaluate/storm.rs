@@ -2,7 +2,7 @@
 
 use super::super::grammar::{Gate, Peak};
 use super::super::value::{Unit, thousands};
-use super::{Judgement, Phase, Scope, judged, none, not_reached};
+use super::{Judgement, Phase, Scope, Status, judged, none, not_reached};
 use crate::metrics::{Counter, STEP_NS, Step, Storm, Totals};
 
 /// From the beginning of the first phase to the end of the last, nanoseconds from the run's start. Phases are contiguous.
@@ -31,6 +31,46 @@ pub(super) fn peak(gate: &Gate, totals: &Totals, phases: &[Phase], of: Peak) -> 
     };
     let value = most as f64;
     judged(gate, value, Unit::Rate.write(value), String::new())
+}
+
+/// The busiest step as a part of what the target was seen to take before the storm. Where more was never asked of it,
+/// that is at most what is told: enough to pass, and not to fail.
+pub(super) fn peak_share(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judgement {
+    let (from, to) = span(phases);
+    let steps = totals.steps();
+    if steps.full() {
+        return none("the run had more steps of 100 ms than are kept".to_owned());
+    }
+    let Some(storm) = Storm::read(steps, from, to) else {
+        return none("no connection was lost that is to come back".to_owned());
+    };
+    let Some(most) = steps.peak(from, to, |step| step.attempts) else {
+        return none("not exercised: attempts was 0".to_owned());
+    };
+    let Some(capacity) = storm.capacity.filter(|capacity| capacity.per_second > 0) else {
+        return none(
+            "nothing opened before it, so that nothing is known of what the target takes"
+                .to_owned(),
+        );
+    };
+    let (value, per_second) = (
+        most as f64 / capacity.per_second as f64 * 100.0,
+        capacity.per_second as f64,
+    );
+    let actual = format!(
+        "{} ({} of {})",
+        Unit::Share.write(value),
+        Unit::Rate.write(most as f64),
+        Unit::Rate.write(per_second)
+    );
+    let judgement = judged(gate, value, actual, String::new());
+    match capacity.reached || gate.op.is_upper() && judgement.status == Status::Passed {
+        true => judgement,
+        false => none(format!(
+            "the target may take more: {} at most were asked of it before",
+            Unit::Rate.write(per_second)
+        )),
+    }
 }
 
 /// From the first loss in the phase to so many of them being back before its end: who comes back later did not in time.

@@ -180,6 +180,22 @@ fn good_gates_are_understood() {
             None,
         ),
         (
+            "reason 0x97 == 0 in deploy",
+            M::Count(Count::Reason(151)),
+            Op::Equal,
+            0.0,
+            Some("deploy"),
+            None,
+        ),
+        (
+            "reason 151 rate < 1/s",
+            M::Rate(Count::Reason(0x97)),
+            Op::Less,
+            1.0,
+            None,
+            None,
+        ),
+        (
             "closed_by_target == 0",
             M::Count(Count::ClosedByTarget),
             Op::Equal,
@@ -283,6 +299,15 @@ fn good_gates_are_understood() {
             None,
             None,
         ),
+        (
+            "attempts peak share<80% in storm",
+            M::PeakShare,
+            Op::Less,
+            80.0,
+            Some("storm"),
+            None,
+        ),
+        ("spread < 1.3", M::Spread, Op::Less, 1.3, None, None),
         (
             "amplification < 1.5 of subs",
             M::Amplification,
@@ -437,6 +462,8 @@ fn bad_gates_say_where_and_what_was_meant() {
             None,
         ),
         ("close 5000 == 0", 7, "not `5000`", None),
+        ("reason 0x100 == 0", 8, "not `0x100`", None),
+        ("reason busy == 0", 8, "not `busy`", None),
         ("close abnormal == 0", 7, "not `abnormal`", None),
         (
             "failed timeuot == 0",

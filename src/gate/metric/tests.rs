@@ -50,7 +50,7 @@ fn names_are_distinct_and_all_there() {
     let all = metrics();
     let names: BTreeSet<&str> = all.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names.len(), all.len());
-    assert_eq!(all.len(), Timer::ALL.len() + Counter::ALL.len() + 7);
+    assert_eq!(all.len(), Timer::ALL.len() + Counter::ALL.len() + 13);
     for name in [
         "latency",
         "lost",
@@ -100,6 +100,8 @@ fn counts_are_named_as_written() {
         (Count::Close(1006), "close 1006"),
         (Count::ClosedByTarget, "closed_by_target"),
         (Count::ExpiredClose(4401), "expired_close 4401"),
+        (Count::Reason(0x97), "reason 0x97"),
+        (Count::RevokedClose(4403), "revoked_close 4403"),
     ];
     for (count, name) in table {
         assert_eq!(count.name(), name);

@@ -55,11 +55,22 @@ impl<S: Socket> Connection<S> {
         let hub = Arc::clone(&self.hub);
         while !self.deaf {
             let heard = tongue.next(&mut bytes, form, &hub.config, &mut bench.words);
+            if let Some(Heard::Shown(pass)) = heard {
+                self.shows(pass);
+                if let Some(times) = self.timer.set() {
+                    // It would be asked in words that are not its own.
+                    times.ask = None;
+                }
+                if self.deaf {
+                    // It was revoked: no welcome.
+                    bench.words.clear();
+                }
+            }
             self.say_words(&bench.words);
             bench.words.clear();
             match heard {
                 Some(Heard::Ask(ask)) => self.act(ask, message, bench),
-                Some(Heard::Other) => {}
+                Some(Heard::Other | Heard::Shown(_)) => {}
                 Some(Heard::Leave(close)) => self.leave(close),
                 None => break,
             }

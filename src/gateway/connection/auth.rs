@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::super::auth::Pass;
+use super::super::auth::{Grant, Pass};
 use super::super::client::Close;
 use super::super::dialect;
 use super::super::socket::Socket;
@@ -11,15 +11,19 @@ use super::Connection;
 impl<S: Socket> Connection<S> {
     /// What the client has shown with its upgrade, or in a message.
     pub(in super::super) fn shows(&mut self, pass: Pass) {
+        if !self.hub.shows(&self.client, pass) {
+            return self.leave(self.hub.config.revoked());
+        }
         let config = &self.hub.config;
+        let speaks_json = self.rare.as_ref().is_none_or(|rare| rare.tongue.is_none());
         let (expired, ask) = match (pass, &config.auth) {
-            (Pass::Good(Some(until)), Some(auth)) => {
-                let close = (!config.misbehave.keep_expired).then(|| until + auth.grace);
-                let ask = auth.ask_before.map(|before| {
+            (Pass::Good(Grant { until, .. }), Some(auth)) => {
+                let before = until.zip(auth.ask_before).filter(|_| speaks_json);
+                let ask = before.map(|(until, before)| {
                     let now = Instant::now();
                     until.checked_sub(before).map_or(now, |ask| ask.max(now))
                 });
-                (close, ask)
+                (config.closes_at(pass), ask)
             }
             (Pass::Good(_), _) | (Pass::Awaited, None) => (None, None),
             (Pass::Awaited, Some(_)) => (Some(Instant::now() + config.handshake_timeout), None),
@@ -48,7 +52,7 @@ impl<S: Socket> Connection<S> {
             let text = "this gateway asks for no tokens";
             return self.reply(dialect::error(id, "no_auth", text));
         }
-        match self.hub.config.accepts(token) {
+        match self.hub.accepts(token) {
             Some(pass) => {
                 self.shows(pass);
                 self.reply(dialect::authenticated(id));

@@ -142,6 +142,9 @@ impl<S: Socket> Connection<S> {
         if !self.blocked && bench.output.is_empty() {
             return Ok(());
         }
+        if let Some(press) = self.rare.as_mut().and_then(|rare| rare.press.as_mut()) {
+            press.smaller(&mut bench.output);
+        }
         let waiting = !self.unsent.is_empty();
         if waiting {
             self.unsent.append(&mut bench.output);

@@ -154,3 +154,82 @@ async fn a_gateway_that_keeps_expired_ones_keeps_them() {
     assert_eq!(next_json(&mut kept).await["id"], 1);
     drop(gateway.stop().await);
 }
+
+/// Has a token revoked, as whoever has it may.
+async fn revoke(gateway: &Gateway, token: &str) -> String {
+    let length = token.len();
+    let request =
+        format!("POST /revoke HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n\r\n{token}");
+    gateway.http(&request).await
+}
+
+/// All that comes of a request until the connection ends.
+async fn streamed(gateway: &Gateway, path: &str, token: &str) -> String {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\r\n");
+    gateway.http(&request).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_token_ends_whatever_is_spoken() {
+    let gateway = Gateway::start(config(Auth::default())).await;
+    let token = token(SECRET, 3);
+    let mut stomp = gateway
+        .try_connect("/ws", &[("Sec-WebSocket-Protocol", "v12.stomp")])
+        .await
+        .unwrap();
+    let greeting = format!("CONNECT\naccept-version:1.2\npasscode:{token}\n\n\0");
+    send_text(&mut stomp, &greeting).await;
+    let welcome = next(&mut stomp).await.into_text().unwrap();
+    assert!(welcome.starts_with("CONNECTED"), "{welcome}");
+    let (stream, poll) = tokio::join!(
+        streamed(&gateway, "/events?topic=t", &token),
+        streamed(&gateway, "/poll?topic=t", &token)
+    );
+    assert!(stream.starts_with("HTTP/1.1 200") && stream.ends_with("0\r\n\r\n"));
+    assert!(poll.starts_with("HTTP/1.1 204"), "{poll}");
+    assert_eq!(closed(&mut stomp).await, Some(4401));
+    assert_eq!(gateway.stop().await.closed_by_code[&4401], 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_is_good_for_nobody_and_those_who_have_shown_it_are_closed() {
+    let gateway = Gateway::start(config(Auth::default())).await;
+    let signer = JwtSigner::new(JwtAlgorithm::Hs256, SECRET.as_bytes(), None).unwrap();
+    let [bad, good] = ["{\"jti\":\"1\"}", "{\"jti\":\"2\"}"].map(|claims| signer.sign(claims));
+    let path = |token: &str| format!("/ws?token={token}");
+    let mut revoked = gateway.try_connect(&path(&bad), &[]).await.unwrap();
+    let mut renewed = gateway.try_connect(&path(&bad), &[]).await.unwrap();
+    let mut other = gateway.try_connect(&path(&good), &[]).await.unwrap();
+    send(&mut renewed, json!({"type": "auth", "token": good})).await;
+    assert_eq!(next_json(&mut renewed).await["type"], "authenticated");
+    let stream = streamed(&gateway, "/events?topic=t", &bad);
+    let revoke = async {
+        within(async {
+            while gateway.stats().await.open < 4 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        revoke(&gateway, &bad).await
+    };
+    let (stream, answer) = tokio::join!(stream, revoke);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(stream.ends_with("0\r\n\r\n"), "{stream}");
+    assert_eq!(closed(&mut revoked).await, Some(4403));
+    assert_eq!(gateway.status(&path(&bad), &[]).await, 401);
+    assert_eq!(gateway.status(&path(&good), &[]).await, 101);
+    // Neither whoever has another by now nor whoever always had is concerned; nor is what was revoked taken again.
+    for client in [&mut renewed, &mut other] {
+        send(client, json!({"type": "auth", "token": bad})).await;
+        assert_eq!(next_json(client).await["code"], "bad_token");
+    }
+    let mut stomp = gateway
+        .try_connect("/ws", &[("Sec-WebSocket-Protocol", "v12.stomp")])
+        .await
+        .unwrap();
+    let greeting = format!("CONNECT\naccept-version:1.2\npasscode:{bad}\n\n\0");
+    send_text(&mut stomp, &greeting).await;
+    assert_eq!(closed(&mut stomp).await, Some(4403));
+    assert_eq!(gateway.stop().await.closed_by_code[&4403], 3);
+}

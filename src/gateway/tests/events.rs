@@ -361,3 +361,110 @@ async fn a_drain_answers_polls_that_are_held() {
     assert_eq!(within(tcp.read(&mut [0; 8])).await.unwrap(), 0, "FIN");
     gateway.stopped().await;
 }
+
+#[tokio::test]
+async fn upgrades_may_be_refused_while_all_else_is_served() {
+    let gateway = Gateway::misbehaving(Misbehave {
+        refuse_upgrades: Some(403),
+        ..Misbehave::default()
+    })
+    .await;
+    assert_eq!(gateway.status("/ws", &[]).await, 403);
+    let mut stream = Stream::of(&gateway, "a", "").await;
+    let mut tcp = gateway.tcp().await;
+    assert_eq!(post(&mut tcp, "a", b"1").await, OK);
+    assert_eq!(stream.payload().await, "1");
+    drop((stream, tcp));
+    let stats = gateway.stop().await;
+    assert_eq!(stats.refused_by_status, [(403, 1)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgrades_are_refused_for_so_long() {
+    let config = Config {
+        misbehave: Misbehave {
+            refuse_upgrades: Some(403),
+            refuse_upgrades_for: Some(Duration::from_secs(5)),
+            ..Misbehave::default()
+        },
+        ..brief()
+    };
+    let hub = hub::Hub::new(config, tokio::time::Instant::now(), None);
+    for (after, expected) in [(4, Some(403)), (2, None)] {
+        tokio::time::advance(Duration::from_secs(after)).await;
+        assert_eq!(hub.refuses_upgrades(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_may_be_held_back_until_so_much_has_gathered() {
+    let gateway = Gateway::misbehaving(Misbehave {
+        buffer_streams: Some(1000),
+        ..Misbehave::default()
+    })
+    .await;
+    let mut held = Stream::of(&gateway, "a", "").await;
+    let mut websocket = gateway.connect().await;
+    subscribe(&mut websocket, "a").await;
+    let mut tcp = gateway.tcp().await;
+    assert_eq!(post(&mut tcp, "a", b"small").await, OK);
+    assert_eq!(next_json(&mut websocket).await["payload"], "small");
+    // Its head has come, and nothing else.
+    let soon = tokio::time::timeout(Duration::from_millis(100), held.next());
+    assert!(soon.await.is_err() && held.bytes.is_empty());
+    let large = "x".repeat(1000);
+    assert_eq!(post(&mut tcp, "a", large.as_bytes()).await, OK);
+    assert_eq!(held.payload().await, "small");
+    assert_eq!(held.payload().await, large);
+    drop((held, websocket, tcp));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_a_comment_and_goes_on_with_signs_of_life() {
+    let gateway = Gateway::start(Config {
+        ping: Some(Ping {
+            every: Duration::from_millis(20),
+            timeout: Duration::from_secs(20),
+        }),
+        ..brief()
+    })
+    .await;
+    let mut stream = Stream::of(&gateway, "a", "").await;
+    while stream.bytes.len() < WELCOME_AND_TWO.len() {
+        stream.read().await;
+    }
+    assert!(
+        stream.bytes.starts_with(WELCOME_AND_TWO),
+        "{:?}",
+        String::from_utf8_lossy(&stream.bytes)
+    );
+    drop(stream);
+    gateway.stop().await;
+}
+
+const WELCOME_AND_TWO: &[u8] = b"5\r\n: hi\n\r\n2\r\n:\n\r\n2\r\n:\n\r\n";
+
+#[tokio::test]
+async fn who_speaks_http_1_0_gets_no_chunks() {
+    let gateway = Gateway::start(brief()).await;
+    let mut tcp = gateway.tcp().await;
+    within(tcp.write_all(b"GET /events?topic=a HTTP/1.0\r\n\r\n"))
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        within(tcp.read_buf(&mut bytes)).await.unwrap();
+    }
+    let head = String::from_utf8(std::mem::take(&mut bytes)).unwrap();
+    assert!(head.contains("Connection: close") && !head.contains("chunked"));
+    let mut publisher = gateway.tcp().await;
+    assert_eq!(post(&mut publisher, "a", b"1").await, OK);
+    while !bytes.ends_with(b"\n\n") {
+        within(tcp.read_buf(&mut bytes)).await.unwrap();
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.starts_with("id: 1\ndata: {"), "{text}");
+    drop((tcp, publisher));
+    gateway.stop().await;
+}

@@ -11,6 +11,7 @@ mod limits;
 mod misbehave;
 mod mqtt;
 mod nodes;
+mod polling;
 mod service;
 mod size;
 mod slow;

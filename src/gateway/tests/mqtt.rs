@@ -216,11 +216,11 @@ async fn what_there_is_not_is_refused_by_its_reason() {
         qos: Qos::AtMostOnce,
         retain: false,
         properties: NONE,
-        topic: "t",
+        topic: "t/+",
         payload: b"",
     };
     for (version, login, broken) in [
-        (Version::V5, "CONNACK 0x86", "CONNACK 0x83"),
+        (Version::V5, "CONNACK 0x86", "CONNACK 0x90"),
         (Version::V3_1_1, "CONNACK 0x4", "CONNACK 0x3"),
     ] {
         let right = Connect {
@@ -281,6 +281,35 @@ async fn no_more_is_under_way_than_the_client_allows() {
     assert_eq!(hears.hear().await, "1 5 t 5");
     hears.ack(Step::Ack, 5).await;
     assert!(hears.hear().await.ends_with(" t 7"));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_will_is_published_when_its_client_goes_without_a_word() {
+    let gateway = Gateway::start(brief()).await;
+    let mut hears = Mqtt::greeted(&gateway, Version::V5).await;
+    hears.subscribe(1, &[("gone", 0)]).await;
+    let dying = |payload: &'static str| Connect {
+        will: Some(Will {
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: NONE,
+            topic: "gone",
+            payload: payload.as_bytes(),
+        }),
+        ..connect(Version::V5)
+    };
+    // Cut off; told goodbye; told goodbye and to publish it all the same.
+    drop(Mqtt::greeted_with(&gateway, dying("a")).await);
+    assert_eq!(hears.hear().await, "0 0 gone a");
+    for (payload, reason) in [("b", 0), ("c", 4)] {
+        let mut client = Mqtt::greeted_with(&gateway, dying(payload)).await;
+        let properties = NONE;
+        let farewell = Farewell { reason, properties };
+        client.say(Packet::Disconnect(farewell)).await;
+        assert_eq!(closed(&mut client.client).await, Some(1000));
+    }
+    assert_eq!(hears.hear().await, "0 0 gone c");
     gateway.stop().await;
 }
 

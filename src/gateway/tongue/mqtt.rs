@@ -1,7 +1,8 @@
 //! MQTT 5 and 3.1.1, the server's side. A topic's name is the hub's as it stands.
 //!
-//! No session outlives its connection, nothing is kept for those who subscribe later, and there are neither wills nor wildcards
-//! nor shared subscriptions: whoever asks for one is told so by its reason code. Publishes are taken with any QoS; deliveries are
+//! No session outlives its connection, nothing is kept for those who subscribe later, and there are neither wildcards nor shared
+//! subscriptions: whoever asks for one is told so by its reason code. A will is published when its client is gone without a goodbye, at
+//! once, whatever delay it asks for. Publishes are taken with any QoS; deliveries are
 //! made with 0 or 1, and of those with 1 as many are under way as the client allows: what is more waits here. What makes no
 //! sense ends the connection, in version 5 with a DISCONNECT that says why.
 
@@ -69,6 +70,8 @@ struct Talk {
     received: HashSet<u16>,
     /// What the client's topic aliases stand for.
     aliases: HashMap<u16, Box<str>>,
+    /// Topic and payload of what is published when the client is gone without a goodbye.
+    will: Option<(Box<str>, Box<[u8]>)>,
     /// Packets of which the hub has not answered for each filter.
     asked: Vec<Asked>,
     /// The hub's answer is to come with this, and the payload; both as JSON.
@@ -154,6 +157,11 @@ impl Mqtt {
         Rhythm { send: None, hear }
     }
 
+    /// Topic and payload of what is to be published now that the client is gone.
+    pub(super) fn last_will(&mut self) -> Option<(Box<str>, Box<[u8]>)> {
+        self.talk.will.take()
+    }
+
     /// The client's own silence was too long.
     pub(super) fn silent(&mut self, out: &mut Outgoing) {
         self.last_words(reason::KEEP_ALIVE_TIMEOUT, out);
@@ -223,7 +231,12 @@ impl Talk {
                 }
                 Ok(Heard::Other)
             }
-            Packet::Disconnect(_) => Ok(Heard::Leave(Close::after_queue(1000, ""))),
+            Packet::Disconnect(farewell) => {
+                if farewell.reason != reason::WITH_WILL {
+                    self.will = None;
+                }
+                Ok(Heard::Leave(Close::after_queue(1000, "")))
+            }
             Packet::Connect(_) => Err(nonsense("a second CONNECT")),
             Packet::ConnAck(_)
             | Packet::SubAck(_)
@@ -243,32 +256,35 @@ impl Talk {
     ) -> Heard<'static> {
         let version = connect.version;
         let v5 = version == Version::V5;
-        let known = |password: &[u8]| config.tokens.iter().any(|t| t.as_bytes() == password);
+        let asks = config.asks_for_tokens() && !trusted;
+        let password = connect.password.and_then(|p| std::str::from_utf8(p).ok());
+        let shown = password.filter(|_| asks).and_then(|p| config.accepts(p));
         let nobody = connect.client_id.is_empty();
-        let refusal =
-            if !(config.tokens.is_empty() || trusted || connect.password.is_some_and(known)) {
-                Some((
-                    reason::BAD_LOGIN,
-                    4,
-                    "the password is not one of the tokens",
-                ))
-            } else if connect.will.is_some() {
-                Some((reason::IMPLEMENTATION, 3, "no wills are published here"))
-            } else if nobody && !v5 && !connect.clean_start {
-                Some((reason::BAD_CLIENT_ID, 2, "a session needs a name"))
-            } else if connect
-                .properties
-                .text(Name::AuthenticationMethod)
-                .is_some()
-            {
-                Some((
-                    reason::BAD_METHOD,
-                    5,
-                    "there is no such authentication here",
-                ))
-            } else {
-                None
-            };
+        let refusal = if asks && shown.is_none() {
+            Some((
+                reason::BAD_LOGIN,
+                4,
+                "the password is not one of the tokens",
+            ))
+        } else if connect.will.is_some_and(|will| will.retain) {
+            Some((reason::NO_RETAIN, 3, "nothing is retained here"))
+        } else if connect.will.is_some_and(|will| !is_topic(will.topic)) {
+            Some((reason::TOPIC_INVALID, 3, "the will's topic is none"))
+        } else if nobody && !v5 && !connect.clean_start {
+            Some((reason::BAD_CLIENT_ID, 2, "a session needs a name"))
+        } else if connect
+            .properties
+            .text(Name::AuthenticationMethod)
+            .is_some()
+        {
+            Some((
+                reason::BAD_METHOD,
+                5,
+                "there is no such authentication here",
+            ))
+        } else {
+            None
+        };
         let mut list = List::default();
         let mut acknowledge = |reason, list: &List| {
             let ack = ConnAck {
@@ -299,6 +315,8 @@ impl Talk {
             .put(Name::SubscriptionIdentifiersAvailable, Value::Byte(0))
             .put(Name::SharedAvailable, Value::Byte(0));
         acknowledge(reason::SUCCESS, &list);
+        let will = connect.will.as_ref();
+        self.will = will.map(|will| (will.topic.into(), will.payload.into()));
         let theirs = connect.properties.small(Name::ReceiveMaximum);
         let size = connect.properties.number(Name::MaximumPacketSize);
         self.agreed = Some(Agreed {
@@ -307,7 +325,7 @@ impl Talk {
             receive_maximum: theirs.unwrap_or(u16::MAX).min(MOST_UNDER_WAY),
             packet_maximum: size.map_or(usize::MAX, |size| size as usize),
         });
-        Heard::Other
+        shown.map_or(Heard::Other, Heard::Shown)
     }
 
     fn publish<'a>(
@@ -623,6 +641,11 @@ fn send(topic: &str, payload: &[u8], id: Option<u16>, agreed: Agreed, out: &mut 
     }
     out.seal(Form::Binary);
     true
+}
+
+/// Whether it can be published to.
+fn is_topic(topic: &str) -> bool {
+    !topic.is_empty() && topic.len() <= MAX_TOPIC && !topic.contains(['+', '#', '\0'])
 }
 
 fn say(packet: &Packet<'_>, version: Version, out: &mut Outgoing) {

@@ -1,4 +1,5 @@
-//! Socket.IO (protocol 5 over Engine.IO 4, WebSocket from the start), the server's side: the events `subscribe` (topic),
+//! Socket.IO (protocol 5 over Engine.IO 4), the server's side, packet by packet however they come (`polling.rs` brings those that
+//! do not come over a WebSocket): the events `subscribe` (topic),
 //! `unsubscribe` (topic) and `publish` (topic, payload), and `message` (topic, payload) for what is delivered.
 //!
 //! One namespace a connection, by any name, all of them with the same topics. Nothing is kept for those who come back. Payloads
@@ -39,6 +40,8 @@ const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 pub(in super::super) struct SocketIo {
     /// A right token was shown with the upgrade.
     pub(super) trusted: bool,
+    /// What a client that polls calls the conversation, and whether it is offered a WebSocket.
+    pub(in super::super) polled: Option<(Box<str>, bool)>,
     /// Once it is given.
     namespace: Option<Box<str>>,
     /// An event whose attachments are due.
@@ -67,7 +70,9 @@ impl SocketIo {
     /// The first packet, which is the server's.
     pub(super) fn greet(&mut self, client: u64, config: &Config, out: &mut Outgoing) {
         let max = config.max_message as u64;
-        pace(config).write(&format!("e{client:x}"), max, out.buffer());
+        let named = self.polled.take();
+        let (sid, upgrades) = named.unwrap_or_else(|| (format!("e{client:x}").into(), false));
+        pace(config).write(&sid, upgrades, max, out.buffer());
         out.seal(Form::Text);
     }
 
@@ -151,11 +156,10 @@ impl SocketIo {
             .ok()
             .filter(|name| name.len() <= MAX_TOPIC)
             .ok_or(Nonsense("there is no such namespace"))?;
-        let token = lookup(packet.data, "/token");
-        let trusted = self.trusted
-            || config.tokens.is_empty()
-            || token.is_some_and(|told| config.tokens.iter().any(|token| told.is(token)));
-        let refusal = match (&self.namespace, trusted) {
+        let asks = config.asks_for_tokens() && !self.trusted;
+        let token = lookup(packet.data, "/token").filter(|_| asks);
+        let shown = token.and_then(|told| config.accepts(&told.text()));
+        let refusal = match (&self.namespace, !asks || shown.is_some()) {
             (Some(_), _) => Some("Invalid namespace"),
             (None, false) => Some("Not authorized"),
             (None, true) => None,
@@ -166,6 +170,7 @@ impl SocketIo {
         } else {
             say(name, Kind::Connect, None, r#"{"sid":"s"}"#, out);
             self.namespace = Some(name.into());
+            return Ok(shown.map_or(Heard::Other, Heard::Shown));
         }
         Ok(Heard::Other)
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::super::Config;
+use super::super::auth::Pass;
 use super::super::client::Close;
 use super::super::dialect::{Ask, MAX_TOPIC};
 use super::Heard;
@@ -92,9 +93,9 @@ impl Stomp {
         };
         let receipt = frame.raw_value("receipt");
         let heard = match version {
-            None => greet(&frame, config, *trusted, out).map(|terms| {
+            None => greet(&frame, config, *trusted, out).map(|(terms, shown)| {
                 *agreed = Some(terms);
-                Heard::Other
+                shown.map_or(Heard::Other, Heard::Shown)
             }),
             Some(version) => match frame.command {
                 "SEND" => topic(&frame).map(|topic| {
@@ -203,7 +204,7 @@ fn greet(
     config: &Config,
     trusted: bool,
     out: &mut Outgoing,
-) -> Result<(Version, Rhythm), Nonsense> {
+) -> Result<((Version, Rhythm), Option<Pass>), Nonsense> {
     if !matches!(frame.command, "CONNECT" | "STOMP") {
         return Err(Nonsense("CONNECT comes first"));
     }
@@ -215,8 +216,9 @@ fn greet(
         .filter_map(|name| Version::named(name.trim_ascii()))
         .max();
     let version = version.ok_or(Nonsense("1.0, 1.1 and 1.2 are spoken here"))?;
-    let known = |passcode: &str| config.accepts(passcode).is_some();
-    if !(!config.asks_for_tokens() || trusted || passcode.is_some_and(known)) {
+    let asks = config.asks_for_tokens() && !trusted;
+    let shown = passcode.filter(|_| asks).and_then(|p| config.accepts(p));
+    if asks && shown.is_none() {
         return Err(Nonsense("the passcode is not one of the tokens"));
     }
     let theirs = match beats {
@@ -232,7 +234,7 @@ fn greet(
     let server = concat!("squall/", env!("CARGO_PKG_VERSION"));
     answer.header("server", &[server]).end();
     out.seal(Form::Text);
-    Ok((version, HEARTBEAT.agree(theirs)))
+    Ok(((version, HEARTBEAT.agree(theirs)), shown))
 }
 
 /// The destination.

@@ -13,6 +13,7 @@ fn gauges(open: u32, cpu_ns: u64) -> Gauges {
         cpu_ns,
         rss: 100,
         descriptors: 9,
+        ..Gauges::default()
     }
 }
 
@@ -657,6 +658,7 @@ fn sums_stop_at_the_largest_number() {
             recovered: u64::MAX,
             missed: u64::MAX,
             lost: u64::MAX,
+            ..Absence::default()
         };
         recorder.absence(0, absence);
         let beside = neighbours::NeighbourTally {

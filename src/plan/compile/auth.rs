@@ -340,6 +340,7 @@ fn jwt(
         key: Secret(key.to_vec()),
         kid: written.kid.clone(),
         claims,
+        named: !written.claims.contains_key("jti"),
     })))
 }
 

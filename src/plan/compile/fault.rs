@@ -7,6 +7,7 @@ mod lasting;
 mod meaning;
 mod network;
 mod partition;
+mod revoke;
 mod slow;
 mod stall;
 
@@ -55,6 +56,10 @@ pub(super) fn compile(
         Fault::Deploy(d) => {
             let path = format!("{path}.deploy");
             deploy::compile(d, &path, scenario, phase, problems)
+        }
+        Fault::Revoke(r) => {
+            let path = format!("{path}.revoke");
+            revoke::compile(r, &path, scenario, phase, problems)
         }
     };
     phase.faults.extend(planned);

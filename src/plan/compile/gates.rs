@@ -4,6 +4,8 @@ use super::Problems;
 use crate::gate::{self, Gate, Need};
 use crate::plan::fault::{Action, Effect, How, PlannedFault};
 use crate::plan::types::{Group, Plan};
+use crate::protocol::Field;
+use crate::protocol::settings::socket_io::Polling;
 use crate::scenario::model::Moves;
 use crate::scenario::{Problem, Scenario};
 use std::net::IpAddr;
@@ -76,16 +78,37 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         let phases = plan.phases().get(from..until).unwrap_or_default();
         phases.iter().flat_map(|phase| &phase.faults).any(has)
     };
+    let hits = |fault: &PlannedFault, does: fn(&Effect) -> bool| match &fault.action {
+        Action::Hit(hit) => {
+            let group = plan.groups().get(hit.group as usize);
+            does(&hit.effect) && group.is_some_and(|group| judged(&group))
+        }
+        Action::Burst { .. } | Action::Deploy(_) => false,
+    };
     match need {
         Need::Messages => plan.groups().iter().any(|group| !group.publish.is_empty()),
         Need::Publish => group(|group| !group.publish.is_empty()),
         Need::Request => group(|group| !group.request.is_empty()),
         Need::Schedule => group(|group| !group.publish.is_empty() || !group.request.is_empty()),
-        Need::Heartbeat => group(|group| group.heartbeat.is_some()),
-        Need::Reconnect => group(|group| group.reconnect.is_some()),
+        Need::Heartbeat => group(|group| group.heartbeat.is_some() || group.polls()),
+        // The way into a broker is made again whatever is written.
+        Need::Reconnect => group(|group| group.reconnect.is_some() || group.inject.is_some()),
         Need::Node => group(|group| group.node.is_some()),
         Need::Resume => group(|group| group.resume.is_some()),
         Need::Auth => group(|group| group.auth.is_some()),
+        Need::Compression => group(|group| group.compression.is_some()),
+        Need::Will => plan.groups().iter().any(|group| {
+            let mut fields = group.introduction.iter();
+            fields.any(|(field, _)| *field == Field::WillTopic)
+        }),
+        Need::Polling => group(|group| group.protocol.polls_first().is_some()),
+        Need::Upgrade => group(|group| {
+            matches!(
+                group.protocol.polling(),
+                Polling::Handshake | Polling::Upgrade
+            )
+        }),
+        Need::Ladder => group(|group| group.transport.rungs().len() > 1),
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),
@@ -97,15 +120,11 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
             Action::Burst { .. } | Action::Deploy(_) => false,
         }),
         Need::Trouble => fault(0, &|_| true),
-        Need::Slow => fault(last.unwrap_or(0), &|fault| match &fault.action {
-            Action::Hit(hit) => {
-                matches!(hit.effect, Effect::Slow(_))
-                    && plan
-                        .groups()
-                        .get(hit.group as usize)
-                        .is_some_and(|group| judged(&group))
-            }
-            Action::Burst { .. } | Action::Deploy(_) => false,
+        Need::Slow => fault(last.unwrap_or(0), &|fault| {
+            hits(fault, |effect| matches!(effect, Effect::Slow(_)))
+        }),
+        Need::Revoke => fault(last.unwrap_or(0), &|fault| {
+            hits(fault, |effect| matches!(effect, Effect::Revoke(_)))
         }),
     }
 }

@@ -4,8 +4,8 @@ use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::{Boosted, Timeline};
 use super::{
-    Problems, answer, auth, each, message, protocol, reconnect, resume, steps, transport, upgrade,
-    vars,
+    Problems, answer, auth, compression, each, message, protocol, reconnect, resume, steps,
+    transport, upgrade, vars,
 };
 use crate::plan::needs::Machine;
 use crate::plan::types::{Group, Heartbeat, Lifetime, Opening, Resume, Step, Template, Var};
@@ -98,13 +98,16 @@ pub(super) fn compile(
             .and_then(|node| answer::node(node, &path, &vars, problems));
         answer::comes_back(written, scenario.target.pick, &path, problems);
         let bursts = timeline.bursts.get(name).map_or(&[][..], Vec::as_slice);
-        let raw = matches!(
-            (&written.protocol, &written.transport),
-            (
-                model::Protocol::Named(model::ProtocolName::Raw),
+        let websocket = |one: &model::Transport| {
+            matches!(
+                one,
                 model::Transport::Named(model::TransportName::Websocket)
             )
-        );
+        };
+        let raw = matches!(
+            &written.protocol,
+            model::Protocol::Named(model::ProtocolName::Raw)
+        ) && written.transport.to_vec().iter().all(websocket);
         let context = Context {
             vars: &vars,
             captured: &captured,
@@ -157,6 +160,9 @@ pub(super) fn compile(
             config: protocol,
             introduction,
         } = protocol::compile(written, &path, at_opening, problems);
+        if protocol.polling().goes_on() {
+            beside(written, target, &path, problems);
+        }
         let of_vars = Scope {
             captured: &[],
             ..at_opening
@@ -178,7 +184,7 @@ pub(super) fn compile(
                 message: &[],
                 ..of_vars
             },
-            over_http: transport != crate::plan::types::Transport::WebSocket,
+            over_http: transport.has_http(),
         };
         let (tokens, first_message) = auth::compile(&path, &of, files, problems);
         if let Some(message) = first_message {
@@ -224,6 +230,7 @@ pub(super) fn compile(
             introduction,
             capture_headers,
             keep_cookies: written.keep_cookies,
+            compression: compression::compile(written, &path, target.config.max_message, problems),
             node,
             resume,
             auth: tokens,
@@ -285,6 +292,20 @@ fn subscriptions(
         topics.push(text::template(topic, &path, context.scope(), problems));
     }
     topics
+}
+
+/// What goes on by polling has connections beside its own, which cannot have all that the own one may have.
+fn beside(written: &model::ClientGroup, target: &Target, path: &str, problems: &mut Problems) {
+    let path = format!("{path}.protocol");
+    let help = "only the handshake can be polled then: `polling: handshake`";
+    if target.config.proxy.is_some() {
+        let message = "what is polled and posted beside the handshake does not go through a proxy";
+        problems.add(Problem::error(&path, message).help(help).on_key());
+    }
+    if written.compression.is_some() {
+        let message = "the WebSocket that takes over from polling offers no compression";
+        problems.add(Problem::error(&path, message).help(help).on_key());
+    }
 }
 
 fn lifetime(written: &model::Lifetime, path: &str, problems: &mut Problems) -> Lifetime {

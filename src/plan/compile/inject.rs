@@ -1,11 +1,15 @@
-//! Groups that publish into a broker behind the target.
+//! Groups that publish into a broker behind the target. What differs by broker is a file for each.
+
+mod kafka;
+mod nats;
+mod rabbitmq;
 
 use super::group::{Context, MOST_PER_CORE};
-use super::target::{self, Compiled as Target};
+use super::target::Compiled as Target;
 use super::text::{self, Scope};
 use super::timeline::Timeline;
 use super::{Problems, each, message, vars};
-use crate::broker::{Config, Endpoint, Login, NatsConfig};
+use crate::broker::{Config, Login};
 use crate::plan::needs::Machine;
 use crate::plan::template::{render, value_of};
 use crate::plan::types::{
@@ -15,6 +19,7 @@ use crate::protocol::ProtocolConfig;
 use crate::scenario::model::{self, OneOrMany};
 use crate::scenario::{Files, Problem, Scenario};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Most publishers of one entry: each has a name for its messages, and an address there.
 const MOST: u64 = 100_000;
@@ -65,33 +70,156 @@ pub(super) fn compile(
             r#in: written.r#in.clone(),
         };
         let publish = message::publish(&publish, &path, &context, files, problems);
-        let Some(nats) = &written.nats else {
+        let place = Place {
+            inject: &path,
+            scope: Scope {
+                message: &[Builtin::Topic],
+                ..context.scope()
+            },
+            files,
+        };
+        let mut ways = Vec::new();
+        if let Some(nats) = &written.nats {
+            ways.push(nats::compile(nats, &place, problems));
+        }
+        if let Some(rabbitmq) = &written.rabbitmq {
+            ways.push(rabbitmq::compile(rabbitmq, &place, problems));
+        }
+        if let Some(kafka) = &written.kafka {
+            ways.push(kafka::compile(kafka, &place, problems));
+        }
+        let several = ways.len() > 1;
+        let Some(way) = ways.pop() else {
             let problem = Problem::error(&path, "there is no broker to publish into");
             problems.add(
                 problem
-                    .help("give its address as `nats: { url: nats://… }`")
+                    .help("give its address as `nats: { url: nats://… }`, `rabbitmq: { url: amqp://… }` or `kafka: { bootstrap: host:9092 }`")
                     .on_key(),
             );
             continue;
         };
-        let at = format!("{path}.nats");
-        let subject = nats.subject.as_deref().unwrap_or("{topic}");
-        let subject_at = match nats.subject {
-            Some(_) => format!("{at}.subject"),
-            None => format!("{path}.topic"),
-        };
-        let scope = Scope {
-            message: &[Builtin::Topic],
-            ..context.scope()
-        };
+        if several {
+            let problem = Problem::error(&path, "there is more than one broker");
+            problems.add(problem.help("make an entry for each").on_key());
+        }
         let inject = Inject {
-            broker: Config::Nats(Box::new(config(nats, &at, files, problems))),
-            address: text::template(subject, &subject_at, scope, problems),
+            broker: way.broker,
+            address: way.address,
+            key: way.key,
         };
-        let group = group(name, (count, first), vars, publish, inject);
-        subjects(&group, scenario.seed, &subject_at, problems);
+        let mut group = group(name, (count, first), vars, publish, inject);
+        let all = addresses(
+            &group,
+            scenario.seed,
+            (&way.address_at, way.wrong),
+            problems,
+        );
+        if let Some(Config::Kafka(kafka)) = group.inject.as_mut().map(|i| &mut i.broker) {
+            kafka.topics = all.into_iter().collect();
+        }
         groups.push(group);
     }
+}
+
+/// What compiling a broker needs of where it stands.
+struct Place<'a> {
+    /// The entry's path.
+    inject: &'a str,
+    /// What may stand in a message's address.
+    scope: Scope<'a>,
+    files: &'a Files,
+}
+
+impl Place<'_> {
+    /// The address of messages, where they go unless it is written: where their topic says. And where it stands.
+    fn address(
+        &self,
+        written: Option<&String>,
+        at: String,
+        problems: &mut Problems,
+    ) -> (Template, String) {
+        let (text, at) = match written {
+            Some(text) => (text.as_str(), at),
+            None => ("{topic}", format!("{}.topic", self.inject)),
+        };
+        (text::template(text, &at, self.scope, problems), at)
+    }
+}
+
+/// What is wrong with an address, and what to do; `None`: nothing.
+type Wrong = fn(&str) -> Option<(String, &'static str)>;
+
+/// Where an entry's messages go.
+struct Way {
+    broker: Config,
+    address: Template,
+    /// What its partition is chosen by, where it has such.
+    key: Option<Template>,
+    /// Where the address is written.
+    address_at: String,
+    wrong: Wrong,
+}
+
+/// Takes the addresses of servers apart by the kind's own rules.
+fn servers<T>(
+    urls: Option<&OneOrMany<String>>,
+    path: &str,
+    example: &str,
+    read: impl Fn(&str) -> Result<T, (&'static str, &'static str)>,
+    problems: &mut Problems,
+) -> Vec<T> {
+    let none = OneOrMany::Many(Vec::new());
+    let urls = each(urls.unwrap_or(&none), &format!("{path}.url"));
+    if urls.is_empty() {
+        let problem = Problem::error(path, "there is no address");
+        problems.add(
+            problem
+                .help(format!("give it as `url: {example}`"))
+                .on_key(),
+        );
+    }
+    let mut servers = Vec::new();
+    for (path, url) in urls {
+        match read(url) {
+            Ok(server) => servers.push(server),
+            Err((message, help)) => problems.add(Problem::error(path, message).help(help)),
+        }
+    }
+    servers
+}
+
+/// The login of `user` and `password`.
+fn password(
+    user: Option<&String>,
+    password: Option<&String>,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Login> {
+    if password.is_some() && user.is_none() {
+        let path = format!("{path}.password");
+        problems.add(Problem::error(path, "a password without a `user`"));
+    }
+    let password = password.cloned().unwrap_or_default();
+    user.map(|user| Login::Password(user.clone(), password))
+}
+
+/// The one login there may be; `which` says what they could be written as.
+fn login(
+    mut logins: Vec<Login>,
+    path: &str,
+    which: &str,
+    problems: &mut Problems,
+) -> Option<Login> {
+    logins.dedup();
+    if logins.len() > 1 {
+        let message = format!("{which} exclude each other");
+        problems.add(
+            Problem::error(path, message)
+                .help("keep one of them")
+                .on_key(),
+        );
+    }
+    logins.pop()
 }
 
 fn group(
@@ -115,6 +243,7 @@ fn group(
         introduction: Vec::new(),
         capture_headers: Vec::new(),
         keep_cookies: false,
+        compression: None,
         node: None,
         on_open: Vec::new(),
         subscribe: Vec::new(),
@@ -128,68 +257,21 @@ fn group(
     }
 }
 
-fn config(nats: &model::Nats, path: &str, files: &Files, problems: &mut Problems) -> NatsConfig {
-    let none = OneOrMany::Many(Vec::new());
-    let urls = each(nats.url.as_ref().unwrap_or(&none), &format!("{path}.url"));
-    if urls.is_empty() {
-        let problem = Problem::error(path, "there is no address");
-        problems.add(problem.help("give it as `url: nats://host:4222`").on_key());
-    }
-    let mut endpoints = Vec::new();
-    let mut logins = Vec::new();
-    for (path, url) in urls {
-        match NatsConfig::address(url) {
-            Ok((endpoint, login)) => {
-                endpoints.push(endpoint);
-                logins.extend(login);
-            }
-            Err((message, help)) => problems.add(Problem::error(path, message).help(help)),
-        }
-    }
-    let password =
-        |user: &String| Login::Password(user.clone(), nats.password.clone().unwrap_or_default());
-    if nats.password.is_some() && nats.user.is_none() {
-        let path = format!("{path}.password");
-        problems.add(Problem::error(path, "a password without a `user`"));
-    }
-    logins.extend(nats.user.as_ref().map(password));
-    logins.extend(nats.token.clone().map(Login::Token));
-    if let Some(contents) = nats.credentials.as_ref().and_then(|file| files.get(file)) {
-        let read = std::str::from_utf8(contents).ok().and_then(Login::of_file);
-        if read.is_none() {
-            let problem = Problem::error(
-                format!("{path}.credentials"),
-                "the file holds no NATS credentials",
-            );
-            problems.add(problem.help("it is what `nsc generate creds` writes"));
-        }
-        logins.extend(read);
-    }
-    logins.dedup();
-    if logins.len() > 1 {
-        let message = "`user`, `token`, `credentials` and a user in the address exclude each other";
-        problems.add(
-            Problem::error(path, message)
-                .help("keep one of them")
-                .on_key(),
-        );
-    }
-    let secure = endpoints.iter().any(|e: &Endpoint| e.tls) || endpoints.is_empty();
-    NatsConfig {
-        tls: target::tls(path, "tls://", nats.tls.as_ref(), secure, files, problems),
-        endpoints,
-        login: logins.pop().unwrap_or_default(),
-        jetstream: nats.jetstream,
-    }
-}
-
-/// Every subject must be one that can be published to.
-fn subjects(group: &Group, seed: u64, path: &str, problems: &mut Problems) {
-    let Some(inject) = &group.inject else { return };
+/// All addresses. Each must be one that can be published to.
+fn addresses(
+    group: &Group,
+    seed: u64,
+    (path, wrong): (&str, Wrong),
+    problems: &mut Problems,
+) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let Some(inject) = &group.inject else {
+        return all;
+    };
     for index in 0..group.count {
         let value = |part: &Part| Cow::Owned(value_of(part, seed, group, index));
         let topic = |template: &Template| render(template, |part| value(part));
-        let subject = render(&inject.address, |part| match part {
+        let address = render(&inject.address, |part| match part {
             Part::Builtin(Builtin::Topic) => Cow::Owned(
                 group
                     .publish
@@ -198,13 +280,11 @@ fn subjects(group: &Group, seed: u64, path: &str, problems: &mut Problems) {
             ),
             other => value(other),
         });
-        let token = |t: &str| t.is_empty() || t.contains(['*', '>']);
-        if subject.split('.').any(token)
-            || subject.contains(|c: char| c.is_whitespace() || c.is_control())
-        {
-            let message = format!("`{subject}` is no subject of NATS to publish to");
-            let help = "words joined by `.`, without `*`, `>` and white space";
-            return problems.add(Problem::error(path, message).help(help));
+        if let Some((message, help)) = wrong(&address) {
+            problems.add(Problem::error(path, message).help(help));
+            break;
         }
+        all.insert(address);
     }
+    all
 }

@@ -30,9 +30,7 @@ pub(super) fn compile(
 ) -> Option<Resume> {
     match written {
         // By `Last-Event-ID`, whatever is spoken.
-        model::Resume::Topics(true) if *of.transport != Transport::WebSocket => {
-            Some(Resume::Protocol)
-        }
+        model::Resume::Topics(true) if !of.transport.has_websocket() => Some(Resume::Protocol),
         model::Resume::Topics(false) => None,
         model::Resume::Topics(true) => topics(path, of, problems),
         model::Resume::Session(written) => Some(Resume::Session(Box::new(session(
@@ -72,6 +70,10 @@ fn topics(path: &str, of: Of<'_>, problems: &mut Problems) -> Option<Resume> {
             path,
             "there is nothing to resume: the group subscribes to nothing",
         ));
+    }
+    if of.transport.has_http() && of.group.subscribe.len() > 1 {
+        let message = "over another transport it is taken up where it was only with one topic: what is missed of several is missed";
+        problems.add(Problem::warning(path, message).help("subscribe to one, or expect `missed`"));
     }
     for topic in &of.group.subscribe {
         if topic.contains(['*', '#', '>']) {

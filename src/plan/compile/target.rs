@@ -1,10 +1,9 @@
 //! The target: addresses taken apart, limits, TLS.
 
-use super::{Problems, each};
-use crate::broker::NatsConfig;
+use super::{Problems, consume, each};
 use crate::scenario::model::{self, Embedded, Target, Tls};
 use crate::scenario::{Files, Problem};
-use crate::transport::{Endpoint, Pick, TargetConfig, TlsConfig};
+use crate::transport::{Endpoint, Pick, Proxy, TargetConfig, TlsConfig};
 use base64::Engine as _;
 use std::time::Duration;
 
@@ -113,6 +112,8 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
             problems,
         ),
         endpoints,
+        proxy: target.proxy.as_deref().and_then(|url| proxy(url, problems)),
+        follow_redirects: follow_redirects(target.follow_redirects, problems),
         pick: match target.pick {
             model::Pick::Spread => Pick::Spread,
             model::Pick::Failover => Pick::Failover,
@@ -128,6 +129,42 @@ pub(super) fn compile(target: &Target, files: &Files, problems: &mut Problems) -
         paths,
         authorization: authorization.flatten(),
     }
+}
+
+/// Takes a proxy's address apart. As of the target's, nothing of it is repeated.
+fn proxy(url: &str, problems: &mut Problems) -> Option<Proxy> {
+    let mut refuse = |message: &str, help: &str| {
+        problems.add(Problem::error("target.proxy", message).help(help));
+        None
+    };
+    const FORM: &str = "write it as http://host:port, or http://user:password@host:port";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return refuse("the proxy's address has no scheme", FORM);
+    };
+    if !scheme.eq_ignore_ascii_case("http") {
+        return refuse("proxies are spoken to by `http` only", FORM);
+    }
+    match address(&format!("ws://{rest}")) {
+        Err((message, _)) => refuse(&message, FORM),
+        Ok(address) if address.path != "/" => refuse("a proxy's address has no path", FORM),
+        Ok(address) => Some(Proxy {
+            host: address.endpoint.host,
+            port: address.endpoint.port,
+            authorization: address.authorization,
+        }),
+    }
+}
+
+/// More redirects in a row than browsers follow are a mistake.
+const MOST_REDIRECTS: u8 = 20;
+
+fn follow_redirects(given: Option<u8>, problems: &mut Problems) -> u8 {
+    let follow = given.unwrap_or(0);
+    if follow > MOST_REDIRECTS {
+        let message = format!("more than {MOST_REDIRECTS} redirects in a row are not followed");
+        problems.add(Problem::error("target.follow_redirects", message));
+    }
+    follow
 }
 
 fn time(
@@ -386,58 +423,6 @@ pub(super) fn ports(embedded: &Embedded) -> u16 {
 }
 
 /// Settings of the embedded gateway that could not mean anything.
-/// What the gateway consumes from.
-fn consume(embedded: &Embedded, problems: &mut Problems) {
-    let Some(consume) = &embedded.consume else {
-        return;
-    };
-    let path = "target.embedded.consume";
-    let Some(nats) = &consume.nats else {
-        let problem = Problem::error(path, "there is no broker to consume from");
-        problems.add(
-            problem
-                .help("give its address and a subject as `nats`")
-                .on_key(),
-        );
-        return;
-    };
-    if let Err((message, help)) = NatsConfig::address(&nats.url) {
-        problems.add(Problem::error(format!("{path}.nats.url"), message).help(help));
-    }
-    let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace());
-    if !plain(&nats.subject) {
-        let path = format!("{path}.nats.subject");
-        problems.add(Problem::error(
-            path,
-            "a subject is words joined by `.`, without white space",
-        ));
-    }
-    let named = |name: &String| plain(name) && !name.contains(['.', '*', '>']);
-    if !nats.stream.as_ref().is_none_or(named) {
-        let path = format!("{path}.nats.stream");
-        problems.add(Problem::error(
-            path,
-            "a stream's name has no `.`, `*`, `>` or white space",
-        ));
-    }
-    if nodes(embedded) > 1 {
-        let problem = Problem::error(path, "a gateway of several nodes does not consume");
-        problems.add(
-            problem
-                .help("each node would have all of it; use one node")
-                .on_key(),
-        );
-    }
-    if embedded
-        .history
-        .as_ref()
-        .is_some_and(|history| history.store.is_some())
-    {
-        let message = "a gateway whose history is in a store does not consume";
-        problems.add(Problem::error(path, message).on_key());
-    }
-}
-
 fn knobs(embedded: &Embedded, problems: &mut Problems) {
     let path = "target.embedded";
     if embedded
@@ -455,7 +440,7 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
             "with one node this has no effect",
         ));
     }
-    consume(embedded, problems);
+    consume::compile(embedded, problems);
     problems.zero(
         embedded.queue == Some(0),
         format!("{path}.queue"),
@@ -600,6 +585,21 @@ fn knobs(embedded: &Embedded, problems: &mut Problems) {
         "refuse_every",
         knobs.refuse_every.is_some(),
     );
+    needs(
+        "refuse_upgrades_for",
+        knobs.refuse_upgrades_for.is_some(),
+        "refuse_upgrades",
+        knobs.refuse_upgrades.is_some(),
+    );
+    if knobs
+        .refuse_upgrades
+        .is_some_and(|s| !(300..=599).contains(&s))
+    {
+        problems.add(Problem::error(
+            format!("{path}.refuse_upgrades"),
+            "a refusal's status is from 300 to 599",
+        ));
+    }
     if knobs
         .refuse_status
         .is_some_and(|s| !(300..=599).contains(&s))

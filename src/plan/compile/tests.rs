@@ -1,12 +1,16 @@
 mod auth;
 mod bursts;
+mod compression;
 mod gates;
 mod inject;
+mod inject_kafka;
+mod ladder;
 mod lasting;
 mod mqtt;
 mod presets;
 mod reconnect;
 mod socket_io;
+mod stomp;
 mod watch;
 
 use super::*;
@@ -1620,7 +1624,10 @@ fn the_generator_is_checked() {
         (plan.generator().max_cpu, plan.generator().drain),
         (0.5, Duration::ZERO)
     );
-    assert_eq!(plan.source_of(7), Some("::1".parse().unwrap()));
+    assert_eq!(
+        plan.source_of(7, "::2".parse().unwrap()),
+        Some("::1".parse().unwrap())
+    );
 }
 
 #[test]
@@ -1709,13 +1716,21 @@ fn every_endpoint_and_source_has_its_even_share() {
     .plan;
     let mut used = std::collections::BTreeMap::new();
     for c in 0..6_000 {
-        let pair = (plan.endpoint_of(c), plan.source_of(c).unwrap().to_string());
+        let pair = (
+            plan.endpoint_of(c),
+            plan.source_of(c, [127, 0, 0, 1].into())
+                .unwrap()
+                .to_string(),
+        );
         *used.entry(pair).or_insert(0) += 1;
     }
     assert_eq!(used.len(), 6, "{used:?}");
     assert!(used.values().all(|count| *count == 1_000), "{used:?}");
     assert_eq!([0, 1, 2].map(|c| plan.endpoint_of(c)), [0, 1, 2]);
-    assert_eq!(compiled("{}").plan.source_of(0), None);
+    assert_eq!(
+        compiled("{}").plan.source_of(0, [127, 0, 0, 1].into()),
+        None
+    );
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use super::text::{self, Scope};
 use super::upgrade::written_as_url;
-use super::{Problems, each};
+use super::{Problems, each, ladder};
 use crate::plan::types::{Builtin, Cursor, CursorTo, OverHttp, Part, Poll, Template, Transport};
 use crate::protocol::ProtocolConfig;
 use crate::scenario::Problem;
 use crate::scenario::model::{
     self, ClientGroup, LongPoll, Messages, OneOrMany, Sse, Step, TransportName, TransportSettings,
 };
+use std::time::Duration;
 
 /// What is written, whichever it is.
 struct Written<'a> {
@@ -54,16 +55,45 @@ pub(super) fn compile(
     query: &Template,
     problems: &mut Problems,
 ) -> Transport {
+    let listed = format!("{path}.transport");
+    let mut rungs: Vec<Transport> = Vec::new();
+    for (own, written) in each(&group.transport, &listed) {
+        rungs.push(one(written, &own, scope, query, problems));
+    }
+    if let Some((name, _)) = over_http(group) {
+        only_one_way(group, name, path, problems);
+    }
+    ladder::compile(group, path, rungs, problems)
+}
+
+/// The group's first transport that is no WebSocket, by name, and whether it has one that is.
+fn over_http(group: &ClientGroup) -> Option<(&'static str, bool)> {
+    let all = group.transport.to_vec();
+    let names: Vec<&str> = all.iter().map(ladder::name).collect();
+    let name = all.iter().map(ladder::name).find(|n| *n != WEBSOCKET)?;
+    Some((name, names.contains(&WEBSOCKET)))
+}
+
+/// As scenarios call it.
+pub(super) const WEBSOCKET: &str = "websocket";
+
+/// Compiles one transport; `path` is its own.
+fn one(
+    written: &model::Transport,
+    path: &str,
+    scope: Scope<'_>,
+    query: &Template,
+    problems: &mut Problems,
+) -> Transport {
     let (sse, poll) = (Sse::default(), LongPoll::default());
-    let written = match &group.transport {
+    let written = match written {
         model::Transport::Named(TransportName::Websocket) => return Transport::WebSocket,
         model::Transport::Named(TransportName::Sse) => Written::sse(&sse),
         model::Transport::Named(TransportName::LongPoll) => Written::long_poll(&poll),
         model::Transport::Set(TransportSettings::Sse(written)) => Written::sse(written),
         model::Transport::Set(TransportSettings::LongPoll(written)) => Written::long_poll(written),
     };
-    only_one_way(group, written.name, path, problems);
-    let own = format!("{path}.transport.{}", written.name);
+    let own = format!("{path}.{}", written.name);
     let mut at = |text: &Option<String>, key: &str, default: &str| {
         let text = text.as_deref().unwrap_or(default);
         let path = format!("{own}.{key}");
@@ -98,12 +128,22 @@ pub(super) fn compile(
         poll: written.poll.map(|poll| Poll {
             cursors: cursors(poll.cursor.as_ref(), &format!("{own}.cursor"), problems),
             lines: poll.messages == Messages::Lines,
+            timeout: patience(poll, &own, problems),
         }),
         path: asked,
         publish,
         content_type: content_type.into(),
         keep_trying: written.keep_trying,
     }))
+}
+
+/// How long targets hold a poll is theirs to say: most for half a minute, few for more than one.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn patience(poll: &LongPoll, path: &str, problems: &mut Problems) -> Duration {
+    let timeout = poll.timeout.map_or(PATIENCE, |timeout| timeout.0);
+    problems.zero(timeout.is_zero(), format!("{path}.timeout"), "a timeout");
+    timeout
 }
 
 /// What of an answer the next poll says again.
@@ -163,7 +203,8 @@ fn only_one_way(group: &ClientGroup, name: &str, path: &str, problems: &mut Prob
             "a publish is answered: `ack` times that",
         );
     }
-    if group.heartbeat.is_some() {
+    // Where there is a WebSocket too, its pings are that one's.
+    if group.heartbeat.is_some() && !over_http(group).is_some_and(|(_, also)| also) {
         refuse(
             format!("{path}.heartbeat"),
             "there are no pings",
@@ -188,7 +229,7 @@ pub(super) fn speaks(
     path: &str,
     problems: &mut Problems,
 ) {
-    if *transport != Transport::WebSocket && protocol.has_session() {
+    if transport.has_http() && protocol.has_session() {
         let message = format!("{} is spoken over WebSocket only", protocol.name());
         problems.add(
             Problem::error(format!("{path}.protocol"), message).help("`raw` and `json` are not"),

@@ -71,17 +71,6 @@ fn whole(
     let written = &shown.target;
     let mut query = query(&written.query, "target.query", scope, problems).parts;
     let at = shown.at.as_ref();
-    if let Some(at) = at
-        && let Some(place) = at
-            .unknown_to_gateway
-            .as_ref()
-            .filter(|_| written.embedded.is_some())
-    {
-        problems.add(Problem::error(
-            place,
-            "the embedded gateway speaks this over WebSocket only",
-        ));
-    }
     if let Some(At { query: asked, .. }) = at {
         let separator = if query.is_empty() { "" } else { "&" };
         query.insert(0, Part::Text(format!("{asked}{separator}")));

@@ -506,3 +506,26 @@ too few     descriptors of the embedded gateway: 1,000 of 2,250
 ";
     assert_eq!(super::describe(&compiled), expected);
 }
+
+#[test]
+fn what_compression_keeps_is_in_the_sum() {
+    let memory = |group: &str| {
+        let text = format!(
+            "{{name: n, target: {LOCAL}, clients: {{sub: {{count: 100, {group}}}}}, phases: [{{name: p, for: 10s}}]}}"
+        );
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let scenario: Scenario = serde_json::from_value(value).unwrap();
+        let compiled = compile(&scenario, &Files::default(), &machine());
+        compiled.unwrap().needs.memory
+    };
+    let plain = memory("subscribe: [t]");
+    let hears = memory("subscribe: [t], compression: {}");
+    assert_eq!(hears - plain, 100 * 47 * KIB);
+    let asks = memory("request: {rate: 1/s}, compression: {client_max_window_bits: 10}");
+    assert_eq!(asks - plain, 100 * (47 + 4 + 244) * KIB);
+    let shares = "{client_no_context_takeover: true, server_no_context_takeover: true}";
+    assert_eq!(
+        memory(&format!("request: {{rate: 1/s}}, compression: {shares}")),
+        plain
+    );
+}

@@ -23,6 +23,7 @@ fn group(sources: Vec<VarSource>, lifetime: Lifetime) -> Group {
         auth: None,
         capture_headers: Vec::new(),
         keep_cookies: false,
+        compression: None,
         node: None,
         on_open: Vec::new(),
         subscribe: Vec::new(),

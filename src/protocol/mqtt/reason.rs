@@ -4,6 +4,8 @@ use super::config::Version;
 
 /// All is well, or a QoS of 0 is granted.
 pub const SUCCESS: u8 = 0x00;
+/// A goodbye, and the will is to be published all the same.
+pub const WITH_WILL: u8 = 0x04;
 /// There was no such subscription.
 pub const NO_SUBSCRIPTION: u8 = 0x11;
 /// From here on a code says that something failed.
@@ -96,6 +98,14 @@ pub fn name(code: u8) -> &'static str {
         0xA1 => "subscription identifiers not supported",
         0xA2 => "wildcard subscriptions not supported",
         _ => "a code that is not in the specification",
+    }
+}
+
+/// What a code is called wherever it stands: those below 128 that refuse are CONNACK's of 3.1.1.
+pub fn of(version: Version, code: u8) -> &'static str {
+    match code {
+        FAILURE.. => name(code),
+        _ => refusal(version, code),
     }
 }
 

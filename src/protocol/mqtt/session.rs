@@ -35,6 +35,8 @@ pub struct Session {
 struct Talk {
     config: Arc<Config>,
     connected: bool,
+    /// It was told of a will on this connection, and of no goodbye.
+    will: bool,
     /// The server keeps a session of ours that can be taken up.
     kept: bool,
     /// The client identifier that the server found for us.
@@ -87,6 +89,7 @@ impl Session {
             talk: Talk {
                 config: Arc::clone(config),
                 connected: false,
+                will: false,
                 kept: false,
                 assigned: String::new(),
                 terms: Terms::of(config, &Properties::default()),
@@ -192,8 +195,14 @@ impl Session {
             });
             say(&farewell, talk.config.version, out);
             talk.kept = false;
+            talk.will = false;
         }
         false
+    }
+
+    /// Whether the server is to publish our will should the connection be gone now.
+    pub fn owes_will(&self) -> bool {
+        self.talk.connected && self.talk.will
     }
 
     /// The connection is gone. True if the server may have kept the session: then what waits for its acknowledgement is sent
@@ -233,6 +242,7 @@ impl Talk {
             ..
         } = *self.config;
         self.connected = false;
+        self.will = who.get(Field::WillTopic).is_some();
         self.their_aliases.clear();
         self.our_aliases.clear();
         self.flights.forget_asked();
@@ -419,9 +429,8 @@ impl Talk {
                 acknowledge(Step::Received, out);
             }
         }
-        // What was kept for those who subscribe later is old by design, and no delivery of now.
         if message.retain {
-            return Ok(Event::Other);
+            return Ok(Event::Retained);
         }
         let topic = match aliased {
             Some(alias) if message.topic.is_empty() => {
@@ -434,6 +443,7 @@ impl Talk {
             topic: Some(Cow::Borrowed(topic)),
             payload: message.payload,
             again: message.again,
+            refused: false,
         })
     }
 
@@ -468,7 +478,7 @@ impl Talk {
     }
 
     /// A step of an acknowledgement.
-    fn acknowledged<'a>(&mut self, ack: Ack<'_>, out: &mut Outgoing) -> Result<Event<'a>, Broken> {
+    fn acknowledged<'a>(&mut self, ack: Ack<'a>, out: &mut Outgoing) -> Result<Event<'a>, Broken> {
         let version = self.config.version;
         let answer = |step, reason, out: &mut Outgoing| {
             let ack = Packet::Ack(Ack {
@@ -521,6 +531,7 @@ impl Talk {
             true => Event::Rejected {
                 id,
                 code: ack.reason.into(),
+                text: text(&ack.properties, reason::name(ack.reason)),
             },
             false => Event::Acknowledged { id },
         })

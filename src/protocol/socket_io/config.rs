@@ -40,10 +40,31 @@ pub struct Config {
     pub payload: Place,
     /// What makes a refusal of an acknowledgement, whose arguments are an array.
     pub refused: Option<Condition>,
-    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that.
-    pub polling: bool,
+    /// What of it goes by polling.
+    pub polling: Polling,
     /// Whether a connection that comes back asks for what was kept for it.
     pub recover: bool,
+}
+
+/// What of a conversation goes by polling: GETs that the server holds until it has something to say, and POSTs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Polling {
+    /// Nothing: it is a WebSocket from the start.
+    #[default]
+    Never,
+    /// The handshake, whose connection becomes the WebSocket.
+    Handshake,
+    /// Everything, until a WebSocket beside it has been probed, and for ever where there is none.
+    Upgrade,
+    /// Everything.
+    Only,
+}
+
+impl Polling {
+    /// Whether a conversation goes on by polling once it is open.
+    pub fn goes_on(self) -> bool {
+        matches!(self, Polling::Upgrade | Polling::Only)
+    }
 }
 
 /// A place in an event.
@@ -113,7 +134,7 @@ impl Default for Config {
                 pointer: "/0/error".into(),
                 ..Condition::default()
             }),
-            polling: false,
+            polling: Polling::Never,
             recover: true,
         }
     }

@@ -6,6 +6,17 @@ use crate::protocol::pointer::lookup;
 use crate::protocol::template::decimal;
 use std::time::Duration;
 
+/// What is said over a WebSocket to find out whether it works: a ping…
+pub const PROBE: &[u8] = b"2probe";
+/// …and its answer…
+pub const PROBED: &[u8] = b"3probe";
+/// …behind which the conversation goes on there.
+pub const UPGRADE: &[u8] = b"5";
+/// What either side leaves with, where there is no Close frame.
+pub const CLOSE: &[u8] = b"1";
+/// What a server releases a held GET with that it has nothing to say to.
+pub const NOOP: &[u8] = b"6";
+
 /// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -82,16 +93,17 @@ impl Open {
         })
     }
 
-    /// Appends the packet, as a server does that offers no other transport; `sid` needs no escaping.
-    pub fn write(&self, sid: &str, max_payload: u64, out: &mut Vec<u8>) {
+    /// Appends the packet; `sid` needs no escaping. `upgrades`: a WebSocket is offered.
+    pub fn write(&self, sid: &str, upgrades: bool, max_payload: u64, out: &mut Vec<u8>) {
         out.push(Kind::Open.digit());
         out.extend_from_slice(br#"{"sid":""#);
         out.extend_from_slice(sid.as_bytes());
+        let upgrades: &[u8] = match upgrades {
+            true => br#"","upgrades":["websocket"],"pingInterval":"#,
+            false => br#"","upgrades":[],"pingInterval":"#,
+        };
         let parts = [
-            (
-                &br#"","upgrades":[],"pingInterval":"#[..],
-                ms(self.ping_interval),
-            ),
+            (upgrades, ms(self.ping_interval)),
             (br#","pingTimeout":"#, ms(self.ping_timeout)),
             (br#","maxPayload":"#, max_payload),
         ];

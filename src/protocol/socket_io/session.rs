@@ -4,8 +4,9 @@
 //! publishes. So nothing is kept of a publish that waits.
 
 use super::config::{Config, Place};
-use super::engine_io::{self, Open};
+use super::engine_io::{self, Open, PROBE, PROBED, UPGRADE};
 use super::packet::{Kind, Packet};
+use super::payload;
 use crate::protocol::pointer::{Found, elements, lookup};
 use crate::protocol::session::{
     Event, Field, Form, Introduction, Outgoing, Publish, Rhythm, Violation,
@@ -25,6 +26,19 @@ const ROOM: usize = 4096;
 
 /// What stands in an event for its attachment.
 const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
+
+/// What a server opened for by polling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polled {
+    /// What it calls the conversation, as it may stand in an address.
+    pub sid: String,
+    /// Whether it offers a WebSocket.
+    pub upgrades: bool,
+    /// Bytes of a POST that it takes.
+    pub max_payload: usize,
+    /// Bytes of the answer that said so; other packets follow behind a separator.
+    pub opened: usize,
+}
 
 /// One connection's conversation, or the conversations of one that comes back.
 #[derive(Debug)]
@@ -48,9 +62,6 @@ pub struct Session {
     /// A packet whose attachments are due, and its room.
     parts: Option<Box<Parts>>,
 }
-
-/// What is said over a WebSocket to find out whether it works, and answered with the same.
-const PROBE: &[u8] = b"probe";
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,13 +111,17 @@ impl Session {
         }
     }
 
-    /// The answer to the handshake by polling, which is the server's open packet: what the upgrade is to ask for.
+    /// The answer to the handshake by polling, which is the server's open packet: what is to be asked for from there on. Where
+    /// a conversation goes on by polling, other packets may follow it.
     ///
     /// # Errors
     /// When it is none, or more than that.
-    pub fn polled(&mut self, answer: &[u8]) -> Result<String, Violation> {
-        let (kind, rest) = engine_io::decode(answer)?;
-        if kind != engine_io::Kind::Open || memchr::memchr(0x1e, rest).is_some() {
+    pub fn polled(&mut self, answer: &[u8]) -> Result<Polled, Violation> {
+        let end = memchr::memchr(payload::SEPARATOR, answer);
+        let (packet, behind) = answer.split_at(end.unwrap_or(answer.len()));
+        let (kind, rest) = engine_io::decode(packet)?;
+        let more = !behind.is_empty() && !self.config.polling.goes_on();
+        if kind != engine_io::Kind::Open || more {
             return Err(Violation("the answer to the poll is not one open packet"));
         }
         let open = Open::read(rest)?;
@@ -116,18 +131,32 @@ impl Session {
             .filter(|sid| !sid.is_empty() && sid.chars().all(plain))
             .ok_or(Violation("an open packet without a sid for an address"))?;
         self.polled = Some(open.ping_interval + open.ping_timeout);
-        Ok(format!("transport=websocket&sid={sid}"))
+        let upgrades = lookup(rest, "/upgrades");
+        Ok(Polled {
+            sid: sid.to_owned(),
+            upgrades: upgrades.is_some_and(|found| found.elements().any(|t| t.is("websocket"))),
+            max_payload: lookup(rest, "/maxPayload")
+                .and_then(|found| found.number())
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .filter(|bytes| *bytes > 0)
+                .unwrap_or(usize::MAX),
+            opened: packet.len(),
+        })
     }
 
-    /// Begins on a new connection: the server speaks first, unless it has by polling.
+    /// Begins on a new connection: the server speaks first, unless it has by polling. Then a WebSocket is probed, or what
+    /// follows goes by polling too.
     pub fn begin(&mut self, who: &Introduction, out: &mut Outgoing) {
         let polled = self.polled.take();
         self.forget_connection();
         self.auth = who.get(Field::Auth).map(Box::from);
         if let Some(hear) = polled {
             self.hear = hear;
+            if self.config.polling.goes_on() {
+                self.state = State::Joining;
+                return self.connect(out);
+            }
             self.state = State::Probing;
-            out.buffer().push(engine_io::Kind::Ping.digit());
             out.buffer().extend_from_slice(PROBE);
             out.seal(Form::Text);
         }
@@ -166,12 +195,12 @@ impl Session {
             }
             (engine_io::Kind::Open, _) => Err(Violation("a second open packet")),
             (_, State::Opening) => Err(Violation("the first packet is not open")),
-            (engine_io::Kind::Pong, State::Probing) if rest == PROBE => {
-                out.buffer().push(engine_io::Kind::Upgrade.digit());
+            (_, State::Probing) if message == PROBED => {
+                out.buffer().extend_from_slice(UPGRADE);
                 out.seal(Form::Text);
                 self.state = State::Joining;
                 self.connect(out);
-                Ok(Some(Event::Other))
+                Ok(Some(Event::Upgraded))
             }
             (_, State::Probing) => Err(Violation("the probe is not answered")),
             (engine_io::Kind::Message, _) => self.packet(rest, max, out),
@@ -580,6 +609,7 @@ fn heard<'a>(
         topic: event.topic.map(|found| found.text()),
         payload: attachment.or(told).unwrap_or_default(),
         again: false,
+        refused: false,
     })
 }
 
@@ -598,7 +628,11 @@ fn acknowledged<'a>(
             // Of nothing that was asked for.
             (false, _) => Event::Other,
             (true, false) => Event::Acknowledged { id },
-            (true, true) => Event::Rejected { id, code: 0 },
+            (true, true) => Event::Rejected {
+                id,
+                code: 0,
+                text: data,
+            },
         });
     }
     let place = u32::try_from(id / 2).ok();

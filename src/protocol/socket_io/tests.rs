@@ -116,7 +116,7 @@ fn an_open_packet_says_when_pings_come() {
         ping_timeout: Duration::from_millis(timeout),
     };
     let mut out = Vec::new();
-    of(25_000, 20_000).write("abc", 1_000_000, &mut out);
+    of(25_000, 20_000).write("abc", false, 1_000_000, &mut out);
     let text = r#"0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
     assert_eq!(std::str::from_utf8(&out).unwrap(), text);
     let (kind, rest) = engine_io::decode(&out).unwrap();

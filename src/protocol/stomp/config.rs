@@ -18,6 +18,9 @@ pub struct Config {
     /// With [`Ack::Client`], which acknowledges everything up to a message: after how many messages. What is left over is
     /// acknowledged with the next heart-beat and with the goodbye. At least 1.
     pub ack_every: u32,
+    /// Of so many millionths of its deliveries a connection says that it does not want them, by NACK; those that are sent again it
+    /// takes. 1.0 has no such word.
+    pub nack_millionths: u32,
     /// Receipts are asked for: of each SEND and of each SUBSCRIBE. That of DISCONNECT is always.
     pub receipts: bool,
     /// Put before a topic to make a destination of it (`/topic/`), and taken off one to make a topic of it.
@@ -37,6 +40,7 @@ impl Default for Config {
             heartbeat: Heartbeat::default(),
             ack: Ack::Auto,
             ack_every: 1,
+            nack_millionths: 0,
             receipts: true,
             prefix: String::new(),
             suffix: String::new(),

@@ -32,6 +32,8 @@ pub struct Session {
     answered: u32,
     /// Messages sent with a receipt asked for, over all connections: an answer is never taken for another's.
     sent: u64,
+    /// New deliveries that it could refuse, over all connections.
+    offered: u64,
     owed: Owed,
 }
 
@@ -63,6 +65,7 @@ impl Session {
             places: 0,
             answered: 0,
             sent: 0,
+            offered: 0,
             owed: Owed::default(),
         }
     }
@@ -116,6 +119,7 @@ impl Session {
             places,
             answered,
             sent,
+            offered,
             owed,
         } = self;
         let Some(frame) = decoder.next(bytes, version, max)? else {
@@ -135,13 +139,21 @@ impl Session {
                 ];
                 let [destination, subscription, id, ack, redelivered] = frame.raw_values(names);
                 let ack = if version == Version::V1_2 { ack } else { id };
+                let again = redelivered == Some("true");
+                let mut refused = false;
                 match (config.ack, ack) {
                     (Ack::Auto, _) => {}
                     (_, None) => {
                         return Err(Violation("a MESSAGE does not say how to acknowledge it"));
                     }
+                    (_, Some(ack)) if !again && refuses(config, version, offered) => {
+                        refused = true;
+                        // It would be for those before it, too.
+                        owed.settle(version, out);
+                        answer("NACK", version, subscription, ack, out);
+                    }
                     (Ack::ClientIndividual, Some(ack)) => {
-                        acknowledge(version, subscription, ack, out);
+                        answer("ACK", version, subscription, ack, out);
                     }
                     (Ack::Client, Some(ack)) => {
                         owed.add(version, subscription.unwrap_or_default(), ack, out);
@@ -153,7 +165,8 @@ impl Session {
                 Event::Message {
                     topic: destination.map(|raw| topic(frame.plain(raw), config)),
                     payload: frame.body,
-                    again: redelivered == Some("true"),
+                    again,
+                    refused,
                 }
             }
             "RECEIPT" => match frame
@@ -176,7 +189,7 @@ impl Session {
                     Some(Receipt::Subscription(place)) => {
                         Event::NotSubscribed { place, code, text }
                     }
-                    Some(Receipt::Message(id)) => Event::Rejected { id, code },
+                    Some(Receipt::Message(id)) => Event::Rejected { id, code, text },
                     // It does not say which, as RabbitMQ's does not: then it is of the first that waits for its receipt.
                     _ if config.receipts && *answered < *places => Event::NotSubscribed {
                         place: *answered,
@@ -253,12 +266,18 @@ impl Session {
         out.seal(Form::Text);
     }
 
-    /// DISCONNECT, and before it what is left to acknowledge. True if it was sent: its receipt is always asked for.
+    /// DISCONNECT, and before it what is left to acknowledge and an UNSUBSCRIBE for each subscription. True if it was sent: its
+    /// receipt is always asked for, and is one for all that came before it.
     pub fn goodbye(&mut self, out: &mut Outgoing) -> bool {
         let Some(version) = self.version() else {
             return false;
         };
         self.owed.settle(version, out);
+        for place in 0..self.places {
+            let mut frame = Writer::new("UNSUBSCRIBE", Some(version), out.buffer());
+            frame.numbered("id", "", u64::from(place)).end();
+            out.seal(Form::Text);
+        }
         let mut frame = Writer::new("DISCONNECT", Some(version), out.buffer());
         frame.header("receipt", &[BYE]).end();
         out.seal(Form::Text);
@@ -360,9 +379,20 @@ fn topic<'a>(destination: Cow<'a, str>, config: &Config) -> Cow<'a, str> {
     }
 }
 
-/// ACK of a message, by what it said of itself.
-fn acknowledge(version: Version, subscription: Option<&str>, id: &str, out: &mut Outgoing) {
-    let mut frame = Writer::new("ACK", Some(version), out.buffer());
+/// Whether this one more delivery is one to be refused: evenly among them, so that the share is exact.
+fn refuses(config: &Config, version: Version, offered: &mut u64) -> bool {
+    let share = u64::from(config.nack_millionths);
+    if share == 0 || version == Version::V1_0 {
+        return false;
+    }
+    let due = |of: u64| of.saturating_mul(share) / 1_000_000;
+    *offered = offered.saturating_add(1);
+    due(*offered) > due(*offered - 1)
+}
+
+/// ACK or NACK of a message, by what it said of itself.
+fn answer(word: &str, version: Version, subscription: Option<&str>, id: &str, out: &mut Outgoing) {
+    let mut frame = Writer::new(word, Some(version), out.buffer());
     if version == Version::V1_2 {
         frame.raw_header("id", id);
     } else {
@@ -394,7 +424,7 @@ impl Owed {
         if self.count > 0 {
             self.count = 0;
             let subscription = Some(&*self.subscription).filter(|of| !of.is_empty());
-            acknowledge(version, subscription, &self.id, out);
+            answer("ACK", version, subscription, &self.id, out);
         }
     }
 }

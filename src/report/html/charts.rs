@@ -6,7 +6,8 @@ use super::plot::{Plot, Series, Shape, most, values};
 use super::reduce::reduce;
 use crate::metrics::Timer;
 use crate::report::{
-    DeployReport, Histograms, Outcome, PressureReport, PressureSecond, Second, number, story,
+    DeployReport, Histograms, Outcome, PlaceOverTime, PressureReport, PressureSecond, Second,
+    number, story,
 };
 use std::collections::BTreeMap;
 
@@ -27,8 +28,10 @@ pub(super) fn charts(outcome: &Outcome, histograms: &Histograms) -> Vec<Chart> {
     let mut charts = Vec::new();
     charts.extend(view.latency().map(|plot| Chart { plot, wide: true }));
     if !timeline.is_empty() {
-        let plots = outcome.deploys.iter().map(|deploy| view.deploy(deploy));
-        charts.extend(plots.map(|plot| Chart { plot, wide: true }));
+        for deploy in &outcome.deploys {
+            let plots = [Some(view.deploy(deploy)), view.deploy_by_place(deploy)];
+            charts.extend((plots.into_iter().flatten()).map(|plot| Chart { plot, wide: true }));
+        }
     }
     charts.extend(by_percentile(histograms).map(narrow));
     if !timeline.is_empty() {
@@ -303,10 +306,48 @@ impl View<'_> {
         let id = format!("deploy-{}", deploy.start as u64);
         let title = format!("Connections through the deploy in {}", clean(&deploy.phase));
         let unit = "shaded: from its start to the last connection's end";
-        let mut plot = self.plot(&id, &title, unit, y, series);
-        let last = deploy.drain.unwrap_or(0.0).max(deploy.took.unwrap_or(0.0));
-        plot.faults = vec![(deploy.start, deploy.start + last)];
-        plot
+        shaded(self.plot(&id, &title, unit, y, series), deploy)
+    }
+
+    /// Who was where meanwhile: a line a node, or an address. Of more than there are colours the last is for all others.
+    fn deploy_by_place(&self, deploy: &DeployReport) -> Option<Plot> {
+        let places = &self.outcome.open_by_place;
+        let apart = match places.len() {
+            0 | 1 => return None,
+            n if n > KINDS.len() => KINDS.len() - 1,
+            n => n,
+        };
+        // As many points as the other plots have.
+        let seconds = &self.outcome.timeline;
+        let every = seconds.len().div_ceil(self.timeline.len().max(1)).max(1);
+        let line = |name: String, role: Role, places: &[PlaceOverTime]| {
+            let points = seconds.chunks(every).enumerate().filter_map(|(i, chunk)| {
+                let at = i * every + chunk.len() - 1;
+                let open = places.iter().filter_map(|place| place.open.get(at));
+                Some((chunk.last()?.at, Some(open.sum::<u64>() as f64)))
+            });
+            Series {
+                name,
+                role,
+                shape: Shape::Line(1.75),
+                points: points.collect(),
+            }
+        };
+        let (told, others) = places.split_at(apart);
+        let mut series: Vec<Series> = (told.iter().zip(KINDS))
+            .map(|(place, role)| line(clean(&place.name), role, std::slice::from_ref(place)))
+            .collect();
+        if let ([_, ..], Some(role)) = (others, KINDS.last()) {
+            series.push(line(format!("{} others", others.len()), *role, others));
+        }
+        let y = axis::linear(most(&series), axis::compact);
+        let id = format!("deploy-places-{}", deploy.start as u64);
+        let title = format!(
+            "Connections by node through the deploy in {}",
+            clean(&deploy.phase)
+        );
+        let unit = "open at the end of each second";
+        Some(shaded(self.plot(&id, &title, unit, y, series), deploy))
     }
 
     fn lag(&self) -> Option<Plot> {
@@ -379,6 +420,13 @@ impl View<'_> {
             series,
         )
     }
+}
+
+/// From a deploy's start to the last old connection's end.
+fn shaded(mut plot: Plot, deploy: &DeployReport) -> Plot {
+    let last = deploy.drain.unwrap_or(0.0).max(deploy.took.unwrap_or(0.0));
+    plot.faults = vec![(deploy.start, deploy.start + last)];
+    plot
 }
 
 /// The distribution up to its last values: x is log10(1/(1−q)), so each nine has the same width.

@@ -186,7 +186,7 @@ fn legend(plot: &Plot, faults: bool) -> Markup {
             @for series in &plot.series {
                 li {
                     @match series.shape {
-                        Shape::Dashed => { i.dashed {} }
+                        Shape::Dashed => { i class={ "dashed d-" (series.role.name()) } {} }
                         Shape::Bars => { i class={ "block b-" (series.role.name()) } {} }
                         _ => { i class={ "b-" (series.role.name()) } {} }
                     }

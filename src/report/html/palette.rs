@@ -66,7 +66,8 @@ const ROLES: [(Role, &str, &str, &str); 23] = [
 pub(super) const KINDS: [Role; 6] = [Kind1, Kind2, Kind3, Kind4, Kind5, Kind6];
 
 impl Role {
-    /// The class that carries its colour: `s-…` for strokes, `f-…` for fills, `b-…` for backgrounds.
+    /// The class that carries its colour: `s-…` for strokes, `f-…` for fills, `b-…` for backgrounds,
+    /// `d-…` for dashes.
     pub(super) fn name(self) -> &'static str {
         ROLES
             .iter()
@@ -106,7 +107,7 @@ pub(super) fn css() -> String {
         light += &format!("--{name}:{on_light};");
         dark += &format!("--{name}:{on_dark};");
         rules += &format!(
-            ".s-{name}{{stroke:var(--{name})}}.f-{name}{{fill:var(--{name})}}.b-{name}{{background:var(--{name})}}\n"
+            ".s-{name}{{stroke:var(--{name})}}.f-{name}{{fill:var(--{name})}}.b-{name}{{background:var(--{name})}}.d-{name}{{--dash:var(--{name})}}\n"
         );
     }
     format!(":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{rules}")

@@ -13,6 +13,8 @@ const FINE: f64 = 8.0;
 const FONT: f64 = 11.5;
 /// Width of an average character of a label; SVG cannot measure.
 const CHARACTER: f64 = 6.2;
+/// Radius of the dots of [`Shape::Dotted`].
+const DOT: f64 = 3.5;
 /// Room above the plot for the names of phases.
 const TOP: f64 = 20.0;
 /// Room under it for the labels.
@@ -57,6 +59,8 @@ pub(super) struct Series {
 pub(super) enum Shape {
     /// A line of this width.
     Line(f64),
+    /// A line with a dot at each point: where there are few of them.
+    Dotted,
     /// A line with dashes.
     Dashed,
     /// Filled down to the axis, with a line.
@@ -235,6 +239,11 @@ impl Plot {
             } else {
                 1.75
             };
+            if series.shape == Shape::Dotted {
+                let dot =
+                    |at: &(f64, f64)| Circle::new(*at, fine(DOT), series.role.stand_in().filled());
+                chart.draw_series(points.iter().map(dot))?;
+            }
             match &points[..] {
                 [] => {}
                 [point] => {

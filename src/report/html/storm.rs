@@ -240,6 +240,9 @@ fn handshake(storm: &StormReport, outcome: &Outcome) -> Option<String> {
             steps.join(" · ")
         ));
     }
+    if let Some(spread) = storm.spread {
+        parts.push(format!("spread over places, max ÷ mean: {spread:.2}"));
+    }
     if !failures.is_empty() {
         parts.push(format!("failed in it: {}", failures.join(", ")));
     }

@@ -49,7 +49,7 @@ pub(super) fn page(sweep: &Sweep) -> io::Result<Markup> {
 fn table(sweep: &Sweep) -> Markup {
     html! {
         div.card.scroll {
-            table.table {
+            table.table.tries {
                 thead { tr {
                     th scope="col" { "policy" } th.n scope="col" { "window" }
                     @for name in FIGURES { th.n scope="col" { (name) } }
@@ -62,9 +62,10 @@ fn table(sweep: &Sweep) -> Markup {
                                 (clean(&tried.policy))
                                 @if sweep.recommended == Some(i) { span.good { " ← recommended" } }
                             }
-                            td.n { (tried.window.map_or(number::NONE.to_owned(), window)) }
-                            @for cell in figures(tried) { td.n { (cell) } }
-                            td { (fits(tried)) }
+                            // On a phone each cell has its name beside it.
+                            td.n data-name="window" { (tried.window.map_or(number::NONE.to_owned(), window)) }
+                            @for (name, cell) in FIGURES.iter().zip(figures(tried)) { td.n data-name=(name) { (cell) } }
+                            td.text data-name=(FITS) { (fits(tried)) }
                         }
                     }
                 }
@@ -73,8 +74,33 @@ fn table(sweep: &Sweep) -> Markup {
     }
 }
 
+/// Whether there is more than one window to compare; if not, there is a bar for each try.
+fn has_windows(sweep: &Sweep) -> bool {
+    let mut windows = sweep.tries.iter().filter_map(|tried| tried.window);
+    let first = windows.next();
+    windows.any(|window| Some(window) != first)
+}
+
+/// A bar a try, in the policies' order.
+fn bars(sweep: &Sweep, value: impl Fn(&Try) -> Option<f64>) -> Vec<Series> {
+    let bar = |(i, (tried, role)): (usize, (&Try, &Role))| {
+        let (left, right) = (i as f64 + 0.2, i as f64 + 0.8);
+        Series {
+            name: clean(&tried.policy),
+            role: *role,
+            shape: Shape::Bars,
+            points: vec![(left, Some(0.0)), (right, value(tried))],
+        }
+    };
+    let tries = sweep.tries.iter().zip(KINDS.iter().cycle());
+    tries.enumerate().map(bar).collect()
+}
+
 /// One line a policy over the windows.
 fn lines(sweep: &Sweep, value: impl Fn(&Try) -> Option<f64>) -> Vec<Series> {
+    if !has_windows(sweep) {
+        return bars(sweep, value);
+    }
     let mut policies: Vec<&str> = Vec::new();
     // What has no window has no place on that axis; the table has it.
     for tried in sweep.tries.iter().filter(|tried| tried.window.is_some()) {
@@ -91,7 +117,7 @@ fn lines(sweep: &Sweep, value: impl Fn(&Try) -> Option<f64>) -> Vec<Series> {
         Series {
             name: clean(policy),
             role: *role,
-            shape: Shape::Line(1.75),
+            shape: Shape::Dotted,
             points,
         }
     };
@@ -123,12 +149,40 @@ fn plot(
     }
 }
 
+/// What is compared.
+fn by(sweep: &Sweep) -> String {
+    let only = sweep.tries.iter().find_map(|tried| tried.window);
+    match (has_windows(sweep), only) {
+        (true, _) => "by window".to_owned(),
+        (false, Some(only)) => format!("by policy over {}", window(only)),
+        (false, None) => "by policy".to_owned(),
+    }
+}
+
 fn longest(sweep: &Sweep) -> f64 {
     let windows = sweep.tries.iter().filter_map(|tried| tried.window);
     windows.fold(0.0, f64::max)
 }
 
+/// Where the x axis ends: with the longest window, or behind the last bar.
+fn end(sweep: &Sweep) -> f64 {
+    match has_windows(sweep) {
+        true => longest(sweep),
+        false => sweep.tries.len() as f64,
+    }
+}
+
 fn windows(sweep: &Sweep) -> Axis {
+    if !has_windows(sweep) {
+        let tries = sweep.tries.iter().enumerate();
+        return Axis {
+            from: 0.0,
+            to: end(sweep),
+            ticks: tries
+                .map(|(i, tried)| (i as f64 + 0.5, clean(&tried.policy)))
+                .collect(),
+        };
+    }
     let mut x = axis::linear(longest(sweep) / 1.05, window);
     x.ticks.retain(|(at, _)| *at <= x.to);
     x
@@ -143,7 +197,7 @@ fn peaks(sweep: &Sweep) -> Plot {
             shape: Shape::Dashed,
             points: vec![
                 (0.0, Some(capacity as f64)),
-                (longest(sweep), Some(capacity as f64)),
+                (end(sweep), Some(capacity as f64)),
             ],
         });
     }
@@ -151,7 +205,7 @@ fn peaks(sweep: &Sweep) -> Plot {
         sweep,
         "peaks",
         "How hard it knocks",
-        "peak of attempts per second, by window",
+        &format!("peak of attempts per second, {}", by(sweep)),
         series,
         axis::compact,
     )
@@ -163,7 +217,10 @@ fn returns(sweep: &Sweep) -> Plot {
         sweep,
         "returns",
         "How soon all are back",
-        "99 % back after, by window; no point: never",
+        &match has_windows(sweep) {
+            true => "99 % back after, by window; no point: never".to_owned(),
+            false => format!("99 % back after, {}; no bar: never", by(sweep)),
+        },
         series,
         window,
     )

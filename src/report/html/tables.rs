@@ -3,7 +3,8 @@
 use crate::metrics::{Counter, Timer};
 use crate::report::text::clean;
 use crate::report::{
-    FaultReport, Outcome, PlaceReport, PressureReport, StreamMessages, TimerReport, number, story,
+    FaultReport, Outcome, PlaceReport, PressureReport, StreamMessages, StreamPart, StreamReport,
+    StreamsReport, TimerReport, WrongMessages, number, story,
 };
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -268,7 +269,7 @@ fn counts(
             continue;
         }
         let show = |n: u64| {
-            if name.starts_with("bytes") {
+            if counts_bytes(*counter) {
                 number::bytes(n as f64)
             } else {
                 number::count(n)
@@ -282,34 +283,30 @@ fn counts(
     table(&head, &rows)
 }
 
+fn counts_bytes(counter: Counter) -> bool {
+    matches!(
+        counter,
+        Counter::BytesSent
+            | Counter::BytesReceived
+            | Counter::DeflatedSent
+            | Counter::InflatedSent
+            | Counter::DeflatedReceived
+            | Counter::InflatedReceived
+    )
+}
+
 /// What became of each publisher's messages of each topic, the worst first.
 fn streams(outcome: &Outcome) -> Markup {
-    let head = [
-        "stream",
-        "published",
-        "expected",
-        "received",
-        "lost",
-        "missed",
-        "recovered",
-        "duplicated",
-        "reordered",
-        "indeterminate",
-        "unaccounted",
-    ];
+    let names = WrongMessages::default().named().map(|(name, _)| name);
+    let cells = |of: &WrongMessages| of.named().map(|(_, n)| number::count(n));
+    let head: Vec<&str> = ["stream", "published", "expected", "received"]
+        .into_iter()
+        .chain(names)
+        .collect();
     let row = |name: String, of: &StreamMessages| {
         let known = [of.published, of.expected, of.received];
         let known = known.map(|n| n.map_or(number::NONE.into(), number::count));
-        let counts = [
-            of.lost,
-            of.missed,
-            of.recovered,
-            of.duplicated,
-            of.reordered,
-            of.indeterminate,
-            of.unaccounted,
-        ];
-        let cells = known.into_iter().chain(counts.map(number::count));
+        let cells = known.into_iter().chain(cells(&of.wrong));
         std::iter::once(name).chain(cells).collect::<Vec<_>>()
     };
     html! {
@@ -323,6 +320,32 @@ fn streams(outcome: &Outcome) -> Markup {
                 @if !streams.told_apart { " There are too many to tell apart: only what went wrong is known of each." }
             }
             (table(&owned(&head), &rows.chain(rest).collect::<Vec<_>>()))
+            (stream_parts(streams))
+        }
+    }
+}
+
+/// What went wrong with these, by phase, group and fault: for those who look for the cause.
+fn stream_parts(streams: &StreamsReport) -> Markup {
+    let mut head = owned(&["stream", "phase", "group", "fault"]);
+    let names = WrongMessages::default().named();
+    head.extend(names.map(|(name, _)| name.to_owned()));
+    let row = |stream: &StreamReport, part: &StreamPart| {
+        let name = |text: &Option<String>| text.as_deref().map_or(number::NONE.into(), clean);
+        let mut row = vec![clean(&story::stream_name(stream))];
+        row.push(part.phase.as_deref().map_or("all others".into(), clean));
+        row.extend([name(&part.group), name(&part.fault)]);
+        row.extend(part.wrong.named().map(|(_, n)| number::count(n)));
+        row
+    };
+    let parts = |stream: &StreamReport| -> Vec<Vec<String>> {
+        let parts = stream.parts.iter();
+        parts.map(|part| row(stream, part)).collect()
+    };
+    let rows: Vec<Vec<String>> = streams.worst.iter().flat_map(parts).collect();
+    html! {
+        @if !rows.is_empty() {
+            details { summary { "by phase, group and fault" } (table(&head, &rows)) }
         }
     }
 }

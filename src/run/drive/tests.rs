@@ -130,6 +130,8 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         failures: Vec::new(),
         statuses: Vec::new(),
         expired_closes: Vec::new(),
+        reasons: Vec::new(),
+        revoked_closes: Vec::new(),
         closes: Vec::new(),
         endpoints: Vec::new(),
         nodes: Vec::new(),

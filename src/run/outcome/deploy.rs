@@ -5,11 +5,12 @@ mod findings;
 
 use super::super::deploy::{Done, Ending};
 use super::super::drive::Course;
+use super::super::places;
 use crate::metrics::{Capacity, Counter, DrainKey, Failure, NodeName, Timer, Totals};
 use crate::plan::{Action, Deploy, Plan, PlannedFault, Window};
 use crate::report::{
     CloseReport, DeployReport, DeployResult, FaultEffects, FaultReport, GateReport, GateStatus,
-    NodeTurn,
+    NodeTurn, PlaceOverTime,
 };
 use findings::{findings, stretches, verdict};
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub(super) fn fault(fault: &PlannedFault, number: usize, course: &Course) -> Fau
         actual_start: done.map(|done| done.start.as_secs_f64()),
         actual_end: done.map(|done| done.end.as_secs_f64()),
         touched: course.totals.fault(number).map_or(0, |did| did.touched),
-        absence: None,
+        absence: super::fault::absence(fault, &course.totals, number),
         effects: FaultEffects::default(),
     }
 }
@@ -96,6 +97,7 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
     let n = |counter| totals.count(counter, phase, None);
     let since = |ns: u64| Duration::from_nanos(ns.saturating_sub(window.start_ns)).as_secs_f64();
     let cuts = totals.fault(window.fault);
+    let absence = totals.absence(window.fault);
     let done = course.deploys.get(&window.fault);
     let (result, detail) = result(done);
     let ends: Vec<(DrainKey, u64)> = totals
@@ -134,7 +136,8 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
         cut_off: totals
             .quantiles(Timer::CutOff, phase, None)
             .map(|quantiles| super::millis(&quantiles)),
-        refused: totals.statuses(phase, None).get(&503).copied().unwrap_or(0),
+        refused: totals.statuses(phase, None).values().sum(),
+        refused_by_status: totals.statuses(phase, None),
         peak_attempts: steps
             .peak(window.start_ns, window.end_ns, |step| step.attempts)
             .unwrap_or(0),
@@ -143,9 +146,10 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
         ended_by_fin: totals.failures(Some(Failure::Eof), phase, None),
         ended_by_reset: totals.failures(Some(Failure::Reset), phase, None),
         spread: spread(totals, phase),
+        spread_after: spread_at(plan, totals, window.end_ns),
         lost: n(Counter::Lost),
-        missed: n(Counter::Missed),
-        recovered: n(Counter::Recovered),
+        missed: absence.missed,
+        recovered: absence.recovered,
         duplicated: n(Counter::Duplicated),
         reordered: n(Counter::Reordered),
         accepted_draining,
@@ -159,8 +163,16 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
     report
 }
 
+/// Most ÷ mean of the connections that were open at a moment, likewise: what of a second is over is not of it.
+fn spread_at(plan: &Plan, totals: &Totals, at_ns: u64) -> Option<f64> {
+    let second = (at_ns / 1_000_000_000).checked_sub(1)?;
+    let places = places::over_time(plan, totals);
+    let open = |place: &PlaceOverTime| place.open.get(second as usize).copied();
+    uneven(&places.iter().map(open).collect::<Option<Vec<u64>>>()?)
+}
+
 /// Most ÷ mean of a phase's openings, over the nodes that the target tells, or else over its addresses.
-fn spread(totals: &Totals, phase: Option<usize>) -> Option<f64> {
+pub(super) fn spread(totals: &Totals, phase: Option<usize>) -> Option<f64> {
     let nodes = totals.nodes(phase, None).into_iter();
     let nodes: Vec<u64> = nodes
         .filter(|(name, _)| matches!(name, NodeName::Named(_)))
@@ -170,6 +182,10 @@ fn spread(totals: &Totals, phase: Option<usize>) -> Option<f64> {
         0 => totals.endpoints(phase, None).into_values().collect(),
         _ => nodes,
     };
+    uneven(&places)
+}
+
+fn uneven(places: &[u64]) -> Option<f64> {
     let (sum, most) = (places.iter().sum::<u64>(), places.iter().max()?);
     (places.len() > 1 && sum > 0).then(|| *most as f64 * places.len() as f64 / sum as f64)
 }

@@ -46,13 +46,20 @@ pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> Fa
 }
 
 /// What came of the messages of those whom it took away: of a fault that is there for that, or that did.
-fn absence(fault: &PlannedFault, totals: &Totals, number: usize) -> Option<AbsenceReport> {
+pub(super) fn absence(
+    fault: &PlannedFault,
+    totals: &Totals,
+    number: usize,
+) -> Option<AbsenceReport> {
     let absence = totals.absence(number);
     let took = fault.action.cuts() || absence != Absence::default();
     took.then_some(AbsenceReport {
         recovered: absence.recovered,
         missed: absence.missed,
         lost: absence.lost,
+        duplicated: absence.duplicated,
+        reordered: absence.reordered,
+        indeterminate: absence.indeterminate,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use super::super::drive::Course;
 use super::{millis, ms};
+use crate::gate::SlowFault;
 use crate::metrics::{
     self, Bounds, Evidence, Moment, Neighbours, NoRatio, Quantiles, Ratio, Second, Side, Timer,
 };
@@ -27,8 +28,30 @@ pub(super) struct Pressure {
     pub group: usize,
     /// The noisy-neighbour ratio, or why there is none.
     pub ratio: Result<Ratio, NoRatio>,
+    /// Whether it is known how the others fared before it.
+    pub usual: bool,
     /// For the report.
     pub report: PressureReport,
+}
+
+impl Pressure {
+    /// What gates ask of it.
+    pub fn judged(&self) -> SlowFault {
+        let of = &self.report;
+        let slope = of.memory.as_ref().and_then(|memory| memory.slope);
+        SlowFault {
+            group: self.group,
+            caught_up: match self.usual {
+                true => Ok(of.recovery),
+                false => Err("too little is known of how it was before".to_owned()),
+            },
+            held_up: of.publishers.held_up,
+            memory_slope: slope.ok_or_else(|| match of.memory_unknown.is_empty() {
+                true => "the scenario does not say how the target's memory is known".to_owned(),
+                false => of.memory_unknown.clone(),
+            }),
+        }
+    }
 }
 
 /// All of them. `kernel`: bytes that the target's kernel may hold for a connection.
@@ -142,6 +165,7 @@ impl One<'_> {
             phase,
             group,
             ratio,
+            usual: limit.is_some(),
             report,
         }
     }

@@ -76,6 +76,7 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
         restored_90: restored(900_000),
         restored_99: restored(990_000),
         restored_100: restored(1_000_000),
+        spread: super::deploy::spread(&course.totals, Some(phase)),
         failures: named(failures),
         curve: curve(storm, steps),
     }

@@ -1,14 +1,16 @@
 //! What became of each (topic, publisher)'s messages: the worst ones, and the sum of the rest.
 
 use super::super::drive::Course;
-use crate::metrics::{STREAMS, StreamTally};
-use crate::plan::Plan;
-use crate::report::{StreamMessages, StreamReport, StreamsReport};
+use crate::metrics::{Place, STREAMS, StreamTally, StreamTotals};
+use crate::plan::{Plan, PlannedFault};
+use crate::report::{StreamMessages, StreamPart, StreamReport, StreamsReport, WrongMessages};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Streams that are told apart in a report.
 const ROWS: usize = 20;
+/// Parts of a stream that are told apart, the rest of them included.
+const PARTS: usize = 12;
 
 type Tallies = Vec<(u32, StreamTally)>;
 
@@ -16,7 +18,7 @@ type Tallies = Vec<(u32, StreamTally)>;
 pub(super) fn report(plan: &Plan, course: &Course) -> Option<StreamsReport> {
     let totals = course.totals.streams();
     let beyond = totals.beyond();
-    let mut streams: BTreeMap<u32, StreamTally> = totals.told().collect();
+    let mut streams = totals.told();
     if streams.is_empty() && beyond == StreamTally::default() {
         return None;
     }
@@ -45,6 +47,7 @@ pub(super) fn report(plan: &Plan, course: &Course) -> Option<StreamsReport> {
             publish: publish.into(),
             topic: plan.topic_of(*stream),
             messages: messages(tally, published(*stream), told_apart),
+            parts: parts(plan, totals, *stream, tally),
         })
     });
     Some(StreamsReport {
@@ -53,6 +56,54 @@ pub(super) fn report(plan: &Plan, course: &Course) -> Option<StreamsReport> {
         others: rest.len() as u64,
         rest: messages(&all, Some(sum(&rest)), told_apart),
     })
+}
+
+/// What went wrong with a stream, by phase, group and fault.
+fn parts(plan: &Plan, totals: &StreamTotals, stream: u32, all: &StreamTally) -> Vec<StreamPart> {
+    let faults: Vec<&PlannedFault> = plan.faults().collect();
+    let (told, rest) = worst_places(totals.places(stream).collect(), all);
+    let part = |(place, tally): &(Place, StreamTally)| StreamPart {
+        phase: (plan.phases().get(usize::from(place.phase))).map(|phase| phase.name.clone()),
+        group: (plan.groups().get(usize::from(place.group))).map(|group| group.name.clone()),
+        fault: (place.fault)
+            .and_then(|fault| faults.get(usize::from(fault)))
+            .map(|fault| named(fault, &faults)),
+        wrong: wrong(tally),
+    };
+    let rest = rest.is_wrong().then(|| StreamPart {
+        wrong: wrong(&rest),
+        ..StreamPart::default()
+    });
+    told.iter().map(part).chain(rest).collect()
+}
+
+/// A fault in words; where others are called the same, with its time.
+fn named(fault: &PlannedFault, all: &[&PlannedFault]) -> String {
+    let called = all.iter().filter(|other| other.label == fault.label);
+    match called.count() {
+        0 | 1 => fault.label.clone(),
+        _ => format!("{} (at {:.1} s)", fault.label, fault.start.as_secs_f64()),
+    }
+}
+
+/// The places to be told apart, the worst first, and what remains of all that went wrong.
+fn worst_places(
+    mut places: Vec<(Place, StreamTally)>,
+    all: &StreamTally,
+) -> (Vec<(Place, StreamTally)>, StreamTally) {
+    places.sort_by_key(|(place, tally)| (Reverse(badness(tally)), *place));
+    let sum = places
+        .iter()
+        .fold(StreamTally::default(), |sum, (_, tally)| sum.and(*tally));
+    let rest = all.without(sum);
+    // Where something remains it takes one of the lines.
+    let most = match places.len() > PARTS || rest.is_wrong() {
+        true => PARTS - 1,
+        false => PARTS,
+    };
+    let others = places.split_off(places.len().min(most));
+    let rest = others.iter().fold(rest, |sum, (_, tally)| sum.and(*tally));
+    (places, rest)
 }
 
 /// Those to be told apart, and the others.
@@ -80,6 +131,12 @@ fn messages(tally: &StreamTally, published: Option<u64>, told_apart: bool) -> St
         published,
         expected: told_apart.then(|| tally.expected()),
         received: told_apart.then_some(received),
+        wrong: wrong(tally),
+    }
+}
+
+fn wrong(tally: &StreamTally) -> WrongMessages {
+    WrongMessages {
         lost: tally.lost,
         missed: tally.missed,
         recovered: tally.recovered,
@@ -132,7 +189,7 @@ mod tests {
         };
         let known = messages(&tally, Some(7), true);
         assert_eq!(
-            (known.expected, known.received, known.lost),
+            (known.expected, known.received, known.wrong.lost),
             (Some(7), Some(6), 2)
         );
         let few = messages(&tally, None, false);
@@ -140,6 +197,25 @@ mod tests {
             (few.published, few.expected, few.received),
             (None, None, None)
         );
-        assert_eq!((few.lost, few.duplicated), (2, 1));
+        assert_eq!((few.wrong.lost, few.wrong.duplicated), (2, 1));
+    }
+
+    #[test]
+    fn parts_are_bounded_and_add_up() {
+        let lost = |lost| StreamTally {
+            lost,
+            ..StreamTally::default()
+        };
+        let place = |phase| Place::new(phase, 0, None);
+        let places = |n: u64| (0..n).map(|i| (place(i as usize), lost(i + 1))).collect();
+        let sum = |n: u64| n * (n + 1) / 2;
+        // The worst first, and all of it there.
+        let (few, rest) = worst_places(places(12), &lost(sum(12)));
+        assert_eq!((few.len(), few[0].1.lost, rest), (12, 12, lost(0)));
+        // One too many, or one of which only the sum is known: a line for what remains.
+        let (many, rest) = worst_places(places(13), &lost(sum(13)));
+        assert_eq!((many.len(), rest), (11, lost(1 + 2)));
+        let (known, rest) = worst_places(places(12), &lost(sum(12) + 5));
+        assert_eq!((known.len(), rest), (11, lost(1 + 5)));
     }
 }

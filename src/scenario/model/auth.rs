@@ -51,7 +51,7 @@ pub struct Jwt {
     /// The key's name in the token's header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
-    /// Claims, such as `sub`, tenant or scope. Texts are templated. `iat` and `exp` are added.
+    /// Claims, such as `sub`, tenant or scope. Texts are templated. `iat`, `exp` and, where there is none, `jti` are added.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub claims: Table<Claim>,
 }
@@ -270,6 +270,9 @@ pub struct GatewayAuth {
     /// Code with which a connection is closed when its token has expired. Default 4401.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_expired: Option<u16>,
+    /// Code with which a connection is closed when its token is revoked. Default 4403.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_revoked: Option<u16>,
     /// How long an expired token is still good for an open connection. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Duration>,

@@ -1,8 +1,10 @@
 //! What a user may write of faults: trouble on purpose, one type a fault.
 
 mod deploy;
+mod revoke;
 
 pub use deploy::{Deploy, Roll, SendSignal, To, Webhook};
+pub use revoke::Revoke;
 
 use super::super::units::{Boost, ByteRate, ByteSize, Count, Duration, ReadRate, Share};
 use schemars::JsonSchema;
@@ -26,6 +28,8 @@ pub enum Fault {
     Partition(Partition),
     /// The target is deployed anew, and what its clients have of it is measured.
     Deploy(Box<Deploy>),
+    /// The tokens of a part of a group's connections are revoked, and what the target does about it is measured.
+    Revoke(Box<Revoke>),
 }
 
 /// More of a group for a time. Exactly one of `rate`, `messages` and `connections` is given.

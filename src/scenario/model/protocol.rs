@@ -1,6 +1,6 @@
 //! What is spoken over a connection, as it is written: a name, or one with its settings.
 
-use super::super::units::{Count, Duration};
+use super::super::units::{Count, Duration, Share};
 use super::{Mapping, Match, Preset, Scalar, Table};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub enum ProtocolName {
     ActionCable,
     /// The preset of JSON-RPC 2.0.
     JsonRpc,
+    /// The preset of NATS over WebSocket.
+    Nats,
 }
 
 /// A protocol with its settings.
@@ -107,6 +109,10 @@ pub struct Stomp {
     /// After how many deliveries `client` acknowledges them all. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_every: Option<Count>,
+    /// A share of the deliveries that each connection refuses by NACK, evenly among them; those that the target sends again it takes.
+    /// Not with `auto`. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nack: Option<Share>,
     /// Whether receipts are asked for, of each SUBSCRIBE (before it comes, the connection is not ready) and of each SEND (its
     /// latency is `ack`). Default true.
     #[serde(default = "yes")]
@@ -135,6 +141,7 @@ impl Default for Stomp {
             heart_beat: None,
             ack: StompAck::Auto,
             ack_every: None,
+            nack: None,
             receipts: true,
             prefix: String::new(),
             suffix: String::new(),
@@ -278,7 +285,7 @@ pub enum MqttVersion {
 pub struct MqttWill {
     /// Where. Templated.
     pub topic: String,
-    /// What. Default nothing. Templated.
+    /// What. Templated; `{payload}` is a stamp, by which squall knows the will where it is heard. Default `{payload}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     /// 0, 1 or 2. Default 0.
@@ -298,10 +305,10 @@ pub struct SocketIo {
     /// Templated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Whether the handshake is made by polling, and the WebSocket is an upgrade of that, tried by a probe, as clients do it unless
-    /// told otherwise. Both are asked on one connection. Default false: WebSocket from the start.
+    /// What goes by polling; true is `upgrade`, as clients do it unless told otherwise. Default false: nothing, it is a WebSocket
+    /// from the start.
     #[serde(default)]
-    pub polling: bool,
+    pub polling: Polling,
     /// The namespace. Default "/".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -338,11 +345,39 @@ pub struct SocketIo {
     pub refused: Option<Match>,
 }
 
+/// What of a Socket.IO conversation goes by polling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Polling {
+    /// Whether it begins so, and is upgraded.
+    Is(bool),
+    /// How much of it.
+    By(PollingBy),
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        Polling::Is(false)
+    }
+}
+
+/// How much of a Socket.IO conversation goes by polling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PollingBy {
+    /// All of it until a WebSocket, on a TCP connection of its own, has answered a probe; and to its end where none does.
+    Upgrade,
+    /// The handshake, one GET. Its TCP connection becomes the WebSocket, or the opening has failed.
+    Handshake,
+    /// All of it, to its end.
+    Only,
+}
+
 impl Default for SocketIo {
     fn default() -> Self {
         SocketIo {
             path: None,
-            polling: false,
+            polling: Polling::default(),
             namespace: None,
             auth: None,
             subscribe: None,

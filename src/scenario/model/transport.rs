@@ -1,6 +1,7 @@
 //! How bytes get to the target, as it is written: a name, or one with its settings.
 
 use super::OneOrMany;
+use crate::scenario::units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -99,6 +100,9 @@ pub struct LongPoll {
     /// What a message is. Default lines.
     #[serde(default)]
     pub messages: Messages,
+    /// How long a poll may stay without an answer, be it one of nothing; then the target counts as dead. Default 90s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// A part of how far a poll has heard. Either `header` or `query` is given.

@@ -239,7 +239,7 @@ fn of_every_kind() {
             "g",
             "protocol: jsn",
             &[
-                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...`, `socket_io: ...` or `preset: ...`",
+                "4:11 `protocol` does not know `jsn` / did you mean `json`? expected `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `nats`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...`, `socket_io: ...` or `preset: ...`",
             ],
         ),
         (
@@ -251,7 +251,7 @@ fn of_every_kind() {
             "g",
             "protocol: [json]",
             &[
-                "4:11 `protocol` takes `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...`, `socket_io: ...` or `preset: ...`, not a list",
+                "4:11 `protocol` takes `raw`, `json`, `stomp`, `mqtt`, `socket_io`, `phoenix`, `centrifugo`, `pusher`, `graphql_transport_ws`, `action_cable`, `json_rpc`, `nats`, `json_mapping: ...`, `stomp: ...`, `mqtt: ...`, `socket_io: ...` or `preset: ...`, not a list",
             ],
         ),
         (

@@ -330,3 +330,65 @@ phases:
     expected["clients"]["g"]["on_open"][3]["send"] = r#"{"password":"***","x":1}"#.into();
     assert_eq!(written(&again), expected, "{yaml}");
 }
+
+/// What brokers, protocols and proxies are shown is masked wherever it stands.
+#[test]
+fn credentials_of_brokers_protocols_and_proxies_are_masked() {
+    let text = "
+name: protocols
+target:
+  url: wss://h/ws
+  proxy: \"http://seen-user:canary01@proxy:3128\"
+clients:
+  s: { count: 1, protocol: { stomp: { login: seen-login, passcode: canary02 } }, subscribe: [t] }
+  m: { count: 1, protocol: { mqtt: { username: seen-name, password: canary03 } }, subscribe: [t] }
+inject:
+  n:
+    nats: { url: \"nats://u:canary04@h:4222\", subject: seen }
+    topic: t
+    rate: 1/s
+  p:
+    nats: { url: \"nats://h:4222\", subject: seen, user: seen-broker, password: canary05 }
+    topic: t
+    rate: 1/s
+  k:
+    nats: { url: \"nats://h:4222\", subject: seen, token: canary06 }
+    topic: t
+    rate: 1/s
+phases:
+  - name: p
+    for: 1s
+    faults:
+      - revoke: { clients: s, count: 1, webhook: { url: \"https://h/\", headers: { Authorization: \"Basic canary07\" }, body: 'token={token}&client_secret=canary08' } }
+";
+    let document = parse("x.yaml", text, None, &options())
+        .map_err(|r| r.to_string())
+        .unwrap();
+    let yaml = document.redacted_yaml();
+    assert_clean(&yaml);
+    for kept in [
+        "seen-login",
+        "seen-name",
+        "seen-broker",
+        "@proxy:3128",
+        "@h:4222",
+        "{token}",
+    ] {
+        assert!(yaml.contains(kept), "{kept} in {yaml}");
+    }
+    // Each alone, as whoever refuses it may repeat it.
+    for n in 1..=8 {
+        let canary = format!("canary{n:02}");
+        assert!(
+            document.secrets().contains(&canary),
+            "{canary} in {:?}",
+            document.secrets()
+        );
+    }
+    // And so are they where a line of the source is shown.
+    let wrong = text.replace("passcode: canary02", "passcode: canary02, pascode: x");
+    let Err(report) = parse("x.yaml", &wrong, None, &options()) else {
+        panic!("a wrong key was taken");
+    };
+    assert_clean(&report.to_string());
+}

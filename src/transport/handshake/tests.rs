@@ -16,6 +16,7 @@ fn plain() -> Request<'static> {
         path: "/chat?x=1",
         headers: &[],
         subprotocols: &[],
+        compression: None,
         key: KEY,
     }
 }
@@ -41,6 +42,7 @@ fn read(bytes: &[u8], subprotocols: &[&str]) -> Result<Option<Accepted>, Handsha
             key: KEY,
             subprotocols: &strings(subprotocols),
             also: &[],
+            compression: None,
             max_header: 4096,
         },
     )
@@ -194,7 +196,8 @@ fn accepted_responses() {
             read(&bytes, subprotocols),
             Ok(Some(Accepted {
                 used: text.len(),
-                subprotocol
+                subprotocol,
+                compression: None,
             })),
             "{text}"
         );
@@ -243,7 +246,7 @@ fn refused_responses() {
         (
             good("Sec-WebSocket-Extensions: permessage-deflate\r\n"),
             &[],
-            Handshake("an extension that was not offered"),
+            Extension("an extension that was not offered"),
         ),
         (good("Sec-WebSocket-Protocol: a\r\n"), &[], Subprotocol),
         (
@@ -302,6 +305,7 @@ fn refused_responses() {
             "HTTP/1.1 503 Try Later\r\nContent-Length: 4\r\n\r\nbusy".into(),
             &[],
             Status {
+                location: None,
                 code: 503,
                 reason: "Try Later".into(),
                 body: b"busy".to_vec(),
@@ -311,6 +315,7 @@ fn refused_responses() {
             "HTTP/1.1 302 \r\nLocation: x\r\n\r\n".into(),
             &[],
             Status {
+                location: Some("x".into()),
                 code: 302,
                 reason: "".into(),
                 body: vec![],
@@ -365,9 +370,9 @@ proptest! {
             bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         bytes.extend(b"\r\n");
-        let expected = Expected { key: &key, subprotocols: &[], also: &[],
+        let expected = Expected { key: &key, subprotocols: &[], also: &[], compression: None,
         max_header: 4096 };
-        prop_assert_eq!(response(&bytes, &expected), Ok(Some(Accepted { used: bytes.len(), subprotocol: None })));
+        prop_assert_eq!(response(&bytes, &expected), Ok(Some(Accepted { used: bytes.len(), subprotocol: None, compression: None })));
     }
 
     #[test]

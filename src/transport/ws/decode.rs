@@ -39,6 +39,9 @@ impl Opcode {
     }
 }
 
+/// The bit of a frame's first byte that says its message was made smaller (RFC 7692 §6).
+pub(super) const DEFLATED: u8 = 0x40;
+
 /// A whole frame in the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -46,6 +49,8 @@ pub struct Frame<'a> {
     pub opcode: Opcode,
     /// The last (or only) part of its message.
     pub fin: bool,
+    /// Part of a message that was made smaller; only where that was agreed.
+    pub deflated: bool,
     /// Its content.
     pub payload: &'a [u8],
 }
@@ -72,6 +77,10 @@ pub struct Decoder {
     /// Bytes of the fragmented message so far.
     assembled: u32,
     under_way: UnderWay,
+    /// Whether messages may be made smaller (RFC 7692).
+    inflates: bool,
+    /// Whether the message under way is.
+    deflated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,10 +96,19 @@ enum UnderWay {
 }
 
 impl Decoder {
+    /// One for a connection on which permessage-deflate was agreed.
+    pub fn inflating() -> Self {
+        Decoder {
+            inflates: true,
+            ..Decoder::default()
+        }
+    }
+
     /// The next frame of `bytes`, which begin where the last frame ended.
     ///
     /// `max_message` bounds a message's payload in bytes, over all its fragments; it is held against a frame's header, before
-    /// anything of the frame is kept, and is at most 4 GiB. Content (UTF-8, what a Close says) is not looked at here.
+    /// anything of the frame is kept, and is at most 4 GiB. Content (UTF-8, what a Close says) is not looked at here. A message that
+    /// was made smaller may be a little larger than that, as what does not get smaller does.
     ///
     /// # Errors
     /// A [`Violation`]; the decoder must not be used after it.
@@ -100,7 +118,7 @@ impl Decoder {
             // One byte is enough to tell that a frame is wrong, but two come together nearly always.
             return Ok(Step::Need(2));
         };
-        if first & 0x70 != 0 {
+        if first & 0x70 != 0 && !self.begins_deflated(first) {
             return Err(Violation::ReservedBit);
         }
         if second & 0x80 != 0 {
@@ -125,7 +143,15 @@ impl Decoder {
         } else {
             len.saturating_add(u64::from(self.assembled))
         };
-        if whole > (max_message as u64).min(u64::from(u32::MAX)) {
+        let deflated = match opcode {
+            Opcode::Continuation => self.deflated,
+            _ => first & DEFLATED != 0,
+        };
+        let most = match deflated {
+            true => (max_message as u64).saturating_add(max_message as u64 / 256 + 64),
+            false => max_message as u64,
+        };
+        if whole > most.min(u64::from(u32::MAX)) {
             return Err(Violation::TooLarge);
         }
         // Fits: just seen to be below 2³².
@@ -134,10 +160,14 @@ impl Decoder {
             return Ok(Step::Need(used));
         };
         self.advance(opcode, fin, whole as u32);
+        if !opcode.is_control() {
+            self.deflated = deflated && !fin;
+        }
         Ok(Step::Frame {
             frame: Frame {
                 opcode,
                 fin,
+                deflated,
                 payload,
             },
             used,
@@ -157,6 +187,12 @@ impl Decoder {
     /// Whether the data frame just read is part of a text message.
     pub(super) fn part_of_text(&self) -> bool {
         matches!(self.under_way, UnderWay::Text | UnderWay::TextEnded)
+    }
+
+    /// Whether reserved bits are what was agreed on: the first alone, on a message's first frame.
+    fn begins_deflated(&self, first: u8) -> bool {
+        let data = [Opcode::Text as u8, Opcode::Binary as u8].contains(&(first & 0x0f));
+        self.inflates && data && first & 0x70 == DEFLATED
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Client frames: header, mask, Close.
 
-use super::decode::Opcode;
+use super::decode::{DEFLATED, Opcode};
 
 /// The longest header of a client frame, bytes.
 pub const MAX_HEADER: usize = 14;
@@ -70,6 +70,16 @@ pub fn push_frame(opcode: Opcode, parts: &[&[u8]], mask: [u8; 4], out: &mut Vec<
     }
     apply_mask(&mut out[payload..], mask, 0);
     payload
+}
+
+/// The same with a message that a [`Deflater`](super::Deflater) made smaller.
+pub fn push_deflated(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> usize {
+    let frame = out.len();
+    let at = push_frame(opcode, &[payload], mask, out);
+    if let Some(first) = out.get_mut(frame) {
+        *first |= DEFLATED;
+    }
+    at
 }
 
 /// Appends a Close frame; `None`: without a code. A reason over 123 bytes is cut between characters.

@@ -14,6 +14,13 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A whole binary message.
     Binary(&'a [u8]),
+    /// A whole message that was made smaller: for [`Inflater::inflate`](super::Inflater::inflate), in the order they come.
+    Deflated {
+        /// Whether it is to be text, which is not looked at before it is inflated.
+        text: bool,
+        /// As it came.
+        bytes: &'a [u8],
+    },
     /// To be answered with a Pong of the same content, at most 125 bytes.
     Ping(&'a [u8]),
     /// The answer to a Ping, or unasked for.
@@ -23,7 +30,7 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// A message's bytes; `None` for control frames.
+    /// A message's bytes; `None` for control frames, and for what has to be inflated first.
     pub fn message(&self) -> Option<&'a [u8]> {
         match self {
             Event::Text(text) => Some(text.as_bytes()),
@@ -82,14 +89,26 @@ enum Ready<'b> {
     /// In the caller's buffer.
     Here(Frame<'b>),
     /// In the held frame, from there on.
-    Frame(Opcode, usize),
+    Frame {
+        opcode: Opcode,
+        deflated: bool,
+        at: usize,
+    },
     /// In the held message.
-    Message { text: bool },
+    Message { text: bool, deflated: bool },
     /// Nowhere yet.
     Nothing,
 }
 
 impl Inbound {
+    /// One for a connection on which permessage-deflate was agreed.
+    pub fn inflating() -> Self {
+        Inbound {
+            decoder: Decoder::inflating(),
+            held: None,
+        }
+    }
+
     /// The next event of `bytes`, which is moved past what was read.
     ///
     /// `None`: all of `bytes` is used and what is incomplete is kept; read more from the peer. Call it until then, because what
@@ -106,22 +125,35 @@ impl Inbound {
         let ready = self.advance(bytes, max_message)?;
         // Behind `advance` so that the event may borrow what is held.
         let held = self.held.as_deref();
-        let (opcode, payload) = match ready {
-            Ready::Here(frame) => (frame.opcode, frame.payload),
+        let (opcode, deflated, payload) = match ready {
+            Ready::Here(frame) => (frame.opcode, frame.deflated, frame.payload),
             Ready::Nothing => return Ok(None),
-            Ready::Frame(opcode, at) => (
+            Ready::Frame {
                 opcode,
+                deflated,
+                at,
+            } => (
+                opcode,
+                deflated,
                 held.and_then(|held| held.frame.get(at..))
                     .unwrap_or_default(),
             ),
-            Ready::Message { text } => {
+            Ready::Message { text, deflated } => {
                 let message = held.map(|held| held.message.as_slice()).unwrap_or_default();
-                if !text {
-                    return Ok(Some(Event::Binary(message)));
-                }
-                (Opcode::Text, message)
+                let opcode = match text {
+                    true => Opcode::Text,
+                    false => Opcode::Binary,
+                };
+                (opcode, deflated, message)
             }
         };
+        if deflated {
+            let text = opcode == Opcode::Text;
+            return Ok(Some(Event::Deflated {
+                text,
+                bytes: payload,
+            }));
+        }
         Event::of(opcode, payload).map(Some)
     }
 
@@ -179,12 +211,13 @@ impl Inbound {
                         return Ok(Ready::Here(frame));
                     }
                     let text = self.decoder.part_of_text();
-                    if self
-                        .held
-                        .get_or_insert_default()
-                        .fragment(frame.payload, text, frame.fin)?
-                    {
-                        return Ok(Ready::Message { text });
+                    let deflated = frame.deflated;
+                    if self.held.get_or_insert_default().fragment(
+                        frame.payload,
+                        text && !deflated,
+                        frame.fin,
+                    )? {
+                        return Ok(Ready::Message { text, deflated });
                     }
                 }
             }
@@ -210,18 +243,23 @@ impl Inbound {
             let Frame {
                 opcode,
                 fin,
+                deflated,
                 payload,
             } = frame;
             if fin && opcode != Opcode::Continuation {
                 let at = used - payload.len();
                 held.frame_spent = true;
-                return Ok(Some(Ready::Frame(opcode, at)));
+                return Ok(Some(Ready::Frame {
+                    opcode,
+                    deflated,
+                    at,
+                }));
             }
             let at = used - payload.len();
             let frame = std::mem::take(&mut held.frame);
             let text = self.decoder.part_of_text();
-            let done = held.fragment(&frame[at..], text, fin)?;
-            return Ok(done.then_some(Ready::Message { text }));
+            let done = held.fragment(&frame[at..], text && !deflated, fin)?;
+            return Ok(done.then_some(Ready::Message { text, deflated }));
         }
     }
 
@@ -244,7 +282,7 @@ impl Inbound {
 }
 
 impl Held {
-    /// Adds a message's part; whether it was the last one.
+    /// Adds a message's part, of a text that can be read as it is or not; whether it was the last one.
     fn fragment(&mut self, payload: &[u8], text: bool, fin: bool) -> Result<bool, Violation> {
         self.message.extend_from_slice(payload);
         if text {

@@ -28,6 +28,7 @@ impl Heard {
             Event::Ping(bytes) => Heard::Ping(bytes.into()),
             Event::Pong(bytes) => Heard::Pong(bytes.into()),
             Event::Close(close) => Heard::Close(close.code, close.reason.into()),
+            Event::Deflated { .. } => panic!("nothing was agreed on"),
         }
     }
 }

@@ -32,14 +32,18 @@ pub enum Violation {
     CloseReason,
     /// A message larger than accepted.
     TooLarge,
+    /// A message that gets larger than accepted when it is inflated (RFC 7692).
+    Bomb,
+    /// A message that says it was made smaller, and cannot be inflated (RFC 7692 §7.2.2).
+    Deflate,
 }
 
 impl Violation {
     /// The close code to answer with (§7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
-            Violation::Utf8 | Violation::CloseReason => 1007,
-            Violation::TooLarge => 1009,
+            Violation::Utf8 | Violation::CloseReason | Violation::Deflate => 1007,
+            Violation::TooLarge | Violation::Bomb => 1009,
             _ => 1002,
         }
     }
@@ -61,6 +65,8 @@ impl fmt::Display for Violation {
             Violation::CloseCode(code) => return write!(f, "close code {code} must not be sent"),
             Violation::CloseReason => "close reason is not UTF-8",
             Violation::TooLarge => "message larger than accepted",
+            Violation::Bomb => "message larger than accepted once it is inflated",
+            Violation::Deflate => "message cannot be inflated",
         };
         f.write_str(text)
     }

@@ -1,15 +1,30 @@
 //! Faults that have no meaning over a group's transport: said before anything runs, as they would touch nobody.
 
 use super::super::Problems;
-use crate::scenario::model::{Fault, How, Stalled, Transport, TransportName};
+use crate::scenario::model::{
+    Fault, How, Polling, PollingBy, Protocol, ProtocolSettings, Stalled, Transport, TransportName,
+};
 use crate::scenario::{Problem, Scenario};
 
 /// Adds what a fault asks of a group that cannot do it; `path` is the fault's own.
 pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &mut Problems) {
     let over_http = |name: &str| {
         let group = scenario.clients.get(name)?;
-        let websocket = matches!(group.transport, Transport::Named(TransportName::Websocket));
-        (!websocket).then_some(group)
+        // Where there is a WebSocket too, it has its meaning there.
+        let all = group.transport.to_vec();
+        let websocket = |one: &Transport| matches!(one, Transport::Named(TransportName::Websocket));
+        (!all.iter().any(websocket)).then_some(group)
+    };
+    // Those that go on by polling have several TCP connections, of which one is read.
+    let polls = |name: &str| {
+        let group = scenario.clients.get(name);
+        group.is_some_and(|group| match &group.protocol {
+            Protocol::Set(ProtocolSettings::SocketIo(written)) => matches!(
+                written.polling,
+                Polling::Is(true) | Polling::By(PollingBy::Upgrade | PollingBy::Only)
+            ),
+            _ => false,
+        })
     };
     let mut refuse = |key: String, message: &str, help: &str| {
         problems.add(Problem::error(key, message).help(help));
@@ -25,6 +40,22 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
                 &message,
                 "say `how: fin`, `reset` or `vanish`",
             );
+        }
+        Fault::Network(of) if polls(&of.clients) => {
+            let (message, help) = several(&of.clients);
+            refuse(format!("{path}.network.clients"), &message, help);
+        }
+        Fault::Partition(of) if polls(&of.clients) => {
+            let (message, help) = several(&of.clients);
+            refuse(format!("{path}.partition.clients"), &message, help);
+        }
+        Fault::Stall(of) if polls(&of.clients) => {
+            let (message, help) = several(&of.clients);
+            refuse(format!("{path}.stall.clients"), &message, help);
+        }
+        Fault::Slow(slow) if slow.pong.is_some() && polls(&slow.clients) => {
+            let (message, help) = several(&slow.clients);
+            refuse(format!("{path}.slow.pong"), &message, help);
         }
         Fault::Slow(slow) if slow.pong.is_some() && over_http(&slow.clients).is_some() => {
             let message = format!(
@@ -62,30 +93,73 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
     }
 }
 
+/// Why a group that polls cannot have a fault of its one TCP connection, and what it can have.
+fn several(name: &str) -> (String, &'static str) {
+    (
+        format!("`{name}` goes on by polling, over several TCP connections at once"),
+        "`drop` them, have them `read` slowly, or say `polling: handshake`",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use crate::plan::Machine;
     use crate::scenario::{self, Options};
 
+    /// The first problem of a scenario with these groups and this fault; empty: there is none.
+    fn compile(groups: &str, fault: &str) -> String {
+        let text = format!(
+            "name: t\ntarget: {{ url: 'ws://127.0.0.1:1' }}\nclients:\n{groups}phases: [ {{ name: a, for: 9s, faults: [ {{ {fault} }} ] }} ]\n"
+        );
+        let document = scenario::parse("t.yaml", &text, None, &Options::default())
+            .unwrap_or_else(|e| panic!("{e}"));
+        let machine = Machine {
+            cores: 2,
+            descriptors: 9999,
+            file_max: 9999,
+            ..Machine::default()
+        };
+        match crate::plan::compile(document.scenario(), document.files(), &machine) {
+            Ok(_) => String::new(),
+            Err(problems) => problems[0].message.clone(),
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_over_several_connections_is_said() {
+        let several = "over several TCP connections";
+        for (fault, expected) in [
+            ("drop: { clients: subs, share: 50%, how: close }", ""),
+            ("drop: { clients: subs, share: 50%, how: vanish }", ""),
+            ("slow: { clients: subs, share: 50%, read: none }", ""),
+            ("slow: { clients: subs, share: 50%, pong: 1s }", several),
+            (
+                "network: { clients: subs, share: 50%, latency: 1s }",
+                several,
+            ),
+            ("partition: { clients: subs, share: 50%, for: 1s }", several),
+            (
+                "stall: { clients: subs, share: 50%, what: handshake }",
+                several,
+            ),
+        ] {
+            for (polling, several) in [("true", true), ("only", true), ("handshake", false)] {
+                let groups = format!(
+                    "  subs: {{ count: 9, protocol: {{ socket_io: {{ polling: {polling} }} }}, subscribe: [t], reconnect: {{ backoff: none }} }}\n"
+                );
+                let got = compile(&groups, fault);
+                let expected = if several { expected } else { "" };
+                assert!(
+                    got.contains(expected) && got.is_empty() == expected.is_empty(),
+                    "{polling}, {fault}: {got}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn what_has_no_meaning_over_a_stream_is_said() {
-        let compile = |fault: &str| {
-            let text = format!(
-                "name: t\ntarget: {{ url: 'ws://127.0.0.1:1' }}\nclients:\n  subs: {{ count: 9, transport: sse, subscribe: [t], reconnect: {{ backoff: none }} }}\n  pubs: {{ count: 9, transport: sse, publish: {{ topic: t, rate: 9/s }} }}\nphases: [ {{ name: a, for: 9s, faults: [ {fault} ] }} ]\n"
-            );
-            let document = scenario::parse("t.yaml", &text, None, &Options::default())
-                .unwrap_or_else(|e| panic!("{e}"));
-            let machine = Machine {
-                cores: 2,
-                descriptors: 9999,
-                file_max: 9999,
-                ..Machine::default()
-            };
-            match crate::plan::compile(document.scenario(), document.files(), &machine) {
-                Ok(_) => String::new(),
-                Err(problems) => problems[0].message.clone(),
-            }
-        };
+        let groups = "  subs: { count: 9, transport: sse, subscribe: [t], reconnect: { backoff: none } }\n  pubs: { count: 9, transport: sse, publish: { topic: t, rate: 9/s } }\n";
         let table = [
             (
                 "drop: { clients: subs, share: 50%, how: close }",
@@ -110,7 +184,7 @@ mod tests {
             ("stall: { clients: pubs, share: 50%, what: message }", ""),
         ];
         for (fault, expected) in table {
-            let got = compile(&format!("{{ {fault} }}"));
+            let got = compile(groups, fault);
             assert!(
                 got.contains(expected) && got.is_empty() == expected.is_empty(),
                 "{fault}: {got}"

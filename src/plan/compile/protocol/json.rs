@@ -33,7 +33,7 @@ pub(super) fn compile(written: &model::Mapping, path: &str, problems: &mut Probl
         &written.publish,
         "publish",
         &mut mapping.publish,
-        &["topic", "payload", "id"],
+        &["topic", "payload", "id", "length"],
         "payload",
     );
     message(
@@ -43,6 +43,12 @@ pub(super) fn compile(written: &model::Mapping, path: &str, problems: &mut Probl
         &["topic", "id", "seq", "epoch"],
         "topic",
     );
+    if let Some(text) = &written.publish
+        && text.find("{length}") > text.find("{payload}")
+    {
+        let message = "`{length}` is of the `{payload}` behind it";
+        problems.add(Problem::error(format!("{path}.publish"), message));
+    }
     let mut at = |text: &Option<String>, key: &str, into: &mut String| {
         if let Some(text) = text {
             message::pointer(text, &format!("{path}.{key}"), problems);

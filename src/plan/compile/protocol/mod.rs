@@ -43,7 +43,8 @@ pub(super) fn compile(
             | ProtocolName::Pusher
             | ProtocolName::GraphqlTransportWs
             | ProtocolName::ActionCable
-            | ProtocolName::JsonRpc,
+            | ProtocolName::JsonRpc
+            | ProtocolName::Nats,
         ) => plain(ProtocolConfig::Json(Box::default())),
         Protocol::Set(ProtocolSettings::Mapping(mapping)) => {
             let mapping = json::compile(mapping, &at("json_mapping"), problems);
@@ -87,8 +88,6 @@ pub(super) struct At<'a> {
     pub usual: &'static str,
     /// What the query must hold.
     pub query: &'static str,
-    /// Where it says what the embedded gateway does not speak.
-    pub unknown_to_gateway: Option<String>,
 }
 
 /// Where a group's protocol is spoken; `path` is the group's.

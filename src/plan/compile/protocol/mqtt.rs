@@ -1,8 +1,9 @@
 //! MQTT.
 
-use super::super::text::Scope;
+use super::super::text::{self, Scope};
 use super::super::{Problems, each};
 use super::{Spoken, introduction};
+use crate::plan::types::Builtin;
 use crate::protocol::settings::mqtt::{Config, Filter, Qos, Version};
 use crate::protocol::{Field, ProtocolConfig};
 use crate::scenario::Problem;
@@ -72,18 +73,27 @@ pub(super) fn compile(
     {
         problems.add(no_topic(&at("will.topic"), &will.topic));
     }
-    let (topic, payload) = will.map_or((None, None), |will| {
-        (Some(will.topic.clone()), will.payload.clone())
-    });
+    let topic = will.map(|will| will.topic.clone());
     let fields = [
         (Field::ClientId, "client_id", &written.client_id),
         (Field::Login, "username", &written.username),
         (Field::Passcode, "password", &written.password),
         (Field::WillTopic, "will.topic", &topic),
-        (Field::WillPayload, "will.payload", &payload),
     ];
+    let mut introduction = introduction(&fields, path, scope, problems);
+    if let Some(will) = will {
+        // By the stamp in it a will is known where it is heard.
+        let message = [scope.message, &[Builtin::Payload]].concat();
+        let scope = Scope {
+            message: &message,
+            ..scope
+        };
+        let payload = will.payload.as_deref().unwrap_or("{payload}");
+        let template = text::template(payload, &at("will.payload"), scope, problems);
+        introduction.push((Field::WillPayload, template));
+    }
     Spoken {
-        introduction: introduction(&fields, path, scope, problems),
+        introduction,
         config: ProtocolConfig::Mqtt(config.into()),
     }
 }

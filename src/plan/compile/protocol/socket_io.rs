@@ -3,10 +3,10 @@
 use super::super::text::{self, Scope};
 use super::super::{Problems, message, steps};
 use super::{At, Spoken};
-use crate::protocol::settings::socket_io::{Config, PATH, Place, QUERY, VERSION};
+use crate::protocol::settings::socket_io::{Config, PATH, Place, Polling, QUERY, VERSION};
 use crate::protocol::{Condition, Field, ProtocolConfig};
 use crate::scenario::Problem;
-use crate::scenario::model::{self, ClientGroup, Resume, Scalar, Table};
+use crate::scenario::model::{self, ClientGroup, PollingBy, Resume, Scalar, Table};
 
 /// Compiles the settings; `path` is their own.
 pub(super) fn compile(
@@ -17,7 +17,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Spoken {
     let mut config = Config {
-        polling: written.polling,
+        polling: polling(written.polling),
         ..Config::default()
     };
     if let Some(namespace) = &written.namespace {
@@ -108,13 +108,22 @@ pub(super) fn compile(
 /// Where it is spoken; `path` is the group's.
 pub(super) fn address<'a>(written: Option<&'a model::SocketIo>, path: &str) -> At<'a> {
     let own = written.and_then(|written| written.path.as_deref());
-    let polling = written.is_some_and(|written| written.polling);
+    let polls = written.is_some_and(|written| polling(written.polling) != Polling::Never);
     At {
         path: own.map(|own| (own, format!("{path}.protocol.socket_io.path"))),
         usual: PATH,
         // Which transport is asked for is said with each request where there are two.
-        query: if polling { VERSION } else { QUERY },
-        unknown_to_gateway: polling.then(|| format!("{path}.protocol.socket_io.polling")),
+        query: if polls { VERSION } else { QUERY },
+    }
+}
+
+/// What of a conversation goes by polling.
+fn polling(written: model::Polling) -> Polling {
+    match written {
+        model::Polling::Is(false) => Polling::Never,
+        model::Polling::Is(true) | model::Polling::By(PollingBy::Upgrade) => Polling::Upgrade,
+        model::Polling::By(PollingBy::Handshake) => Polling::Handshake,
+        model::Polling::By(PollingBy::Only) => Polling::Only,
     }
 }
 

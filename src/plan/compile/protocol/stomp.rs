@@ -7,6 +7,7 @@ use crate::protocol::settings::stomp::{Ack, Config, Version};
 use crate::protocol::{Field, ProtocolConfig};
 use crate::scenario::Problem;
 use crate::scenario::model::{self, StompAck, StompVersion, Table};
+use crate::scenario::units::Share;
 
 /// Compiles the settings; `path` is their own.
 pub(super) fn compile(
@@ -60,6 +61,21 @@ pub(super) fn compile(
             problems.add(Problem::error(at, message));
         }
         config.ack_every = u32::try_from(every.0).unwrap_or(u32::MAX);
+    }
+    if let Some(Share(share)) = written.nack {
+        let at = format!("{path}.nack");
+        if !(share > 0.0 && share <= 1.0) {
+            let message = "a share of the deliveries is more than 0% and at most 100%";
+            problems.add(Problem::error(&at, message));
+        } else if written.ack == StompAck::Auto {
+            let message = "with `ack: auto` there is nothing to refuse";
+            problems.add(
+                Problem::error(&at, message).help("give `ack: client_individual`, or `client`"),
+            );
+        } else if config.versions == [Version::V1_0] {
+            problems.add(Problem::error(&at, "STOMP 1.0 has no NACK"));
+        }
+        config.nack_millionths = (share.clamp(0.0, 1.0) * 1e6).round() as u32;
     }
     config.receipts = written.receipts;
     config.prefix.clone_from(&written.prefix);

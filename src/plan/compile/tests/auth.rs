@@ -250,3 +250,61 @@ fn what_cannot_be_is_said() {
         )],
     );
 }
+
+#[test]
+fn a_revocation_is_a_request_for_each_token() {
+    let at = |fault: &str| {
+        format!(
+            "{{target: {{url: 'ws://127.0.0.1:1'}}, clients: {{sub: {{auth: {{bearer: x}}, vars: {{u: {{sequence: 1}}}}}}}}, phases: [{{name: a, for: 9s, faults: [{{revoke: {{clients: sub, {fault}}}}}]}}]}}"
+        )
+    };
+    let plan = compiled(&at("count: 1, after: 1s, over: 2s, webhook: {url: 'https://[::1]:8/r/{u}?a=b c', method: DELETE, headers: {X: 'a {token}'}, body: '{\"t\":\"{token}\"}'}")).plan;
+    let fault = plan.faults().next().unwrap();
+    let crate::plan::Action::Hit(hit) = &fault.action else {
+        panic!("{fault:?}");
+    };
+    let crate::plan::Effect::Revoke(revoke) = &hit.effect else {
+        panic!("{hit:?}");
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (fault.start, fault.end, hit.over),
+        (seconds(1), seconds(3), seconds(2))
+    );
+    let who = revoke.at.as_ref().unwrap();
+    assert_eq!((who.tls, who.host.as_str(), who.port), (true, "::1", 8));
+    assert_eq!(shown(&revoke.path), "/r/<Var(0)>?a=b%20c");
+    assert_eq!(shown(&revoke.headers[0].1), "a <token>");
+    assert_eq!(shown(&revoke.body), "{\"t\":\"<token>\"}");
+    assert!(revoke.json && revoke.method == "DELETE");
+    for (fault, path, message) in [
+        ("count: 1", "revoke", "not said how tokens are revoked"),
+        (
+            "count: 1, webhook: {url: 'http://h/'}",
+            "revoke.webhook",
+            "every request is the same",
+        ),
+        (
+            "count: 1, webhook: {url: 'http://h/{v}'}",
+            "revoke.webhook.url",
+            "unknown variable",
+        ),
+        (
+            "count: 1, webhook: {url: 'ftp://h/{u}'}",
+            "revoke.webhook.url",
+            "not an http",
+        ),
+        (
+            "count: 1, over: 20s, webhook: {url: 'http://h/{u}'}",
+            "revoke.over",
+            "after phase",
+        ),
+    ] {
+        let path = format!("phases[0].faults[0].{path}");
+        let problems = found(&at(fault));
+        let found = problems
+            .iter()
+            .any(|p| p.path == path && p.message.contains(message));
+        assert!(found, "{fault}: {problems:?}");
+    }
+}

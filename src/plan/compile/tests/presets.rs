@@ -41,7 +41,7 @@ fn said(codec: &Codec) -> [String; 3] {
 /// What each says: a subscription to `a"b`, a publish to `t`, a heartbeat.
 #[test]
 fn each_says_its_protocols_messages() {
-    let table: [(&str, [&str; 3], &[&str]); 6] = [
+    let table: [(&str, [&str; 3], &[&str]); 7] = [
         (
             "phoenix",
             [
@@ -96,6 +96,11 @@ fn each_says_its_protocols_messages() {
             ],
             &[],
         ),
+        (
+            "nats",
+            ["SUB a\"b 3\r\nPING\r\n", "PUB t 3\r\npay\r\n", ""],
+            &[],
+        ),
     ];
     assert_eq!(
         table.map(|(name, ..)| name),
@@ -123,7 +128,22 @@ enum Heard {
 #[test]
 fn each_hears_its_protocols_messages() {
     use Heard::{Delivery, Error, Other, Ping, Pong, Refused, Subscribed};
-    let table: [(&str, &str, Heard); 37] = [
+    let table: [(&str, &str, Heard); 44] = [
+        (
+            "nats",
+            r#"INFO {"server_id":"N","version":"2.9.10"}"#,
+            Other,
+        ),
+        ("nats", "PING", Ping(Some("PONG\r\n"))),
+        ("nats", "PONG", Subscribed),
+        ("nats", "+OK", Other),
+        ("nats", "MSG news 1 44", Other),
+        (
+            "nats",
+            "-ERR 'Permissions Violation for Subscription to \"x\"'",
+            Refused,
+        ),
+        ("nats", "sq1:AAAA", Delivery(None, None)),
         (
             "phoenix",
             r#"["1","1","t","phx_reply",{"status":"ok","response":{}}]"#,

@@ -1,7 +1,7 @@
 //! Socket.IO: what may be written, and what it comes to.
 
 use super::*;
-use crate::protocol::settings::socket_io::{Config, Place};
+use crate::protocol::settings::socket_io::{Config, Place, Polling};
 use crate::protocol::{Condition, Field};
 
 /// The group `sub` with these settings, and the target as patched.
@@ -102,7 +102,7 @@ fn settings_come_through() {
         publish: Config::event(r#"["say",{"to":"{topic}","what":{payload}}]"#, false),
         publish_ack: false,
         binary: true,
-        polling: true,
+        polling: Polling::Upgrade,
         message: "said".into(),
         topic: None,
         payload: Place {
@@ -123,6 +123,24 @@ fn settings_come_through() {
         text(auth),
         r#"{"token":"t-<Var(0)>","n":3,"yes":true,"quote":"\""}"#
     );
+}
+
+#[test]
+fn polling_has_a_name_for_each_way() {
+    for (written, polling) in [
+        ("false", Polling::Never),
+        ("true", Polling::Upgrade),
+        ("upgrade", Polling::Upgrade),
+        ("handshake", Polling::Handshake),
+        ("only", Polling::Only),
+    ] {
+        let group = group("{}", &format!("{{polling: {written}}}"));
+        assert_eq!(config(&group).polling, polling, "{written}");
+        assert_eq!(
+            group.protocol.polls_first().is_some(),
+            polling != Polling::Never
+        );
+    }
 }
 
 #[test]
@@ -187,16 +205,22 @@ fn what_makes_no_sense_is_told() {
         let patch = format!("{{clients: {{sub: {{protocol: {{socket_io: {settings}}}}}}}}}");
         one_problem(Level::Error, &[(&patch, &at(key), said)]);
     }
-    let patch = "{target: {url: null, embedded: {}}, clients: {sub: {protocol: {socket_io: {polling: true}}}}}";
-    one_problem(
-        Level::Error,
-        &[(patch, &at("polling"), "over WebSocket only")],
-    );
     for (more, path) in [
         ("on_open: [{send: hello}]", "clients.sub.on_open[0]"),
         ("request: {rate: 1/s}", "clients.sub.request"),
     ] {
         let patch = format!("{{clients: {{sub: {{protocol: socket_io, {more}}}}}}}");
         one_problem(Level::Error, &[(&patch, path, "this protocol")]);
+    }
+    // Its connections beside its own have neither.
+    for polling in ["only", "upgrade"] {
+        let polled = format!("protocol: {{socket_io: {{polling: {polling}}}}}");
+        for (target, more, said) in [
+            ("{proxy: 'http://p:1'}", "", "through a proxy"),
+            ("{}", ", compression: {}", "no compression"),
+        ] {
+            let patch = format!("{{target: {target}, clients: {{sub: {{{polled}{more}}}}}}}");
+            one_problem(Level::Error, &[(&patch, "clients.sub.protocol", said)]);
+        }
     }
 }

@@ -20,6 +20,7 @@ fn group(first: u32, count: u32) -> Group {
         auth: None,
         capture_headers: Vec::new(),
         keep_cookies: false,
+        compression: None,
         node: None,
         on_open: Vec::new(),
         subscribe: Vec::new(),

@@ -126,6 +126,7 @@ fn tell(event: &Event<'_>) -> String {
             topic,
             payload,
             again,
+            refused: false,
         } => {
             let again = if *again { " again" } else { "" };
             let payload = String::from_utf8_lossy(payload);
@@ -139,6 +140,9 @@ fn tell(event: &Event<'_>) -> String {
                 "not subscribed {place} {code:#x} {}",
                 String::from_utf8_lossy(text)
             )
+        }
+        Event::Rejected { id, code, text } => {
+            format!("rejected {id} {code:#x} {}", String::from_utf8_lossy(text))
         }
         Event::Error { code, text } => {
             format!("error {code:#x} {}", String::from_utf8_lossy(text))
@@ -299,7 +303,7 @@ fn publishes_of_each_quality_are_acknowledged() {
     assert_eq!(talk.named(), ["publish 1 t", "publish 2 t"]);
     let ack = |talk: &mut Talk, id, reason| talk.ack(Step::Ack, id, reason).unwrap();
     assert_eq!(ack(&mut talk, 2, 0x10), "Acknowledged { id: 1 }");
-    assert_eq!(ack(&mut talk, 1, 0x97), "Rejected { id: 0, code: 151 }");
+    assert_eq!(ack(&mut talk, 1, 0x97), "rejected 0 0x97 quota exceeded");
     let nothing = "error 0x92 an acknowledgement of nothing that was published";
     assert_eq!(ack(&mut talk, 1, 0), nothing);
     assert!(talk.said().is_empty());
@@ -314,7 +318,7 @@ fn publishes_of_each_quality_are_acknowledged() {
     assert_eq!(talk.named(), ["Release 1 0x0"]);
     assert_eq!(
         talk.ack(Step::Received, 2, 0x87).unwrap(),
-        "Rejected { id: 1, code: 135 }"
+        "rejected 1 0x87 not authorized"
     );
     assert!(talk.named().is_empty());
     assert_eq!(
@@ -421,7 +425,7 @@ fn what_was_kept_by_the_server_is_no_delivery_of_now() {
         properties: Properties::default(),
         payload: b"old",
     });
-    assert_eq!(talk.hear(&retained).unwrap(), "Other");
+    assert_eq!(talk.hear(&retained).unwrap(), "Retained");
     assert_eq!(talk.named(), ["Ack 3 0x0"]);
 }
 

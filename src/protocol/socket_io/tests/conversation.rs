@@ -1,6 +1,6 @@
 //! Conversations: what the client says, and what it makes of what it hears.
 
-use crate::protocol::socket_io::{Config, Place, Session};
+use crate::protocol::socket_io::{Config, Place, Polled, Polling, Session};
 use crate::protocol::{Event, Field, Form, Introduction, Outgoing, Publish, Stamp, fill};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -23,10 +23,14 @@ fn told(event: &Event<'_>) -> String {
             topic,
             payload,
             again,
+            refused: false,
         } => {
             assert!(!again);
             let topic = topic.as_deref().unwrap_or("-");
             format!("message {topic} {}", String::from_utf8_lossy(payload))
+        }
+        Event::Rejected { id, code: 0, text } => {
+            format!("rejected {id} {}", String::from_utf8_lossy(text))
         }
         other => format!("{other:?}"),
     }
@@ -130,14 +134,14 @@ fn it_joins_when_the_server_has_opened() {
 
 #[test]
 fn what_was_opened_by_polling_is_probed_and_upgraded() {
-    let mut client = Client::new(|c| c.polling = true);
+    let mut client = Client::new(|c| c.polling = Polling::Handshake);
     for _ in 0..2 {
-        let query = client.session.polled(OPEN.as_bytes());
-        assert_eq!(query.as_deref(), Ok("transport=websocket&sid=e1"));
+        let polled = client.session.polled(OPEN.as_bytes()).unwrap();
+        assert_eq!((&*polled.sid, polled.opened), ("e1", OPEN.len()));
         let who = Introduction::new(vec![(Field::Auth, r#"{"a":1}"#.into())]);
         client.session.begin(&who, &mut client.out);
         assert_eq!(client.said(), ["2probe"]);
-        assert_eq!(client.text("3probe"), ["Other"]);
+        assert_eq!(client.text("3probe"), ["Upgraded"]);
         assert_eq!(client.said(), ["5", r#"40{"a":1}"#]);
         let hear = client.session.rhythm().hear;
         assert_eq!(hear, Some(Duration::from_millis(500)));
@@ -173,6 +177,43 @@ fn what_was_opened_by_polling_is_probed_and_upgraded() {
         assert!(
             client.session.polled(answer.as_bytes()).is_err(),
             "{answer}"
+        );
+    }
+}
+
+#[test]
+fn what_goes_on_by_polling_says_connect_at_once() {
+    let mut client = Client::new(|c| c.polling = Polling::Only);
+    let open = r#"0{"sid":"e1","upgrades":["webtransport","websocket"],"pingInterval":300,"pingTimeout":200,"maxPayload":99}"#;
+    let polled = client
+        .session
+        .polled(format!("{open}\u{1e}2").as_bytes())
+        .unwrap();
+    let expected = Polled {
+        sid: "e1".into(),
+        upgrades: true,
+        max_payload: 99,
+        opened: open.len(),
+    };
+    assert_eq!(polled, expected);
+    client
+        .session
+        .begin(&Introduction::default(), &mut client.out);
+    assert_eq!(client.said(), ["40"]);
+    assert_eq!(client.text("2"), ["Other"]);
+    assert_eq!(client.said(), ["3"]);
+    let joined = client.text(r#"40{"sid":"s1"}"#);
+    assert_eq!(joined, ["Connected { resumed: false }"]);
+    for (more, upgrades, max_payload) in [
+        ("", false, usize::MAX),
+        (r#","upgrades":[],"maxPayload":0"#, false, usize::MAX),
+        (r#","upgrades":["websocket"]"#, true, usize::MAX),
+    ] {
+        let open = format!(r#"0{{"sid":"e","pingInterval":1,"pingTimeout":1{more}}}"#);
+        let polled = client.session.polled(open.as_bytes()).unwrap();
+        assert_eq!(
+            (polled.upgrades, polled.max_payload),
+            (upgrades, max_payload)
         );
     }
 }
@@ -270,7 +311,7 @@ fn acknowledgements_are_of_what_was_asked() {
     assert_eq!(client.text("432[]"), ["Acknowledged { id: 2 }"]);
     assert_eq!(
         client.text(r#"430[{"error":"no"}]"#),
-        ["Rejected { id: 0, code: 0 }"]
+        [r#"rejected 0 [{"error":"no"}]"#]
     );
     assert_eq!(
         client.text("434[]"),

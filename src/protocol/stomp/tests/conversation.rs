@@ -51,13 +51,15 @@ impl Talk {
                     topic,
                     payload,
                     again,
+                    refused,
                 } => {
                     let payload = String::from_utf8_lossy(payload).into_owned();
                     format!(
-                        "{} on {}{}",
+                        "{} on {}{}{}",
                         payload,
                         topic.unwrap_or_default(),
-                        if again { " again" } else { "" }
+                        if again { " again" } else { "" },
+                        if refused { " refused" } else { "" }
                     )
                 }
                 event => format!("{event:?}"),
@@ -198,7 +200,10 @@ fn everything_asked_for_is_answered_by_its_receipt() {
     assert_eq!(talk.out.messages().next().unwrap().0, Form::Binary);
     talk.said();
     assert!(talk.session.goodbye(&mut talk.out));
-    assert_eq!(talk.said(), ["DISCONNECT\nreceipt:bye\n\n\0"]);
+    let unsubscribe = |place| format!("UNSUBSCRIBE\nid:{place}\n\n\0");
+    let mut goodbye: Vec<String> = (0..4).map(unsubscribe).collect();
+    goodbye.push("DISCONNECT\nreceipt:bye\n\n\0".into());
+    assert_eq!(talk.said(), goodbye);
 
     let table = [
         ("RECEIPT\nreceipt-id:s3\n\n\0", "Subscribed { place: 3 }"),
@@ -211,7 +216,7 @@ fn everything_asked_for_is_answered_by_its_receipt() {
         ("RECEIPT\nreceipt-id:\n\n\0", "Other"),
         (
             "ERROR\nreceipt-id:m0\n\nno\0",
-            "Rejected { id: 0, code: 0 }",
+            "Rejected { id: 0, code: 0, text: [110, 111] }",
         ),
         (
             "ERROR\nreceipt-id:s3\n\n\0",
@@ -342,6 +347,55 @@ fn one_acknowledgement_covers_many_of_its_subscription() {
     assert!(talk.hear("CONNECTED\nversion:1.2\n\n\0").is_ok());
     talk.session.goodbye(&mut talk.out);
     assert_eq!(talk.said(), ["DISCONNECT\nreceipt:bye\n\n\0"]);
+}
+
+#[test]
+fn a_share_is_refused_and_taken_when_it_comes_again() {
+    let nacks = |ack, version| {
+        let mut talk = Talk::connected(
+            Config {
+                ack,
+                ack_every: 10,
+                nack_millionths: 400_000,
+                ..Config::default()
+            },
+            version,
+        );
+        let mut refused = Vec::new();
+        for id in 0..10 {
+            let events = talk.hear(&message(7, &id.to_string())).unwrap();
+            refused.extend(events[0].ends_with(" refused").then_some(id));
+        }
+        let again = "MESSAGE\nsubscription:7\nmessage-id:i9\nack:a9\nredelivered:true\n\n\0";
+        assert_eq!(
+            talk.hear(again).unwrap(),
+            ["on  again".replace("on ", " on ")]
+        );
+        (refused, talk.said())
+    };
+    let (refused, said) = nacks(Ack::ClientIndividual, Version::V1_2);
+    assert_eq!(refused, [2, 4, 7, 9], "evenly");
+    assert_eq!(said.len(), 11, "each is answered");
+    assert_eq!(said[2], "NACK\nid:a2\n\n\0");
+    assert_eq!(said[10], "ACK\nid:a9\n\n\0");
+    // What came before it is acknowledged first, or it would be refused too.
+    let (refused, said) = nacks(Ack::Client, Version::V1_1);
+    assert_eq!(refused, [2, 4, 7, 9]);
+    let id = |word: &str, id: u8| format!("{word}\nmessage-id:i{id}\nsubscription:7\n\n\0");
+    let expected = [
+        id("ACK", 1),
+        id("NACK", 2),
+        id("ACK", 3),
+        id("NACK", 4),
+        id("ACK", 6),
+        id("NACK", 7),
+        id("ACK", 8),
+        id("NACK", 9),
+    ];
+    assert_eq!(said, expected);
+    // The first version has no word for it.
+    let (refused, said) = nacks(Ack::ClientIndividual, Version::V1_0);
+    assert!(refused.is_empty() && said.iter().all(|said| said.starts_with("ACK")));
 }
 
 #[test]

@@ -1,82 +1,19 @@
-//! A connection to a NATS server, from the first byte to being let in.
+//! Being let in by a NATS server: from its first line to its word that we are.
 
 use super::wire::{Op, next};
-use crate::broker::BrokerError;
-use crate::broker::config::{Endpoint, Login, NatsConfig};
-use crate::transport::tls::client_config;
+use crate::broker::link::Link;
+use crate::broker::{BrokerError, Endpoint, Login, NatsConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::Ed25519KeyPair;
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-/// Bytes asked for at once.
-const READ: usize = 16 << 10;
-
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
-
-/// A connection, let in.
-pub struct Link {
-    stream: Box<dyn Bytes>,
-    /// What was read and not used.
-    pub buffer: Vec<u8>,
-}
-
-impl Link {
-    /// Its halves, and what was read and not used.
-    pub fn split(
-        self,
-    ) -> (
-        impl AsyncRead + Send + Unpin,
-        impl AsyncWrite + Send + Unpin,
-        Vec<u8>,
-    ) {
-        let (reader, writer) = tokio::io::split(self.stream);
-        (reader, writer, self.buffer)
-    }
-
-    /// Writes all of it.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BrokerError> {
-        self.stream.write_all(bytes).await?;
-        Ok(self.stream.flush().await?)
-    }
-
-    /// Reads on. The end is an error.
-    pub async fn read(&mut self) -> Result<(), BrokerError> {
-        read_on(&mut self.stream, &mut self.buffer).await
-    }
-}
-
-/// Reads what is there onto the end of a buffer. The end of the stream is an error.
-pub async fn read_on(
-    reader: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
-) -> Result<(), BrokerError> {
-    buffer.reserve(READ);
-    match reader.read_buf(buffer).await? {
-        0 => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
-        _ => Ok(()),
-    }
-}
 
 /// Connects and logs in; returns once the server has said that we are in.
-pub async fn connect(config: &NatsConfig, endpoint: &Endpoint) -> Result<Link, BrokerError> {
-    let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-    socket.set_nodelay(true)?;
-    let mut link = Link {
-        stream: Box::new(socket),
-        buffer: Vec::new(),
-    };
-    let info = link.info().await?;
+pub async fn admitted(config: &NatsConfig, endpoint: &Endpoint) -> Result<Link, BrokerError> {
+    let mut link = Link::connect(endpoint).await?;
+    let info = info(&mut link).await?;
     if endpoint.tls || info["tls_required"] == true {
-        if !link.buffer.is_empty() {
-            return Err(BrokerError::Protocol("more than INFO before TLS".into()));
-        }
-        link.stream = secure(config, endpoint, link.stream).await?;
+        link = link.secure(&config.tls, endpoint).await?;
     }
     let line = hello(&config.login, &info)?;
     link.write(format!("CONNECT {line}\r\nPING\r\n").as_bytes())
@@ -97,40 +34,19 @@ pub async fn connect(config: &NatsConfig, endpoint: &Endpoint) -> Result<Link, B
     }
 }
 
-impl Link {
-    async fn info(&mut self) -> Result<Value, BrokerError> {
-        loop {
-            if let Some((op, length)) = next(&self.buffer)? {
-                let Op::Info(text) = op else {
-                    return Err(BrokerError::Protocol("it does not begin with INFO".into()));
-                };
-                let info = serde_json::from_slice(text)
-                    .map_err(|e| BrokerError::Protocol(format!("INFO: {e}")))?;
-                self.buffer.drain(..length);
-                return Ok(info);
-            }
-            self.read().await?;
+async fn info(link: &mut Link) -> Result<Value, BrokerError> {
+    loop {
+        if let Some((op, length)) = next(&link.buffer)? {
+            let Op::Info(text) = op else {
+                return Err(BrokerError::Protocol("it does not begin with INFO".into()));
+            };
+            let info = serde_json::from_slice(text)
+                .map_err(|e| BrokerError::Protocol(format!("INFO: {e}")))?;
+            link.buffer.drain(..length);
+            return Ok(info);
         }
+        link.read().await?;
     }
-}
-
-async fn secure(
-    config: &NatsConfig,
-    endpoint: &Endpoint,
-    stream: Box<dyn Bytes>,
-) -> Result<Box<dyn Bytes>, BrokerError> {
-    let failed = |e: &dyn std::fmt::Display| BrokerError::Tls(e.to_string());
-    let mut client = (*client_config(&config.tls).map_err(|e| failed(&e))?).clone();
-    // This is no HTTP.
-    client.alpn_protocols.clear();
-    let name = config.tls.server_name.as_ref().unwrap_or(&endpoint.host);
-    let name = ServerName::try_from(name.clone()).map_err(|e| failed(&e))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|e| failed(&e))?;
-    Ok(Box::new(stream))
 }
 
 /// What we say of ourselves.

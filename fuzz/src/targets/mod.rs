@@ -1,0 +1,13 @@
+//! What is done with one hostile input of each kind. `fuzz_targets/` has libFuzzer make them; squall's own tests (`tests/fuzz`) make some
+//! without it, so nothing here may need more than `crate::protocol` and `crate::transport`.
+
+pub mod deflated_message;
+pub mod frame_decode;
+pub mod handshake_response;
+pub mod http_response;
+pub mod json_pointer;
+pub mod mqtt_packet;
+pub mod socket_io_packet;
+pub mod sse_stream;
+pub mod stamp_find;
+pub mod stomp_frame;
