@@ -222,7 +222,7 @@ fn check(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page>
             if let Some(status) = hub.refuses_upgrades() {
                 return Err(Page::new(status, "", "no upgrades here\n"));
             }
-            Answer::Upgrade(upgrade(request, path, hub.config.node)?)
+            Answer::Upgrade(upgrade(request, path, hub.config.node, true)?)
         }
     };
     permit(answer, request, query, hub)
@@ -300,7 +300,12 @@ fn revoke(request: &httparse::Request<'_, '_>, hub: &Hub) -> Result<Answer, Page
 }
 
 /// What it leads to, if the request is a proper upgrade (RFC 6455, section 4.2.1).
-fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result<Upgrade, Page> {
+fn upgrade(
+    request: &httparse::Request<'_, '_>,
+    path: &str,
+    node: u16,
+    compresses: bool,
+) -> Result<Upgrade, Page> {
     let needs = |what: &'static str| Page::new(400, "", what);
     if !tokens(request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket")) {
         return Err(Page::new(
@@ -340,7 +345,12 @@ fn upgrade(request: &httparse::Request<'_, '_>, path: &str, node: u16) -> Result
         head.push_str(taken);
         head.push_str("\r\n");
     }
-    let chosen = deflate::choose(tokens(request, "Sec-WebSocket-Extensions"));
+    let offers = tokens(request, "Sec-WebSocket-Extensions");
+    let chosen = if compresses {
+        deflate::choose(offers)
+    } else {
+        None
+    };
     if let Some((_, answer)) = &chosen {
         head.push_str("Sec-WebSocket-Extensions: ");
         head.push_str(answer);
@@ -567,7 +577,8 @@ pub(super) fn engine_io(bytes: &[u8], hub: &Hub) -> EngineIo {
     }
     let upgrades = tokens(&request, "Upgrade").any(|token| token.eq_ignore_ascii_case("websocket"));
     let asked = match sid {
-        Some(sid) if upgrades => match upgrade(&request, path, hub.config.node) {
+        // What takes over from polling speaks as it is: see `polling.rs`.
+        Some(sid) if upgrades => match upgrade(&request, path, hub.config.node, false) {
             Ok(upgrade) => Polling::Upgrade(sid, upgrade.head),
             Err(page) => return refuse(page),
         },

@@ -196,3 +196,24 @@ async fn a_probe_releases_the_get_and_the_websocket_takes_over() {
     assert_eq!(gateway.status(&path, &[]).await, 400);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_over_is_not_compressed() {
+    let gateway = Gateway::start(brief()).await;
+    let (_gets, _posts, sid) = open(&gateway).await;
+    let mut probe = Http::new(&gateway).await;
+    probe
+        .ask(&format!(
+            "GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        ))
+        .await;
+    while !probe.unread.ends_with(b"\r\n\r\n") {
+        let read = within(probe.tcp.read_buf(&mut probe.unread)).await.unwrap();
+        assert!(read > 0, "no answer");
+    }
+    let head = String::from_utf8_lossy(&probe.unread);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
+    gateway.stop().await;
+}
