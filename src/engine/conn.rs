@@ -206,6 +206,13 @@ pub enum Stage {
     Subscribing(u16),
 }
 
+impl Stage {
+    /// Whether nothing was asked of the target yet: what fails here fails on the way to it.
+    pub fn on_the_way(self) -> bool {
+        matches!(self, Stage::Dns | Stage::Tcp | Stage::Proxy | Stage::Tls)
+    }
+}
+
 /// What an opening asked for, of what was missed while away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {

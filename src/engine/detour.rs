@@ -72,13 +72,30 @@ impl Shard {
         location: Option<&str>,
         now: u64,
     ) -> bool {
-        let g = usize::from(self.conns[c].group);
-        self.recorder.status(status, self.phase, g);
         let followed = match location {
             None => Err("it does not say where to"),
             Some(location) => self.follow(c, location, now),
         };
         let Err(why) = followed else { return true };
+        self.led_nowhere(c, status, location, why, now);
+        false
+    }
+
+    /// A redirect is not followed, for this reason if there is one: a refusal, like any other status that is none of success.
+    pub(super) fn led_nowhere(
+        &mut self,
+        c: usize,
+        status: u16,
+        location: Option<&str>,
+        why: &str,
+        now: u64,
+    ) {
+        let g = usize::from(self.conns[c].group);
+        self.recorder.status(status, self.phase, g);
+        self.refused_by(c, status);
+        if self.conns[c].troubled {
+            self.faults.refused(c, status);
+        }
         let to = location.map_or(String::new(), |location| format!(" to {location}"));
         let said = match why {
             "" => format!("{status}{to}"),
@@ -86,7 +103,6 @@ impl Shard {
         };
         self.recorder.sample("redirect", said.as_bytes());
         self.lost(c, Cause::Failed(Failure::Redirect), now);
-        false
     }
 
     fn follow(&mut self, c: usize, location: &str, now: u64) -> Result<(), &'static str> {
@@ -107,7 +123,10 @@ impl Shard {
             && place.endpoint.port == first.port;
         let foreign = !same || before.is_some_and(|before| before.foreign);
         let group = &self.plan.groups()[usize::from(conn.group)];
-        if foreign && (group.auth.is_some() || group.protocol.has_session()) {
+        let shown = group.auth.is_some()
+            || group.protocol.has_session()
+            || place.endpoint.tls && self.plan.target().tls.client.is_some();
+        if foreign && shown {
             return Err("another host is not shown who the client is");
         }
         if place.endpoint.tls && self.tls.is_none() {
@@ -118,6 +137,7 @@ impl Shard {
             .resolver
             .place(to)
             .ok_or("there are too many places that the target redirects to")?;
+        self.faults.another_socket(c);
         let conn = &mut self.conns[c];
         conn.stream = None;
         conn.generation = conn.generation.wrapping_add(1);

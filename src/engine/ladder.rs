@@ -95,18 +95,20 @@ fn cause(failure: Failure, stage: Option<Stage>) -> Option<StepDown> {
         Failure::Handshake
         | Failure::AcceptKey
         | Failure::Subprotocol
+        | Failure::Extension
         | Failure::HeaderTooLarge => Some(StepDown::Refused),
-        Failure::Dns | Failure::Refused | Failure::Unreachable | Failure::Tls => {
+        // Through a proxy that does not let through there is no way for any transport.
+        Failure::Dns | Failure::Refused | Failure::Unreachable | Failure::Tls | Failure::Proxy => {
             Some(StepDown::Unreachable)
         }
         // Some proxies just hang up, when they are asked or when the first frame comes.
-        Failure::Eof | Failure::Reset | Failure::Protocol => match stage {
-            Stage::Dns | Stage::Tcp | Stage::Tls => Some(StepDown::Unreachable),
-            _ => Some(StepDown::Refused),
-        },
-        Failure::Timeout => Some(match stage {
-            Stage::Dns | Stage::Tcp | Stage::Tls => StepDown::Unreachable,
-            _ => StepDown::Timeout,
+        Failure::Eof | Failure::Reset | Failure::Protocol => Some(match stage.on_the_way() {
+            true => StepDown::Unreachable,
+            false => StepDown::Refused,
+        }),
+        Failure::Timeout => Some(match stage.on_the_way() {
+            true => StepDown::Unreachable,
+            false => StepDown::Timeout,
         }),
         // Statuses and silence are seen where they come; the rest is of this machine, or said by the service.
         _ => None,
@@ -188,7 +190,7 @@ impl Shard {
         let asked = self.conns[c]
             .opening
             .as_ref()
-            .is_some_and(|opening| !matches!(opening.stage, Stage::Dns | Stage::Tcp | Stage::Tls));
+            .is_some_and(|opening| !opening.stage.on_the_way());
         if let Some(rung) = self.rung_mut(c).filter(|_| asked) {
             rung.seen = Some(Seen::Cause(cause));
         }
@@ -462,6 +464,10 @@ mod tests {
             (F::Reset, Some(Stage::Tls), Some(StepDown::Unreachable)),
             (F::Refused, Some(Stage::Tcp), Some(StepDown::Unreachable)),
             (F::Timeout, Some(Stage::Tcp), Some(StepDown::Unreachable)),
+            (F::Timeout, Some(Stage::Proxy), Some(StepDown::Unreachable)),
+            (F::Eof, Some(Stage::Proxy), Some(StepDown::Unreachable)),
+            (F::Proxy, Some(Stage::Proxy), Some(StepDown::Unreachable)),
+            (F::Extension, asked, Some(StepDown::Refused)),
             (F::Timeout, asked, Some(StepDown::Timeout)),
             // This machine's own, or the service's word.
             (F::NoPort, asked, None),

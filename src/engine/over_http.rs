@@ -568,11 +568,7 @@ impl Shard {
             }
             return;
         }
-        let g = usize::from(self.conns[c].group);
-        self.recorder.status(status, self.phase, g);
-        let said = format!("{status} to {}", location.unwrap_or("nowhere"));
-        self.recorder.sample("redirect", said.as_bytes());
-        self.lost(c, Cause::Failed(Failure::Redirect), now);
+        self.led_nowhere(c, status, location, "", now);
     }
 
     fn long_polls(&self, c: usize) -> bool {

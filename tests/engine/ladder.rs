@@ -166,7 +166,14 @@ fn nothing_is_lost(totals: &Totals) {
 
 #[test]
 fn who_is_refused_an_upgrade_goes_on_over_a_stream() {
-    let (address, _) = serving(403, Stream::Flows);
+    // A redirect that is not followed is a refusal, too.
+    for status in [403, 302] {
+        refused_with(status);
+    }
+}
+
+fn refused_with(status: u16) {
+    let (address, _) = serving(status, Stream::Flows);
     let totals = run(&scenario(address, "silence: 20s", ""));
     nothing_is_lost(&totals);
     let both = MANY + 1;
@@ -188,7 +195,7 @@ fn who_is_refused_an_upgrade_goes_on_over_a_stream() {
         ),
         [both, both, 0, both, 0, both, 0, 2 * both, both]
     );
-    assert_eq!(totals.statuses(None, None), [(403, both)].into());
+    assert_eq!(totals.statuses(None, None), [(status, both)].into());
     assert_eq!(totals.histogram(Timer::Fallback, None, None).len(), both);
 }
 

@@ -97,6 +97,15 @@ impl Shaped {
         }
     }
 
+    /// Nothing is under way any more, in either direction.
+    pub fn begin_anew(&mut self) {
+        self.inward.chunks.clear();
+        self.inward.held = 0;
+        self.inward.end = None;
+        self.outward.marks.clear();
+        self.outward.marked = 0;
+    }
+
     /// When what sets out now arrives, if nothing before it is later.
     fn travel(&mut self, now: u64) -> u64 {
         let mut at = now + self.latency_ns;

@@ -186,6 +186,17 @@ impl Faults {
         }
     }
 
+    /// A connection goes on over another socket: what was held of the one before is gone with it.
+    pub fn another_socket(&mut self, c: usize) {
+        let Some(trouble) = self.troubles.get_mut(&(c as u32)) else {
+            return;
+        };
+        if let Some(network) = &mut trouble.network {
+            network.begin_anew();
+        }
+        (trouble.unread, trouble.hung_up, trouble.ended_ns) = (true, false, 0);
+    }
+
     /// Whether the peer's silence is of our own making, and its pong may lie unread.
     pub fn is_patient(&self, c: usize) -> bool {
         let trouble = self.troubles.get(&(c as u32));
