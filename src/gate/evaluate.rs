@@ -8,7 +8,7 @@ pub use slow::SlowFault;
 use super::grammar::{Gate, Measure, Name, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
-use crate::metrics::{Counter, Failure, NoRatio, NodeName, Ratio, Timer, Totals, value_at_rank};
+use crate::metrics::{Counter, Failure, NoRatio, Ratio, Timer, Totals, uneven, value_at_rank};
 
 /// A quantile q needs 10/(1 − q) samples; in millionths that is this over what is left.
 const NEEDED: u64 = 10 * MILLION;
@@ -245,28 +245,15 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
 
 /// How unevenly openings went to the target's nodes, or where none is told to its addresses.
 fn spread(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
-    // One that nobody came to here and was heard of elsewhere in the run is one of them.
-    let here = totals.nodes(scope.phase, scope.group);
-    let named = totals.nodes(None, None).into_keys();
-    let named = named.filter(|node| matches!(node, NodeName::Named(_)));
-    let opened = |node| here.get(&node).copied().unwrap_or(0);
-    let mut places: Vec<u64> = named.map(opened).collect();
-    if places.is_empty() {
-        let here = totals.endpoints(scope.phase, scope.group);
-        let known = totals.endpoints(None, None).into_keys();
-        places = known
-            .map(|place| here.get(&place).copied().unwrap_or(0))
-            .collect();
-    }
+    let places = totals.places(scope.phase, scope.group);
     let sum: u64 = places.iter().sum();
     if sum == 0 {
         return none("not exercised: opened was 0".to_owned());
     }
-    if places.len() < 2 {
+    let Some(value) = uneven(&places) else {
         return none("there was one place only: no node and no other address was told".to_owned());
-    }
+    };
     let most = places.iter().max().copied().unwrap_or(0) as f64;
-    let value = most * places.len() as f64 / sum as f64;
     let note = format!(
         "{} of {} at one of {} places",
         thousands(most),

@@ -63,7 +63,7 @@ pub fn metrics() -> Vec<Metric> {
             name: SPREAD.to_owned(),
             unit: "ratio",
             share_of: None,
-            doc: "Openings at the busiest node ÷ the mean of all that tell themselves, or, where none does, of the addresses of the target",
+            doc: "Openings at the busiest node ÷ the mean of all that tell themselves anywhere in the run, gone ones too, or, where none does, of the addresses that anybody came to",
         }, Metric {
             name: NOISY_NEIGHBOUR.to_owned(),
             unit: "ratio",
@@ -107,7 +107,7 @@ pub(super) enum Count {
     Counter(Counter),
     /// All failures, or those of one kind.
     Failed(Option<Failure>),
-    /// Upgrades refused with this HTTP status.
+    /// Requests answered with this HTTP status, which refuses.
     Status(u16),
     /// Connections ended with this close code.
     Close(u16),
@@ -408,7 +408,9 @@ impl Count {
             Count::Failed(Some(_)) => {
                 "Failures of one kind, such as `failed timeout`; the kinds are listed below"
             }
-            Count::Status(_) => "Upgrades refused with this HTTP status, such as `status 503`",
+            Count::Status(_) => {
+                "Requests answered with this HTTP status: upgrades, streams, polls and posts that were refused, such as `status 503`"
+            }
             Count::Close(_) => {
                 "Connections that ended with this close code, whoever ended them, such as `close 1006`"
             }

@@ -32,6 +32,8 @@ pub enum Need {
     Compression,
     /// Somebody has a will.
     Will,
+    /// The group speaks MQTT.
+    Mqtt,
     /// The group opens by polling.
     Polling,
     /// The group opens by polling, and is to be upgraded.
@@ -158,12 +160,9 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Count(count) | Measure::Rate(count) | Measure::Share(count) => match count {
             Count::Counter(counter) => row(COUNTERS, counter),
             Count::ExpiredClose(_) => &[Need::Auth],
+            Count::Reason(_) => &[Need::Mqtt],
             Count::RevokedClose(_) => &[Need::Revoke],
-            Count::Failed(_)
-            | Count::Status(_)
-            | Count::Close(_)
-            | Count::Reason(_)
-            | Count::ClosedByTarget => &[],
+            Count::Failed(_) | Count::Status(_) | Count::Close(_) | Count::ClosedByTarget => &[],
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
         Measure::Peak(Peak::Reconnected) => &[Need::Reconnect],
@@ -221,6 +220,13 @@ impl Need {
             Need::Will => (
                 "nobody has a will".to_owned(),
                 "give a group `protocol: { mqtt: { will: … } }`, or leave the gate out".to_owned(),
+            ),
+            Need::Mqtt => (
+                match group {
+                    Some(group) => format!("`{group}` does not speak MQTT"),
+                    None => "no client group speaks MQTT".to_owned(),
+                },
+                "reason codes are MQTT's: leave the gate out".to_owned(),
             ),
             Need::Ladder => (
                 match group {

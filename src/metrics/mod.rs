@@ -32,7 +32,7 @@ pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};
 pub use neighbours::{NeighbourDelta, NeighbourTally, Neighbours, Recording, Side};
-pub use nodes::{Node, NodeName, PLACES_OVER_TIME};
+pub use nodes::{Node, NodeName, PLACES_OVER_TIME, uneven};
 pub use pressure::{
     Bounds, Evidence, Moment, NoRatio, Policy, Ratio, Verdict, p99_bounds, ratio, recovered, usual,
 };

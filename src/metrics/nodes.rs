@@ -12,6 +12,12 @@ pub(super) const NODES: usize = 1024;
 /// Addresses, or nodes, of the target that are followed over time: a plot of more says nothing.
 pub const PLACES_OVER_TIME: usize = 32;
 
+/// How unevenly connections lie over places: most ÷ mean. `None`: there is one place, or none of them.
+pub fn uneven(places: &[u64]) -> Option<f64> {
+    let (sum, most) = (places.iter().sum::<u64>(), places.iter().max()?);
+    (places.len() > 1 && sum > 0).then(|| *most as f64 * places.len() as f64 / sum as f64)
+}
+
 /// The node that served a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NodeName {

@@ -358,6 +358,25 @@ impl Totals {
         by_key(&self.nodes, phase, group)
     }
 
+    /// Openings at each place of the target: its nodes, if it told any anywhere in the run, or else its addresses that anybody came to.
+    /// One that nobody came to in this phase and group is among them, with none.
+    pub fn places(&self, phase: Option<usize>, group: Option<usize>) -> Vec<u64> {
+        let here = self.nodes(phase, group);
+        let known = self.nodes(None, None).into_keys();
+        let known = known.filter(|node| matches!(node, NodeName::Named(_)));
+        let nodes: Vec<u64> = known
+            .map(|node| here.get(&node).copied().unwrap_or(0))
+            .collect();
+        if !nodes.is_empty() {
+            return nodes;
+        }
+        let here = self.endpoints(phase, group);
+        let known = self.endpoints(None, None).into_keys();
+        known
+            .map(|place| here.get(&place).copied().unwrap_or(0))
+            .collect()
+    }
+
     /// What came of the messages of connections that the run's fault with this number cut off.
     pub fn absence(&self, number: usize) -> Absence {
         let number = u16::try_from(number).ok();

@@ -44,7 +44,7 @@ pub struct DeployReport {
     pub closes: Vec<CloseReport>,
     /// For how long those that are back were cut off, milliseconds.
     pub cut_off: Option<TimerReport>,
-    /// Upgrades refused in its phase, by whatever HTTP status.
+    /// Requests refused in its phase, by whatever HTTP status: upgrades, streams, polls and posts.
     pub refused: u64,
     /// The same by HTTP status.
     #[serde(default)]

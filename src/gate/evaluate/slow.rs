@@ -11,8 +11,8 @@ pub struct SlowFault {
     pub group: usize,
     /// Seconds from its end until the others and its victims were as before; `Ok(None)`: never. Or why nobody can tell.
     pub caught_up: Result<Option<f64>, String>,
-    /// The longest time for which the target took nothing of what a publisher had written, seconds.
-    pub held_up: f64,
+    /// The longest time for which the target took nothing of what a publisher had written, seconds. Or why nobody can tell.
+    pub held_up: Result<f64, String>,
     /// Growth of the target's memory within it, bytes per second. Or why nobody can tell.
     pub memory_slope: Result<f64, String>,
 }
@@ -34,7 +34,10 @@ pub(super) fn slow(gate: &Gate, phases: &[Phase], group: Option<usize>, of: Slow
                 Ok(None) => return none("it was not as before by the end of the run".to_owned()),
                 Err(why) => return none(why.clone()),
             },
-            Slow::HeldUp => fault.held_up * 1e3,
+            Slow::HeldUp => match &fault.held_up {
+                Ok(seconds) => *seconds * 1e3,
+                Err(why) => return none(why.clone()),
+            },
             Slow::MemorySlope => match &fault.memory_slope {
                 Ok(slope) => *slope,
                 Err(why) => return none(why.clone()),

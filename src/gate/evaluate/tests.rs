@@ -833,7 +833,7 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
     let fault = |group, caught_up, held_up, slope| SlowFault {
         group,
         caught_up: Ok(caught_up),
-        held_up,
+        held_up: Ok(held_up),
         memory_slope: Ok(slope),
     };
     let mut phases = phases();
@@ -869,6 +869,8 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
         assert_eq!(judge(&phases, text), (status, actual.to_owned()), "{text}");
     }
     let unknown = || Err("nobody tells it".to_owned());
+    phases[1].slow[1].held_up = unknown();
+    assert_eq!(judge(&phases, "held_up < 1h").0, Status::NoEvidence);
     (phases[1].slow[0].memory_slope, phases[1].slow[0].caught_up) = (unknown(), Err(String::new()));
     for text in ["memory_slope < 1GiB/s", "caught_up < 1h in steady"] {
         assert_eq!(judge(&phases, text).0, Status::NoEvidence, "{text}");

@@ -4,8 +4,8 @@ use super::Problems;
 use crate::gate::{self, Gate, Need};
 use crate::plan::fault::{Action, Effect, How, PlannedFault};
 use crate::plan::types::{Group, Plan};
-use crate::protocol::Field;
 use crate::protocol::settings::socket_io::Polling;
+use crate::protocol::{Field, ProtocolConfig};
 use crate::scenario::model::Moves;
 use crate::scenario::{Problem, Scenario};
 use std::net::IpAddr;
@@ -108,6 +108,7 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
                 Polling::Handshake | Polling::Upgrade
             )
         }),
+        Need::Mqtt => group(|group| matches!(group.protocol, ProtocolConfig::Mqtt(_))),
         Need::Ladder => group(|group| group.transport.rungs().len() > 1),
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),

@@ -6,7 +6,7 @@ mod findings;
 use super::super::deploy::{Done, Ending};
 use super::super::drive::Course;
 use super::super::places;
-use crate::metrics::{Capacity, Counter, DrainKey, Failure, NodeName, Timer, Totals};
+use crate::metrics::{Capacity, Counter, DrainKey, Failure, Timer, Totals, uneven};
 use crate::plan::{Action, Deploy, Plan, PlannedFault, Window};
 use crate::report::{
     CloseReport, DeployReport, DeployResult, FaultEffects, FaultReport, GateReport, GateStatus,
@@ -166,28 +166,17 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
 /// Most ÷ mean of the connections that were open at a moment, likewise: what of a second is over is not of it.
 fn spread_at(plan: &Plan, totals: &Totals, at_ns: u64) -> Option<f64> {
     let second = (at_ns / 1_000_000_000).checked_sub(1)?;
+    // Seconds of which no shard told anything are not in the timeline.
+    let seconds = totals.timeline();
+    let at = seconds.iter().rposition(|s| u64::from(s.index) <= second)?;
     let places = places::over_time(plan, totals);
-    let open = |place: &PlaceOverTime| place.open.get(second as usize).copied();
+    let open = |place: &PlaceOverTime| place.open.get(at).copied();
     uneven(&places.iter().map(open).collect::<Option<Vec<u64>>>()?)
 }
 
-/// Most ÷ mean of a phase's openings, over the nodes that the target tells, or else over its addresses.
+/// Most ÷ mean of a phase's openings, as gates have it.
 pub(super) fn spread(totals: &Totals, phase: Option<usize>) -> Option<f64> {
-    let nodes = totals.nodes(phase, None).into_iter();
-    let nodes: Vec<u64> = nodes
-        .filter(|(name, _)| matches!(name, NodeName::Named(_)))
-        .map(|(_, opened)| opened)
-        .collect();
-    let places = match nodes.len() {
-        0 => totals.endpoints(phase, None).into_values().collect(),
-        _ => nodes,
-    };
-    uneven(&places)
-}
-
-fn uneven(places: &[u64]) -> Option<f64> {
-    let (sum, most) = (places.iter().sum::<u64>(), places.iter().max()?);
-    (places.len() > 1 && sum > 0).then(|| *most as f64 * places.len() as f64 / sum as f64)
+    uneven(&totals.places(phase, None))
 }
 
 fn result(done: Option<&Done>) -> (DeployResult, String) {

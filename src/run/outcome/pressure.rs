@@ -45,7 +45,10 @@ impl Pressure {
                 true => Ok(of.recovery),
                 false => Err("too little is known of how it was before".to_owned()),
             },
-            held_up: of.publishers.held_up,
+            held_up: match of.publishers.offered {
+                0 => Err("nothing was due to be published in it".to_owned()),
+                _ => Ok(of.publishers.held_up),
+            },
             memory_slope: slope.ok_or_else(|| match of.memory_unknown.is_empty() {
                 true => "the scenario does not say how the target's memory is known".to_owned(),
                 false => of.memory_unknown.clone(),

@@ -80,6 +80,7 @@ fn a_gate_that_nothing_can_give_a_value_is_warned_of_by_what_is_missing() {
         ),
         (gated("dns p99 < 2s", ""), "has a name to look up"),
         (gated("sent > 5 of sub", ""), "`sub` has no `publish`"),
+        (gated("reason 0x97 == 0", ""), "no client group speaks MQTT"),
         (
             gated("lag p99 < 5ms of sub", ""),
             "`sub` has neither `publish` nor `request`",
