@@ -229,6 +229,8 @@ async fn keep(dialect: Rc<impl Dialect>, outlet: Outlet) {
                 let again = {
                     let mut queue = outlet.queue.borrow_mut();
                     queue.open = true;
+                    // What the connection before it was told is not said of this one.
+                    queue.block(false, now);
                     queue.rewind()
                 };
                 outlet.tell(Event::Open(now, now - began));

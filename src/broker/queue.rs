@@ -88,7 +88,6 @@ impl Queue {
         self.unwritten = self.first;
         self.waiting_ns = None;
         self.refused = false;
-        self.blocked = false;
         again
     }
 

@@ -8,7 +8,6 @@ use super::end::Cause;
 use super::outbox::Written;
 use super::shard::Shard;
 use super::wheel::Due;
-use super::will::WILL;
 use crate::metrics::{Counter, Failure, Reason, Timer};
 use crate::protocol::{
     Event, Field, Form, Introduction, Outgoing, Publish, Session, Stamp, Violation,
@@ -225,9 +224,6 @@ impl Shard {
         }
         let g = usize::from(conn.group);
         match Stamp::find(payload) {
-            Some(stamp) if stamp.run == self.run && stamp.stream == WILL => {
-                self.will_heard(c, &stamp, now);
-            }
             Some(stamp) if stamp.run == self.run => {
                 self.delivered(c, g, &stamp, payload.len(), now);
             }

@@ -8,6 +8,7 @@ use super::shard::Shard;
 use super::tail::origin;
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
+use super::will::WILL;
 use crate::metrics::{Absence, Arrival, CloseKey, Counter, Failure, Place, Timer};
 use crate::plan::Reply;
 use crate::protocol::{Form, Incoming, Stamp, pointer};
@@ -338,7 +339,11 @@ impl Shard {
                     .then(|| conns[c].first_ready_ns <= origin.starts_ns)
             });
         let Some(arrival) = arrival else {
-            self.count(c, Counter::Misrouted);
+            // Nobody publishes wills, so they have no origin either.
+            match stamp.stream {
+                WILL => self.will_heard(c, stamp, now),
+                _ => self.count(c, Counter::Misrouted),
+            }
             return;
         };
         let recorder = &mut self.recorder;

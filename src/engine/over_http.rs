@@ -620,7 +620,10 @@ impl Shard {
         }
         match last {
             true => self.stream_over(c, now),
-            false if self.conns[c].state == State::Ready => self.poll_again(c, now),
+            // Also of one that is not ready yet: nothing else would have it poll on.
+            false if matches!(self.conns[c].state, State::Opening | State::Ready) => {
+                self.poll_again(c, now);
+            }
             false => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::metrics::{Counter, Timer};
 use crate::plan;
 use crate::protocol::{Field, Stamp};
 
-/// The stream of wills. A plan has fewer streams, and requests' numbers end below it.
+/// The stream of wills. Requests' numbers begin above it, and a plan's streams, which begin at 0, are not that many.
 pub(super) const WILL: u32 = u32::MAX - 512;
 
 /// The last will that a connection told the target of, and when the connection was lost with it.
@@ -17,6 +17,8 @@ pub(super) const WILL: u32 = u32::MAX - 512;
 pub(super) struct Will {
     said_ns: u64,
     lost_ns: Option<u64>,
+    /// The same two of the one before, once its connection was lost: a target may notice when the client has long been back.
+    before: Option<(u64, u64)>,
 }
 
 impl Shard {
@@ -28,9 +30,12 @@ impl Shard {
             return None;
         }
         let number = self.number(c);
+        let before = self.wills.get(&number);
+        let before = before.and_then(|will| Some((will.said_ns, will.lost_ns?)));
         let will = Will {
             said_ns: now,
             lost_ns: None,
+            before,
         };
         self.wills.insert(number, will);
         Some(Stamp {
@@ -65,10 +70,15 @@ impl Shard {
         self.count(c, Counter::Wills);
         let number = u32::try_from(stamp.seq).ok();
         let will = number.and_then(|number| self.wills.get(&number));
-        // That of an earlier connection of the same number is not timed: when it was lost is not known any more.
-        if let Some(will) = will.filter(|will| will.said_ns == stamp.intended_ns)
-            && let Some(lost) = will.lost_ns
-        {
+        // One before the last two is not timed: when it was lost is not known any more.
+        let lost = will.and_then(|will| match stamp.intended_ns {
+            said if said == will.said_ns => will.lost_ns,
+            said => will
+                .before
+                .filter(|(before, _)| *before == said)
+                .map(|(_, lost)| lost),
+        });
+        if let Some(lost) = lost {
             let g = usize::from(self.conns[c].group);
             let late = now as i64 - lost as i64;
             self.recorder.time(Timer::Will, self.phase, g, late);

@@ -36,7 +36,14 @@ pub(super) fn choose<'a>(offers: impl Iterator<Item = &'a str>) -> Option<(Agree
             client_anew: false,
         };
         let mut answer = String::from("permessage-deflate");
+        let mut seen = Vec::new();
         for part in parts {
+            // What says a thing twice is declined (RFC 7692 §7.1).
+            let name = part.split('=').next()?.trim();
+            if seen.contains(&name) {
+                return None;
+            }
+            seen.push(name);
             match part
                 .split_once('=')
                 .map(|(name, value)| (name.trim(), value.trim()))
@@ -382,6 +389,15 @@ mod tests {
             (&["permessage-deflate; server_max_window_bits=09"], None),
             (&["permessage-deflate; server_max_window_bits=16"], None),
             (&["permessage-deflate; server_max_window_bits"], None),
+            // A thing said twice.
+            (
+                &["permessage-deflate; client_no_context_takeover; client_no_context_takeover"],
+                None,
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"],
+                None,
+            ),
         ] {
             assert_eq!(chosen(offers).as_deref(), answer, "{offers:?}");
         }

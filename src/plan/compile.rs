@@ -89,7 +89,8 @@ pub fn compile(
         .unwrap_or(0)
         .max(1) as u32;
     let connections: u64 = groups.iter().map(|g| u64::from(g.count)).sum();
-    if connections * u64::from(stride) > u64::from(u32::MAX) {
+    // The last ones are for what is no publish: requests, and wills.
+    if connections * u64::from(stride) > u64::from(u32::MAX - 512) {
         problems.add(Problem::error(
             "clients",
             format!("{connections} connections with up to {stride} publish streams each are more than 2³²"),

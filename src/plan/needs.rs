@@ -198,7 +198,7 @@ fn per_endpoint(plan: &Plan) -> u64 {
         // All at the first one, or all at the one that has taken over.
         Pick::Failover => 1,
     };
-    (plan.connections() + vanished(plan, 1)).div_ceil(addresses)
+    (plan.connections() + vanished(plan, 1) + beside(plan)).div_ceil(addresses)
 }
 
 /// Most connections per second that a group's curve opens, jumps left out.
@@ -253,6 +253,15 @@ fn pressed(group: &Group) -> u64 {
     u64::from(group.count) * (reader + writer)
 }
 
+/// The same of the embedded gateway, which keeps both directions of each connection, whatever was agreed on.
+fn pressed_there(group: &Group) -> u64 {
+    let Some(offer) = group.compression else {
+        return 0;
+    };
+    let writer = (4 << offer.server_bits.unwrap_or(15)) + 244 * KIB;
+    u64::from(group.count) * (47 * KIB + writer)
+}
+
 /// TCP connections that polling takes beside each connection's own: one for its posts, and one for the probe of its upgrade.
 fn beside(plan: &Plan) -> u64 {
     let each = |group: &Group| match group.protocol.polling() {
@@ -278,15 +287,17 @@ impl Needs {
         let connections_per_shard = connections.div_ceil(u64::from(shards.max(1)));
         let held_per_shard = vanished(plan, u64::from(shards.max(1)));
         let vanished = vanished(plan, 1);
-        let beside_per_shard = beside(plan).div_ceil(u64::from(shards.max(1)));
+        let beside = beside(plan);
+        let beside_per_shard = beside.div_ceil(u64::from(shards.max(1)));
         let sources = plan.generator().sources.len() as u32;
         let secure = plan.target().endpoints.iter().any(|e| e.tls);
         // User and kernel memory of an idle connection. Measured: 0.45 KiB and 5.1 KiB, and 4.5 KiB for TLS.
         let per_connection = KIB + 6 * KIB + if secure { 6 * KIB } else { 0 };
         let pressed: u64 = plan.groups().iter().map(pressed).sum();
-        // The embedded gateway keeps the same for the other end of each.
+        let sockets = connections + vanished + beside;
         let gateway = embedded.map_or(0, |gateway| {
-            gateway.memory(connections + vanished, secure) + pressed
+            let pressed: u64 = plan.groups().iter().map(pressed_there).sum();
+            gateway.memory(sockets, secure) + pressed
         });
         let phases =
             plan.phases()
@@ -343,10 +354,7 @@ impl Needs {
                 + SPARE_DESCRIPTORS,
             sources,
             ports_per_source: per_endpoint(plan).div_ceil(u64::from(sources.max(1))),
-            memory: u64::from(shards) * 12 * MIB
-                + (connections + vanished) * per_connection
-                + pressed
-                + gateway,
+            memory: u64::from(shards) * 12 * MIB + sockets * per_connection + pressed + gateway,
             cores: machine.cores.max(1),
             machine: *machine,
             shortages: Vec::new(),

@@ -801,6 +801,8 @@ fn words() -> Table {
     let mut cases: Vec<Case> = [
         counts("wills_owed", "", 4),
         counts("wills", "of watching", 8),
+        // All speak in the same topics.
+        counts("wills", "of plain", 4),
         counts("retained", "", 0),
         // There are no wildcards.
         counts("reason 0xa2", "of odd", 2),
@@ -822,6 +824,7 @@ target: { embedded: {} }
 clients:
   dying: { count: 4, protocol: { mqtt: { will: { topic: gone } } } }
   watching: { count: 2, protocol: mqtt, subscribe: [gone] }
+  plain: { count: 1, subscribe: [gone] }
   odd: { count: 2, protocol: mqtt, subscribe: ['gone/+'] }
   refusing: { count: 1, protocol: { stomp: { ack: client_individual, nack: 50% } }, subscribe: [t] }
   pubs: { count: 1, publish: { topic: t, rate: 50/s, in: cut } }

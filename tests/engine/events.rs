@@ -413,3 +413,37 @@ phases: [ {{ name: only, for: 400ms }} ]
     assert!(refused >= 2, "{refused}");
     assert_eq!(failures(&totals), [("status", refused)].into());
 }
+
+/// The first poll is answered at once, while its connection is still in the steps of its opening.
+#[test]
+fn what_is_answered_before_a_connection_is_ready_is_followed_by_a_poll() {
+    let polls = Arc::new(Mutex::new(0));
+    let told = Arc::clone(&polls);
+    let address = server(move |mut stream| {
+        while !read_head(&mut stream).is_empty() {
+            let first = {
+                let mut polls = told.lock().unwrap();
+                *polls += 1;
+                *polls == 1
+            };
+            if !first {
+                // Until the other side goes.
+                let _ = stream.read(&mut [0; 64]);
+                return;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        }
+    });
+    let totals = run(&format!(
+        "name: test
+target: {{ url: 'ws://{address}/', close_timeout: 300ms }}
+clients:
+  subs: {{ count: 1, transport: long_poll, protocol: raw, subscribe: [t], on_open: [{{ pause: 200ms }}] }}
+phases: [{{ name: only, for: 600ms, open: {{ subs: all_at_once }} }}]
+generator: {{ drain: 100ms, max_lag: 60s }}
+"
+    ));
+    assert_eq!(*polls.lock().unwrap(), 2);
+    assert_eq!(totals.count(Counter::Opened, None, None), 1);
+    assert_eq!(failures(&totals), BTreeMap::new());
+}

@@ -69,7 +69,6 @@ impl KafkaConsumer {
         let mut turn = 0;
         loop {
             let _why = self.listen(&mut each).await;
-            self.session.clear();
             loop {
                 sleep(PAUSE).await;
                 turn += 1;
@@ -86,6 +85,8 @@ impl KafkaConsumer {
     }
 
     async fn reach(&mut self, turn: usize) -> Result<(), BrokerError> {
+        // What was, and an attempt that came half-way.
+        self.session.clear();
         let endpoints = &self.config.endpoints;
         let endpoint = endpoints.get(turn % endpoints.len().max(1)).cloned();
         let endpoint = endpoint.ok_or_else(|| BrokerError::Refused("no address".into()))?;

@@ -49,17 +49,17 @@ pub async fn admitted(
         .text("en_US");
     link.write(&start.end()).await?;
     let tune = until(&mut link, |method| match *method {
-        Method::Tune(channels, frame, beats) => Some((channels, frame, beats)),
+        // How often signs of life are shown the client decides.
+        Method::Tune(channels, frame, _) => Some((channels, frame)),
         _ => None,
     });
-    let (channels, frame, beats) = tune.await?;
+    let (channels, frame) = tune.await?;
     // 0 says that there is no limit, of each of them.
     let frame = if frame == 0 {
         FRAME_MAX
     } else {
         frame.min(FRAME_MAX)
     };
-    let beat = if beats == 0 { beat } else { beat.min(beats) };
     let tuned = Put::connection(31).short(channels).long(frame).short(beat);
     link.write(&tuned.end()).await?;
     let open = Put::connection(40).text(&config.vhost).text("").octet(0);

@@ -31,7 +31,7 @@ pub struct Beside {
     pub stream: Stream,
     pub outbox: Outbox,
     /// TCP, and TLS where there is some, are done.
-    there: bool,
+    pub(super) there: bool,
 }
 
 impl Beside {

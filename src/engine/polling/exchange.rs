@@ -39,6 +39,8 @@ pub struct Poller {
     answered_ns: u64,
     waiting: Packets,
     posts: Posts,
+    /// What a TCP connection of posts was ended with, and had not left whole.
+    unsaid: Vec<Written>,
     pub(super) climb: Climb,
     /// When the handshake was answered.
     pub(super) begun_ns: u64,
@@ -127,6 +129,7 @@ impl Poller {
             answered_ns: 0,
             waiting: Packets::default(),
             posts: Posts::default(),
+            unsaid: Vec::new(),
             climb: Climb::No,
             begun_ns: now,
             leaving: false,
@@ -142,10 +145,15 @@ impl Poller {
 
     pub(super) fn take_besides(&mut self) -> Vec<Stream> {
         let probe = std::mem::take(&mut self.climb).into_probe();
-        let probe = probe.map(|probe| probe.beside);
-        let both = [self.posts.beside.take(), probe];
-        let both = both.into_iter().flatten();
-        both.map(|beside| beside.stream).collect()
+        let probe = probe.map(|probe| probe.beside.stream);
+        [self.end_posts(), probe].into_iter().flatten().collect()
+    }
+
+    /// Ends the TCP connection of the posts. What had not left whole over it [`Poller::abandon`] says.
+    fn end_posts(&mut self) -> Option<Stream> {
+        let mut beside = self.posts.beside.take()?;
+        beside.outbox.abandon(|what| self.unsaid.push(what));
+        Some(beside.stream)
     }
 
     pub(super) fn besides(&self) -> u32 {
@@ -159,12 +167,9 @@ impl Poller {
 
     /// Says what never left whole.
     pub fn abandon(mut self, mut kept: impl FnMut(Written)) {
-        if let Some(mut posts) = self.posts.beside.take() {
-            posts.outbox.abandon(&mut kept);
-        }
-        for (_, what) in self.waiting.ends.drain(..) {
-            kept(what);
-        }
+        self.end_posts();
+        let waiting = self.waiting.ends.drain(..).map(|(_, what)| what);
+        self.unsaid.drain(..).chain(waiting).for_each(&mut kept);
     }
 }
 
@@ -497,7 +502,7 @@ impl Shard {
         posts.under_way = false;
         let status = posts.answer.status;
         if posts.answer.last {
-            posts.beside = None;
+            poller.end_posts();
         }
         let more = !poller.waiting.ends.is_empty();
         if poller.leaving && !more {
@@ -679,6 +684,37 @@ mod tests {
         assert_eq!(text, format!("{head} 12\r\n\r\n42[\"long\"]\x1e3"));
         assert_eq!(whats, [Written::Control, publish(3), Written::Control]);
         assert_eq!((packets.waiting(), packets.fitting(9)), (0, (0, 0)));
+    }
+
+    #[test]
+    fn what_had_not_left_with_a_connection_that_is_ended_is_said() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let polled = Polled {
+            sid: "s".to_owned(),
+            upgrades: false,
+            max_payload: usize::MAX,
+            opened: 0,
+        };
+        let mut poller = Poller::new(&polled, 1);
+        let publish = |phase| Written::Publish { ordinal: 0, phase };
+        poller.waiting.push(Form::Text, b"42[1]", publish(1));
+        let mut beside = Beside {
+            stream: Stream {
+                socket: mio::net::TcpStream::from_std(socket),
+                tls: None,
+            },
+            outbox: Outbox::default(),
+            there: true,
+        };
+        write_post(b"", &mut poller.waiting, usize::MAX, &mut beside.outbox);
+        poller.posts.beside = Some(beside);
+        poller.waiting.push(Form::Text, b"42[2]", publish(2));
+        assert_eq!(poller.take_besides().len(), 1);
+        assert!(poller.take_besides().is_empty());
+        let mut said = Vec::new();
+        poller.abandon(|what| said.push(what));
+        assert_eq!(said, [Written::Control, publish(1), publish(2)]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A plan's needs against the machine's limits: what is short, and the command that lifts it.
 
 use super::{
-    ALL_PORTS, GatewayShape, Machine, Needs, PER_SOURCE, SPARE_DESCRIPTORS, per_endpoint, vanished,
+    ALL_PORTS, GatewayShape, Machine, Needs, PER_SOURCE, SPARE_DESCRIPTORS, beside, per_endpoint,
+    vanished,
 };
 use crate::plan::types::Plan;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub(super) fn shortages(
     embedded: Option<GatewayShape>,
 ) -> Vec<Shortage> {
     let machine = &needs.machine;
-    let sockets = needs.connections + vanished(plan, 1);
+    let sockets = needs.connections + vanished(plan, 1) + beside(plan);
     let mut list = List {
         machine,
         found: Vec::new(),

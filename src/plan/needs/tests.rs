@@ -121,6 +121,17 @@ fn loopback_gets_a_source_for_every_fourteen_thousand() {
     assert_eq!(many[250], "127.0.2.1".parse::<IpAddr>().unwrap());
     let distinct: std::collections::HashSet<_> = many.iter().collect();
     assert_eq!(distinct.len(), many.len());
+    // What polls has a connection for its posts beside it, and one for its upgrade.
+    let polls = |polling: &str| {
+        let text = format!(
+            "{{name: n, target: {LOCAL}, clients: {{sub: {{count: 7000, protocol: {{socket_io: {{polling: {polling}}}}}}}}}, phases: [{{name: p, for: 10s}}]}}"
+        );
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let scenario: Scenario = serde_json::from_value(value).unwrap();
+        let compiled = compile(&scenario, &Files::default(), &machine()).unwrap();
+        compiled.plan.generator().sources.len()
+    };
+    assert_eq!(["handshake", "only", "upgrade"].map(polls), [0, 0, 2]);
     let own = of(LOCAL, 30_000, "{ sources: [127.0.0.9] }", &machine()).plan;
     assert_eq!(
         own.generator().sources,
@@ -509,15 +520,16 @@ too few     descriptors of the embedded gateway: 1,000 of 2,250
 
 #[test]
 fn what_compression_keeps_is_in_the_sum() {
-    let memory = |group: &str| {
+    let memory_at = |target: &str, group: &str| {
         let text = format!(
-            "{{name: n, target: {LOCAL}, clients: {{sub: {{count: 100, {group}}}}}, phases: [{{name: p, for: 10s}}]}}"
+            "{{name: n, target: {target}, clients: {{sub: {{count: 100, {group}}}}}, phases: [{{name: p, for: 10s}}]}}"
         );
         let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
         let scenario: Scenario = serde_json::from_value(value).unwrap();
         let compiled = compile(&scenario, &Files::default(), &machine());
         compiled.unwrap().needs.memory
     };
+    let memory = |group: &str| memory_at(LOCAL, group);
     let plain = memory("subscribe: [t]");
     let hears = memory("subscribe: [t], compression: {}");
     assert_eq!(hears - plain, 100 * 47 * KIB);
@@ -527,5 +539,17 @@ fn what_compression_keeps_is_in_the_sum() {
     assert_eq!(
         memory(&format!("request: {{rate: 1/s}}, compression: {shares}")),
         plain
+    );
+    // The embedded gateway keeps both of its ends in any case.
+    let embedded = |more: &str| memory_at("{embedded: {}}", &format!("subscribe: [t]{more}"));
+    let both = (47 + 128 + 244) * KIB;
+    let plain = embedded("");
+    assert_eq!(
+        embedded(&format!(", compression: {shares}")) - plain,
+        100 * both
+    );
+    assert_eq!(
+        embedded(", compression: {}") - plain,
+        100 * (47 * KIB + both)
     );
 }
