@@ -116,6 +116,17 @@ fn every_exit_code_is_in_the_readme() {
     }
 }
 
+/// What a heading is called in links.
+fn heading(line: &str) -> Option<String> {
+    let text = line.trim_start_matches('#');
+    let name = text.strip_prefix(' ').filter(|_| line.starts_with('#'))?;
+    let kept = name.trim().to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -123,8 +134,12 @@ fn links_between_pages_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/gateway.md",
+        "docs/metrics.md",
+        "docs/performance.md",
         "docs/proxies.md",
         "docs/scenario.md",
+        "docs/storm.md",
         "reports/README.md",
     ] {
         let folder = root.join(page).parent().expect("a folder").to_owned();
@@ -133,8 +148,19 @@ fn links_between_pages_lead_somewhere() {
                 .split([')', '#'])
                 .next()
                 .expect("split gives at least one");
-            if !target.is_empty() && !target.contains("://") {
-                assert!(folder.join(target).exists(), "{page}: {target}");
+            if target.contains("://") {
+                continue;
+            }
+            let to = match target {
+                "" => root.join(page),
+                target => folder.join(target),
+            };
+            assert!(to.exists(), "{page}: {target}");
+            let anchor = link.split(')').next().and_then(|link| link.split_once('#'));
+            if let Some((_, anchor)) = anchor {
+                let text = std::fs::read_to_string(&to).expect("a page");
+                let found = text.lines().filter_map(heading).any(|name| name == anchor);
+                assert!(found, "{page}: {target}#{anchor}");
             }
         }
     }

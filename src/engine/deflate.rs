@@ -68,6 +68,7 @@ impl Shared {
         mask: [u8; 4],
         out: &mut Vec<u8>,
     ) {
+        // Most groups offer nothing.
         let opcode = of.opcode;
         match self.pack(group, of) {
             Some(packed) => {
@@ -93,11 +94,6 @@ pub(super) struct Sent<'a> {
 }
 
 impl Group {
-    /// Whether its messages may be made smaller.
-    pub fn presses(&self) -> bool {
-        !self.presses.is_empty()
-    }
-
     /// Whether a connection of it agreed on that.
     pub fn agreed(&self, c: usize) -> bool {
         let place = self.presses.get(c - self.base);

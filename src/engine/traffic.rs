@@ -56,7 +56,9 @@ impl Shard {
         let g = usize::from(conns[c].group);
         let outbox = outbox(&mut conns[c], pool, dirty, c);
         let (mask, out) = (masks.draw(), outbox.buffer());
-        if groups[g].presses() && !opcode.is_control() {
+        if opcode.is_control() {
+            ws::push_frame(opcode, &[payload], mask, out);
+        } else {
             let sent = Sent {
                 c,
                 g,
@@ -66,8 +68,6 @@ impl Shard {
                 message: payload,
             };
             shared.push(&mut groups[g], &sent, recorder, mask, out);
-        } else {
-            ws::push_frame(opcode, &[payload], mask, out);
         }
         outbox.seal(what);
     }
@@ -249,19 +249,15 @@ impl Shard {
         publishing.one_more(phase, intended);
         let outbox = outbox(conn, pool, dirty, c);
         let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
-        if groups[g].presses() {
-            let sent = Sent {
-                c,
-                g,
-                phase,
-                again: true,
-                opcode,
-                message: compose,
-            };
-            shared.push(&mut groups[g], &sent, recorder, mask, out);
-        } else {
-            ws::push_frame(opcode, &[compose], mask, out);
-        }
+        let sent = Sent {
+            c,
+            g,
+            phase,
+            again: true,
+            opcode,
+            message: compose,
+        };
+        shared.push(&mut groups[g], &sent, recorder, mask, out);
         outbox.seal(Written::Publish {
             ordinal: ordinal as u8,
             phase: phase as u8,
@@ -354,19 +350,15 @@ impl Shard {
         ));
         let outbox = outbox(conn, pool, dirty, c);
         let (mask, out, opcode) = (masks.draw(), outbox.buffer(), ws::Opcode::Text);
-        if groups[g].presses() {
-            let sent = Sent {
-                c,
-                g,
-                phase,
-                again: true,
-                opcode,
-                message: compose,
-            };
-            shared.push(&mut groups[g], &sent, recorder, mask, out);
-        } else {
-            ws::push_frame(opcode, &[compose], mask, out);
-        }
+        let sent = Sent {
+            c,
+            g,
+            phase,
+            again: true,
+            opcode,
+            message: compose,
+        };
+        shared.push(&mut groups[g], &sent, recorder, mask, out);
         outbox.seal(Written::Request {
             id,
             phase: phase as u8,

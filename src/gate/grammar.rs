@@ -5,9 +5,8 @@
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
 //! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "memory_slope"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
-//! count    = counter | "failed" [ kind ] | "status" code | "close" code | "expired_close" code
-//!          | "reason" code                                       decimal, or hexadecimal as 0x97
-//!            | "revoked_close" code
+//! count    = counter | "failed" [ kind ] | ( "status" | "close" | "expired_close" | "revoked_close" | "reason" ) code
+//! code     = number                                              of "reason" also hexadecimal, as 0x97
 //! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
 //!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
 //! value    = time | number | bytes | number "/s" | number "%"    by the measure

@@ -192,17 +192,7 @@ impl Count {
 
     /// Whether it counts bytes.
     pub fn bytes(self) -> bool {
-        matches!(
-            self,
-            Count::Counter(
-                Counter::BytesSent
-                    | Counter::BytesReceived
-                    | Counter::DeflatedSent
-                    | Counter::InflatedSent
-                    | Counter::DeflatedReceived
-                    | Counter::InflatedReceived
-            )
-        )
+        matches!(self, Count::Counter(counter) if counter.is_bytes())
     }
 
     /// The counter a share is taken of instead: of what was received, distinct messages make up what was expected.
@@ -632,7 +622,9 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Unacked => {
             "Publishes that were to be acknowledged and never were: the connection was lost, or the run over"
         }
-        Counter::Nacked => "Deliveries that were refused by us (STOMP's NACK)",
+        Counter::Nacked => {
+            "Deliveries that were refused by us (STOMP's NACK); they are received all the same"
+        }
         Counter::Retained => {
             "Messages that the target had kept from before the subscription, as it says itself; in no other count"
         }
@@ -688,7 +680,7 @@ fn counter_doc(counter: Counter) -> &'static str {
             "Of those that became ready, connections that agreed on permessage-deflate"
         }
         Counter::DeflatedSent => {
-            "Bytes of messages sent that were made smaller, as they were written; the share is what is left of them"
+            "Bytes of messages sent that were made smaller, as they were queued; the share is what is left of them"
         }
         Counter::InflatedSent => "Bytes of the same messages before",
         Counter::DeflatedReceived => {

@@ -125,7 +125,8 @@ impl Hub {
             return false;
         }
         state.shown.insert(client.id, t);
-        state.holders.entry(t).or_default().push(Arc::clone(client));
+        let holders = state.holders.entry(t).or_default();
+        holders.insert(client.id, Arc::clone(client));
         true
     }
 
@@ -137,7 +138,8 @@ impl Hub {
             if state.revoked.len() < MOST_REVOKED {
                 state.revoked.insert(token);
             }
-            state.holders.get(&token).cloned().unwrap_or_default()
+            let holders = state.holders.get(&token);
+            holders.map_or_else(Vec::new, |holders| holders.values().cloned().collect())
         };
         if !self.config.misbehave.keep_revoked {
             for client in holders {
@@ -164,7 +166,8 @@ pub(super) struct Passes(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     revoked: HashSet<Fingerprint>,
-    holders: HashMap<Fingerprint, Vec<Arc<Client>>>,
+    /// By client, as thousands may share one.
+    holders: HashMap<Fingerprint, HashMap<u64, Arc<Client>>>,
     /// By client.
     shown: HashMap<u64, Fingerprint>,
 }
@@ -185,7 +188,7 @@ impl State {
             return;
         };
         if let Some(holders) = self.holders.get_mut(&token) {
-            holders.retain(|holder| holder.id != client);
+            holders.remove(&client);
             if holders.is_empty() {
                 self.holders.remove(&token);
             }

@@ -257,7 +257,7 @@ names! {
         BytesReceived = "bytes_received",
         /// Of those that became ready, connections that agreed on permessage-deflate.
         Compressed = "compressed",
-        /// Bytes of messages sent that were made smaller, as they were written.
+        /// Bytes of messages sent that were made smaller, as they were queued.
         DeflatedSent = "deflated_sent",
         /// Bytes of the same messages before.
         InflatedSent = "inflated_sent",
@@ -316,7 +316,7 @@ names! {
         Protocol = "protocol",
         /// A message was larger than accepted.
         TooLarge = "too_large",
-        /// A message would have been larger than accepted once inflated: a bomb, as it were.
+        /// A message would have been larger than accepted once inflated.
         Bomb = "bomb",
         /// A message that was to be inflated could not be.
         Deflate = "deflate",
@@ -326,5 +326,20 @@ names! {
         CloseTimeout = "close_timeout",
         /// Any other error of the operating system.
         Os = "os",
+    }
+}
+
+impl Counter {
+    /// Whether it counts bytes.
+    pub fn is_bytes(self) -> bool {
+        matches!(
+            self,
+            Counter::BytesSent
+                | Counter::BytesReceived
+                | Counter::DeflatedSent
+                | Counter::InflatedSent
+                | Counter::DeflatedReceived
+                | Counter::InflatedReceived
+        )
     }
 }

@@ -441,7 +441,7 @@ fn reasons(outcome: &Outcome) -> Option<Line> {
         .iter()
         .map(|reason| {
             let name = match (reason.code, reason.text.as_str()) {
-                (0, "") => "others".to_owned(),
+                (0, "") => "beyond those told apart".to_owned(),
                 (0, text) => text.to_owned(),
                 (code, text) => format!("{code:#04x} {text}"),
             };

@@ -263,7 +263,7 @@ fn reasons_are_told_by_name_and_the_most_frequent_first() {
     told_in_order(
         &text,
         &[
-            "reasons     0x89 server busy ×1,200 · Bad CONNECT ×22 · others ×9 · 0x01 x ×1",
+            "reasons     0x89 server busy ×1,200 · Bad CONNECT ×22 · beyond those told apart ×9 · 0x01 x ×1",
             "2 others ×2",
             "delivery",
         ],

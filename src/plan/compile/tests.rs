@@ -1121,6 +1121,16 @@ fn mappings_are_checked() {
             ".publish",
             "no `{payload}`",
         ),
+        (
+            mapping("{publish: '{payload} {length}'}"),
+            ".publish",
+            "is of the `{payload}` behind it",
+        ),
+        (
+            mapping("{publish: '{length} {length} {payload}'}"),
+            ".publish",
+            "stands once",
+        ),
         (mapping("{type: type}"), ".type", "begins with a `/`"),
         (mapping("{topic: t}"), ".topic", "begins with a `/`"),
         (mapping("{sequence: s}"), ".sequence", "begins with a `/`"),

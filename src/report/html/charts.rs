@@ -343,7 +343,7 @@ impl View<'_> {
         let y = axis::linear(most(&series), axis::compact);
         let id = format!("deploy-places-{}", deploy.start as u64);
         let title = format!(
-            "Connections by node through the deploy in {}",
+            "Connections by place through the deploy in {}",
             clean(&deploy.phase)
         );
         let unit = "open at the end of each second";

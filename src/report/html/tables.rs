@@ -269,7 +269,7 @@ fn counts(
             continue;
         }
         let show = |n: u64| {
-            if counts_bytes(*counter) {
+            if counter.is_bytes() {
                 number::bytes(n as f64)
             } else {
                 number::count(n)
@@ -281,18 +281,6 @@ fn counts(
         rows.push(row);
     }
     table(&head, &rows)
-}
-
-fn counts_bytes(counter: Counter) -> bool {
-    matches!(
-        counter,
-        Counter::BytesSent
-            | Counter::BytesReceived
-            | Counter::DeflatedSent
-            | Counter::InflatedSent
-            | Counter::DeflatedReceived
-            | Counter::InflatedReceived
-    )
 }
 
 /// What became of each publisher's messages of each topic, the worst first.

@@ -239,7 +239,7 @@ impl Inflater {
         max: usize,
     ) -> Result<(), Violation> {
         out.clear();
-        // Even a message of no bytes is one byte, made smaller.
+        // Even a message of no bytes is one byte, made smaller (RFC 7692 §7.2.3.6); without it the tail is half a block.
         let done = match message {
             [] => Err(Violation::Deflate),
             _ => self.feed(message, out, max).and_then(|ended| match ended {

@@ -43,11 +43,13 @@ pub(super) fn compile(written: &model::Mapping, path: &str, problems: &mut Probl
         &["topic", "id", "seq", "epoch"],
         "topic",
     );
-    if let Some(text) = &written.publish
-        && text.find("{length}") > text.find("{payload}")
-    {
-        let message = "`{length}` is of the `{payload}` behind it";
-        problems.add(Problem::error(format!("{path}.publish"), message));
+    if let Some(text) = &written.publish {
+        let wrong = |message: &str| Problem::error(format!("{path}.publish"), message);
+        if text.find("{length}") > text.find("{payload}") {
+            problems.add(wrong("`{length}` is of the `{payload}` behind it"));
+        } else if text.matches("{length}").count() > 1 {
+            problems.add(wrong("`{length}` stands once"));
+        }
     }
     let mut at = |text: &Option<String>, key: &str, into: &mut String| {
         if let Some(text) = text {
