@@ -53,6 +53,8 @@ pub struct Phase {
     pub neighbours: Vec<(usize, Result<Ratio, NoRatio>)>,
     /// What else is known of these.
     pub slow: Vec<SlowFault>,
+    /// Of each of its deploys, the connections let in by who was leaving already; `None`: nobody told.
+    pub deploys: Vec<Option<u64>>,
 }
 
 /// Where a gate looks.
@@ -145,6 +147,8 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         Measure::Amplification => storm::amplification(gate, totals, scope, looked_at),
         Measure::Slow(of) => slow::slow(gate, looked_at, group, of),
         Measure::NoisyNeighbour => noisy_neighbour(gate, looked_at, group),
+        Measure::Policy => slow::policy(gate, looked_at, group),
+        Measure::AcceptedDraining => accepted_draining(gate, looked_at),
     }
 }
 
@@ -261,6 +265,22 @@ fn spread(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
         places.len()
     );
     judged(gate, value, format!("{value:.2}"), note)
+}
+
+/// All who were let in by nodes that were leaving, in all deploys looked at.
+fn accepted_draining(gate: &Gate, phases: &[Phase]) -> Judgement {
+    let deploys = phases.iter().flat_map(|phase| &phase.deploys);
+    let mut sum = None;
+    for accepted in deploys {
+        let Some(accepted) = accepted else {
+            return none("the target does not tell whom its leaving nodes let in".to_owned());
+        };
+        sum = Some(sum.unwrap_or(0) + accepted);
+    }
+    match sum {
+        Some(sum) => judged(gate, sum as f64, thousands(sum as f64), String::new()),
+        None => none("not exercised: there was no deploy".to_owned()),
+    }
 }
 
 /// The worst of the faults looked at; without evidence if there is none of one of them.

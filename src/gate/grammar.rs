@@ -3,13 +3,15 @@
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
-//! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "memory_slope"
+//! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "taken" | "memory_slope"
+//!          | "policy" | "accepted_draining"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | ( "status" | "close" | "expired_close" | "revoked_close" | "reason" ) code
 //! code     = number                                              of "reason" also hexadecimal, as 0x97
-//! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only
+//! op       = "<" | "<=" | ">" | ">=" | "=="                      "==" for counts and shares only; "policy" has no other
 //!                                                               "peak" of attempts, opened and reconnected; "restored" with p only
-//! value    = time | number | bytes | number "/s" | number "%"    by the measure
+//! value    = time | number | bytes | number "/s" | number "%" | "buffer" | "drop" | "disconnect" | "block-the-publisher"
+//!                                                               by the measure
 //! phase    = name                                                letters, digits, "-", "_", "."
 //! group    = name
 //! ```
@@ -17,11 +19,11 @@
 //! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
 //! [`super::metrics`].
 
-use super::metric::{Count, NOISY_NEIGHBOUR, SPREAD};
+use super::metric::{ACCEPTED_DRAINING, Count, NOISY_NEIGHBOUR, POLICY, SPREAD};
 use super::need::{self, Need};
 use super::value::Unit;
 use super::words::Words;
-use crate::metrics::{Counter, Failure, Timer};
+use crate::metrics::{Counter, Failure, Policy, Timer};
 use std::fmt;
 
 /// A parsed budget.
@@ -64,6 +66,10 @@ pub(super) enum Measure {
     Slow(Slow),
     /// Fast clients' p99 within a `slow` fault ÷ before it; the worst fault's.
     NoisyNeighbour,
+    /// What the target does with the victims of a `slow` fault; of every fault.
+    Policy,
+    /// Connections let in by who was leaving already, in a deploy; of all deploys.
+    AcceptedDraining,
 }
 
 /// What is known of a `slow` fault.
@@ -73,18 +79,30 @@ pub(super) enum Slow {
     CaughtUp,
     /// The longest time for which the target took nothing of what a publisher had written.
     HeldUp,
+    /// Bytes that each victim took before it stalled.
+    Taken,
     /// The growth of the target's memory within it.
     MemorySlope,
 }
 
 impl Slow {
-    pub const ALL: [Slow; 3] = [Slow::CaughtUp, Slow::HeldUp, Slow::MemorySlope];
+    pub const ALL: [Slow; 4] = [Slow::CaughtUp, Slow::HeldUp, Slow::Taken, Slow::MemorySlope];
 
     pub fn name(self) -> &'static str {
         match self {
             Slow::CaughtUp => "caught_up",
             Slow::HeldUp => "held_up",
+            Slow::Taken => "taken",
             Slow::MemorySlope => "memory_slope",
+        }
+    }
+
+    /// The unit of its limit.
+    pub fn unit(self) -> Unit {
+        match self {
+            Slow::CaughtUp | Slow::HeldUp => Unit::Time,
+            Slow::Taken => Unit::Bytes,
+            Slow::MemorySlope => Unit::ByteRate,
         }
     }
 }
@@ -125,9 +143,10 @@ impl Measure {
             Measure::Count(_)
             | Measure::Amplification
             | Measure::Spread
-            | Measure::NoisyNeighbour => Unit::Number,
-            Measure::Slow(Slow::CaughtUp | Slow::HeldUp) => Unit::Time,
-            Measure::Slow(Slow::MemorySlope) => Unit::ByteRate,
+            | Measure::NoisyNeighbour
+            | Measure::AcceptedDraining => Unit::Number,
+            Measure::Slow(slow) => slow.unit(),
+            Measure::Policy => Unit::Policy,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
             Measure::Rate(_) | Measure::Peak(_) => Unit::Rate,
             Measure::Share(_) | Measure::PeakShare => Unit::Share,
@@ -302,6 +321,13 @@ pub fn parse(text: &str) -> Result<Gate, GateError> {
             suggestion: None,
         });
     }
+    if let (Measure::AcceptedDraining, Some(group)) = (measure, &group) {
+        return Err(GateError {
+            column: group.column,
+            message: "nodes tell whom they let in, not of which client group".to_owned(),
+            suggestion: None,
+        });
+    }
     Ok(Gate {
         text: text.trim().to_owned(),
         measure,
@@ -327,6 +353,8 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         SPREAD => return Ok(Measure::Spread),
         "restored" => return restored(words),
         NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
+        POLICY => return Ok(Measure::Policy),
+        ACCEPTED_DRAINING => return Ok(Measure::AcceptedDraining),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
@@ -352,6 +380,8 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
                     "amplification",
                     SPREAD,
                     NOISY_NEIGHBOUR,
+                    POLICY,
+                    ACCEPTED_DRAINING,
                 ]);
                 return Err(
                     word.error(format!("there is no metric `{name}`"), nearest(name, known))
@@ -503,7 +533,20 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
             suggestion.map(str::to_owned),
         ));
     };
-    if op == Op::Equal && !matches!(measure, Measure::Count(_) | Measure::Share(_)) {
+    if measure == Measure::Policy {
+        if op != Op::Equal {
+            return Err(word.error(
+                "a policy is one or another, never more or less".to_owned(),
+                Some("==".to_owned()),
+            ));
+        }
+        return Ok(op);
+    }
+    let whole = matches!(
+        measure,
+        Measure::Count(_) | Measure::Share(_) | Measure::AcceptedDraining
+    );
+    if op == Op::Equal && !whole {
         return Err(word.error(
             "a time, a rate or a ratio is never exactly equal to a limit".to_owned(),
             Some("<=".to_owned()),
@@ -520,7 +563,9 @@ fn limit(words: &mut Words<'_>, measure: Measure, op: Op) -> Result<f64, GateErr
     let Some(limit) = unit.read(word.text) else {
         return Err(word.error(
             format!("expected {}, not `{}`", unit.example(), word.text),
-            None,
+            (unit == Unit::Policy)
+                .then(|| nearest(word.text, Unit::policies().map(Policy::name)))
+                .flatten(),
         ));
     };
     if (op == Op::Less && limit == 0.0)

@@ -54,6 +54,7 @@ pub fn metrics() -> Vec<Metric> {
             name: slow.name().to_owned(),
             unit: match slow {
                 Slow::CaughtUp | Slow::HeldUp => "duration",
+                Slow::Taken => "bytes",
                 Slow::MemorySlope => "bytes per second",
             },
             share_of: None,
@@ -69,6 +70,16 @@ pub fn metrics() -> Vec<Metric> {
             unit: "ratio",
             share_of: None,
             doc: "p99 latency of a group's other clients within a `slow` fault ÷ before it; of several faults the largest",
+        }, Metric {
+            name: POLICY.to_owned(),
+            unit: "policy",
+            share_of: None,
+            doc: "What the target does with the victims of a `slow` fault: buffer, drop, disconnect or block-the-publisher; of every fault",
+        }, Metric {
+            name: ACCEPTED_DRAINING.to_owned(),
+            unit: "number",
+            share_of: None,
+            doc: "Connections let in by a node that was leaving already, by its own count, in a deploy: a `roll` of the embedded gateway, as no other target tells",
         }])
         .collect()
 }
@@ -76,6 +87,8 @@ pub fn metrics() -> Vec<Metric> {
 /// The metrics that are neither a timer nor a count.
 pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
 pub(super) const SPREAD: &str = "spread";
+pub(super) const POLICY: &str = "policy";
+pub(super) const ACCEPTED_DRAINING: &str = "accepted_draining";
 
 /// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {
@@ -459,6 +472,9 @@ fn slow_doc(slow: Slow) -> &'static str {
         }
         Slow::HeldUp => {
             "The longest time within a `slow` fault for which the target took nothing of what a publisher had written"
+        }
+        Slow::Taken => {
+            "Bytes that each victim of a `slow` fault took before it stalled, on the average"
         }
         Slow::MemorySlope => {
             "Growth of the target's memory within a `slow` fault, bytes per second"

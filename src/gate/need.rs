@@ -48,6 +48,8 @@ pub enum Need {
     Deploy,
     /// A fault that a target may end connections for, in the phase or before it: `slow`, `stall`, or a `drop` by `vanish`.
     Evictable,
+    /// A roll of the embedded gateway in the gate's own phase: only its nodes tell whom they let in.
+    Roll,
     /// Any fault, in the phase or before it: something to lose connections by.
     Trouble,
     /// A `slow` fault in the gate's own phase.
@@ -170,7 +172,8 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
             &[Need::Reconnect, Need::Trouble]
         }
         Measure::Spread => &[],
-        Measure::NoisyNeighbour | Measure::Slow(_) => &[Need::Slow],
+        Measure::NoisyNeighbour | Measure::Slow(_) | Measure::Policy => &[Need::Slow],
+        Measure::AcceptedDraining => &[Need::Roll],
     }
 }
 
@@ -254,6 +257,15 @@ impl Need {
                 "leave the gate out".to_owned(),
             ),
             Need::Deploy => fault("no `deploy`", "a `deploy`"),
+            Need::Roll => {
+                let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
+                (
+                    format!(
+                        "there is no `deploy: {{ roll: … }}`{place}: who was let in by a leaving node, only the embedded gateway tells"
+                    ),
+                    "add one there, or leave the gate out".to_owned(),
+                )
+            }
             Need::Evictable => fault(
                 "no `slow` or `stall` fault and no `drop` by `vanish`",
                 "one",
@@ -299,6 +311,7 @@ mod tests {
             seconds: 10.0,
             neighbours: Vec::new(),
             slow: Vec::new(),
+            deploys: Vec::new(),
         };
         let gate = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         evaluate(&gate, &totals, &[phase], &["subs".to_owned()]).status
@@ -335,6 +348,9 @@ mod tests {
             "noisy_neighbour < 2",
             "caught_up < 2s",
             "held_up < 2s",
+            "taken < 2MiB",
+            "policy == drop",
+            "accepted_draining == 0",
             "memory_slope < 1MiB/s",
             "reconnected peak < 9/s",
         ] {

@@ -1,5 +1,7 @@
 //! Values with their units: read from a gate, and written for people.
 
+use crate::metrics::Policy;
+
 /// What a value is measured in. The base is what comparisons use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -15,6 +17,8 @@ pub(super) enum Unit {
     ByteRate,
     /// Percent.
     Share,
+    /// What a target does with slow consumers: by its place among [`Policy::ALL`].
+    Policy,
 }
 
 impl Unit {
@@ -27,7 +31,13 @@ impl Unit {
             Unit::Rate => "a rate, such as 900/s",
             Unit::ByteRate => "a rate of bytes, such as 900k/s or 10MiB/s",
             Unit::Share => "a share, such as 99.9%",
+            Unit::Policy => "buffer, drop, disconnect or block-the-publisher",
         }
+    }
+
+    /// The policies that can be asked for: nobody wants an unknown one.
+    pub fn policies() -> impl Iterator<Item = Policy> {
+        Policy::ALL.into_iter().filter(|p| *p != Policy::Unknown)
     }
 
     /// Reads a value into the base; `None` if it is not one of this unit, negative or not finite.
@@ -51,6 +61,7 @@ impl Unit {
             Unit::Rate => per(text, Unit::Number),
             Unit::ByteRate => per(text, Unit::Bytes),
             Unit::Share => scaled(text, &[("%", 1.0)]).filter(|percent| *percent <= 100.0),
+            Unit::Policy => Unit::policies().find(|p| p.name() == text).map(place),
         }?;
         value.is_finite().then_some(value)
     }
@@ -64,8 +75,17 @@ impl Unit {
             Unit::Number | Unit::Bytes => thousands(value),
             Unit::Rate | Unit::ByteRate => format!("{value:.1}/s"),
             Unit::Share => format!("{value:.3} %"),
+            Unit::Policy => (Policy::ALL.iter())
+                .find(|policy| place(**policy) == value)
+                .map_or(String::new(), |policy| policy.name().to_owned()),
         }
     }
+}
+
+/// A policy as a value of [`Unit::Policy`].
+pub(super) fn place(policy: Policy) -> f64 {
+    let place = Policy::ALL.iter().position(|known| *known == policy);
+    place.unwrap_or(Policy::ALL.len()) as f64
 }
 
 const NUMBERS: &[(&str, f64)] = &[("", 1.0), ("k", 1e3), ("M", 1e6)];

@@ -14,8 +14,8 @@ use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
 use crate::plan::Plan;
 use crate::report::{
-    CloseReport, CostReport, CostSample, GateReport, GateStatus, GroupReport, Histograms,
-    OUTCOME_VERSION, Outcome, PhaseReport, ReasonReport, SecondHistogram, ShardReport,
+    CloseReport, CostReport, CostSample, DeployReport, GateReport, GateStatus, GroupReport,
+    Histograms, OUTCOME_VERSION, Outcome, PhaseReport, ReasonReport, SecondHistogram, ShardReport,
     TargetMemory, TimerReport, Validity, ValidityState,
 };
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let storms = storm::storms(plan, &phases, course);
     let kernel = facts.kernel.unwrap_or(pressure::KERNEL);
     let pressure = pressure::all(plan, course, kernel, (&facts.cost, facts.memory.as_ref()));
-    let looked_at = looked_at(&phases, &pressure);
+    let looked_at = looked_at(&phases, &pressure, &deploys);
     let mut gates: Vec<GateReport> = gates
         .iter()
         .map(|gate| judge(gate, totals, &looked_at, plan, validity.state))
@@ -229,7 +229,11 @@ fn validity(plan: &Plan, course: &Course, against: Vec<String>) -> Validity {
 }
 
 /// The phases as gates see them.
-fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gate::Phase> {
+fn looked_at(
+    phases: &[PhaseReport],
+    pressure: &[pressure::Pressure],
+    deploys: &[DeployReport],
+) -> Vec<gate::Phase> {
     let phases = phases.iter().enumerate();
     phases
         .map(|(index, p)| gate::Phase {
@@ -246,6 +250,11 @@ fn looked_at(phases: &[PhaseReport], pressure: &[pressure::Pressure]) -> Vec<gat
                 .iter()
                 .filter(|of| of.phase == index)
                 .map(pressure::Pressure::judged)
+                .collect(),
+            deploys: deploys
+                .iter()
+                .filter(|of| of.phase == p.name)
+                .map(|of| of.accepted_draining)
                 .collect(),
         })
         .collect()

@@ -1,6 +1,6 @@
 use super::*;
 use crate::gate::{metrics, parse};
-use crate::metrics::{CloseKey, Gauges, Recorder};
+use crate::metrics::{CloseKey, Gauges, Policy, Recorder, Verdict};
 
 /// Three phases of 10, 20 and 10 s; groups subs and pubs.
 fn phases() -> Vec<Phase> {
@@ -11,6 +11,7 @@ fn phases() -> Vec<Phase> {
         seconds,
         neighbours: Vec::new(),
         slow: Vec::new(),
+        deploys: Vec::new(),
     };
     vec![
         phase("ramp", 0.0, 10.0),
@@ -400,6 +401,7 @@ fn rates_are_over_the_phases_length() {
             seconds,
             neighbours: Vec::new(),
             slow: Vec::new(),
+            deploys: Vec::new(),
         }];
         let judgement = evaluate(&gate, &full, &phases, &groups());
         assert_eq!(judgement.status, Status::NoEvidence, "{seconds}");
@@ -411,6 +413,7 @@ fn rates_are_over_the_phases_length() {
         seconds: f64::MIN_POSITIVE / 1e10,
         neighbours: Vec::new(),
         slow: Vec::new(),
+        deploys: Vec::new(),
     }];
     let judgement = evaluate(
         &parse("sent rate >= 1/s").unwrap(),
@@ -643,6 +646,7 @@ fn every_listed_metric_can_be_judged() {
             "time" => format!("{name} p50 < 1s"),
             "duration" => format!("{name} < 1s"),
             "bytes per second" => format!("{name} < 1MiB/s"),
+            "policy" => format!("{name} == drop"),
             _ => format!("{name} <= 5"),
         };
         judge(&gate, &empty);
@@ -830,10 +834,16 @@ fn the_noisy_neighbour_is_the_worst_faults_and_none_may_be_unknown() {
 
 #[test]
 fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
+    let told = |policy| Verdict {
+        policy,
+        why: format!("so it {}", policy.name()),
+    };
     let fault = |group, caught_up, held_up, slope| SlowFault {
         group,
         caught_up: Ok(caught_up),
         held_up: Ok(held_up),
+        taken: Ok(held_up * 1e3),
+        policy: told(Policy::Drop),
         memory_slope: Ok(slope),
     };
     let mut phases = phases();
@@ -865,14 +875,78 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
         ),
         ("memory_slope < 1KiB/s", Status::Failed, "2048.0/s"),
         ("held_up < 1s in ramp", Status::NoEvidence, "–"),
+        ("taken < 501B in steady of subs", Status::Passed, "500"),
+        ("taken <= 1KB in steady", Status::Failed, "1,500"),
+        ("taken >= 1KB in steady", Status::Failed, "500"),
+        ("taken >= 500B in steady", Status::Passed, "500"),
+        ("policy == drop", Status::Passed, "drop"),
+        ("policy == buffer in steady", Status::Failed, "drop"),
+        ("policy == drop in ramp", Status::NoEvidence, "–"),
     ] {
         assert_eq!(judge(&phases, text), (status, actual.to_owned()), "{text}");
     }
     let unknown = || Err("nobody tells it".to_owned());
+    phases[1].slow[1].policy = told(Policy::Unknown);
+    for (text, status, actual) in [
+        ("policy == drop", Status::NoEvidence, "–"),
+        // Whatever the unknown one is.
+        ("policy == buffer", Status::Failed, "drop"),
+        ("policy == drop in steady of subs", Status::Passed, "drop"),
+        ("policy == drop of pubs", Status::NoEvidence, "–"),
+    ] {
+        assert_eq!(judge(&phases, text), (status, actual.to_owned()), "{text}");
+    }
+    phases[2].slow[0].policy = told(Policy::Disconnect);
+    for text in ["policy == drop", "policy == drop in end"] {
+        let other = (Status::Failed, "disconnect".to_owned());
+        assert_eq!(judge(&phases, text), other, "{text}");
+    }
+    phases[1].slow[1].taken = unknown();
+    assert_eq!(judge(&phases, "taken > 1B").0, Status::NoEvidence);
     phases[1].slow[1].held_up = unknown();
     assert_eq!(judge(&phases, "held_up < 1h").0, Status::NoEvidence);
     (phases[1].slow[0].memory_slope, phases[1].slow[0].caught_up) = (unknown(), Err(String::new()));
     for text in ["memory_slope < 1GiB/s", "caught_up < 1h in steady"] {
+        assert_eq!(judge(&phases, text).0, Status::NoEvidence, "{text}");
+    }
+}
+
+#[test]
+fn who_was_let_in_while_leaving_is_the_sum_of_deploys_and_none_may_be_unknown() {
+    let mut phases = phases();
+    phases[0].deploys = vec![Some(0)];
+    phases[1].deploys = vec![Some(2), Some(3)];
+    let totals = totals(|_| {});
+    let judge = |phases: &[Phase], text: &str| {
+        let judgement = evaluate(&parse(text).unwrap(), &totals, phases, &groups());
+        (judgement.status, judgement.actual, judgement.value)
+    };
+    for (text, status, actual, value) in [
+        (
+            "accepted_draining == 0 in ramp",
+            Status::Passed,
+            "0",
+            Some(0.0),
+        ),
+        (
+            "accepted_draining < 5 in steady",
+            Status::Failed,
+            "5",
+            Some(5.0),
+        ),
+        ("accepted_draining < 6", Status::Passed, "5", Some(5.0)),
+        (
+            "accepted_draining == 0 in end",
+            Status::NoEvidence,
+            "–",
+            None,
+        ),
+    ] {
+        let judgement = (status, actual.to_owned(), value);
+        assert_eq!(judge(&phases, text), judgement, "{text}");
+    }
+    phases[2].deploys = vec![None];
+    for text in ["accepted_draining == 0 in end", "accepted_draining < 9"] {
         assert_eq!(judge(&phases, text).0, Status::NoEvidence, "{text}");
     }
 }

@@ -31,6 +31,15 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// All of them.
+    pub const ALL: [Policy; 5] = [
+        Policy::Buffer,
+        Policy::Drop,
+        Policy::Disconnect,
+        Policy::Block,
+        Policy::Unknown,
+    ];
+
     /// The stable name.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use super::Problems;
 use crate::gate::{self, Gate, Need};
-use crate::plan::fault::{Action, Effect, How, PlannedFault};
+use crate::plan::fault::{Action, Effect, How, PlannedFault, Rollout};
 use crate::plan::types::{Group, Plan};
 use crate::protocol::settings::socket_io::Polling;
 use crate::protocol::{Field, ProtocolConfig};
@@ -58,8 +58,15 @@ pub(super) fn unfed(gates: &[Gate], plan: &Plan, scenario: &Scenario, problems: 
         let missing = gate.needs().iter().find(|need| !has(plan, gate, **need));
         if let Some(missing) = missing {
             let (what, help) = missing.missing(gate.group(), gate.phase());
-            let message = format!("`{}` will have no value, and fail: {what}", gate.text());
-            problems.add(Problem::warning(format!("gates[{i}]"), message).help(help));
+            let path = format!("gates[{i}]");
+            // None of what nobody speaks would be none, and pass.
+            let problem = if *missing == Need::Mqtt {
+                Problem::error(path, format!("`{}` says nothing: {what}", gate.text()))
+            } else {
+                let message = format!("`{}` will have no value, and fail: {what}", gate.text());
+                Problem::warning(path, message)
+            };
+            problems.add(problem.help(help));
         }
     }
 }
@@ -113,6 +120,10 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),
+        Need::Roll => fault(
+            last.unwrap_or(0),
+            &|fault| matches!(&fault.action, Action::Deploy(deploy) if matches!(deploy.how, Rollout::Roll { .. })),
+        ),
         Need::Evictable => fault(0, &|fault| match &fault.action {
             Action::Hit(hit) => matches!(
                 hit.effect,

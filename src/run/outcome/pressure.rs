@@ -6,6 +6,7 @@ use super::{millis, ms};
 use crate::gate::SlowFault;
 use crate::metrics::{
     self, Bounds, Evidence, Moment, Neighbours, NoRatio, Quantiles, Ratio, Second, Side, Timer,
+    Verdict,
 };
 use crate::plan::{Action, Effect, Hit, Plan, Reading, Watch};
 use crate::report::{
@@ -30,6 +31,8 @@ pub(super) struct Pressure {
     pub ratio: Result<Ratio, NoRatio>,
     /// Whether it is known how the others fared before it.
     pub usual: bool,
+    /// What the target did with its victims.
+    pub verdict: Verdict,
     /// For the report.
     pub report: PressureReport,
 }
@@ -49,6 +52,11 @@ impl Pressure {
                 0 => Err("nothing was due to be published in it".to_owned()),
                 _ => Ok(of.publishers.held_up),
             },
+            taken: match of.victims {
+                0 => Err("nobody was slow".to_owned()),
+                _ => Ok(of.taken),
+            },
+            policy: self.verdict.clone(),
             memory_slope: slope.ok_or_else(|| match of.memory_unknown.is_empty() {
                 true => "the scenario does not say how the target's memory is known".to_owned(),
                 false => of.memory_unknown.clone(),
@@ -146,7 +154,7 @@ impl One<'_> {
             end,
             victims,
             policy: verdict.policy.name().to_owned(),
-            why: verdict.why,
+            why: verdict.why.clone(),
             owed,
             taken: evidence.taken,
             skipped: did.skipped,
@@ -169,6 +177,7 @@ impl One<'_> {
             group,
             ratio,
             usual: limit.is_some(),
+            verdict,
             report,
         }
     }

@@ -64,6 +64,11 @@ fn a_gate_that_nothing_can_give_a_value_is_warned_of_by_what_is_missing() {
             "no `slow` or `stall` fault and no `drop` by `vanish`",
         ),
         (gated("drain max < 2s", ""), "there is no `deploy`"),
+        (
+            gated("accepted_draining == 0", ""),
+            "there is no `deploy: { roll: … }`",
+        ),
+        (gated("policy == drop", ""), "there is no `slow` fault"),
         (gated("severed == 0", &reset), "there is no `deploy`"),
         (gated("rtt p99 < 2s", ""), "no client group has `request`"),
         (
@@ -80,7 +85,6 @@ fn a_gate_that_nothing_can_give_a_value_is_warned_of_by_what_is_missing() {
         ),
         (gated("dns p99 < 2s", ""), "has a name to look up"),
         (gated("sent > 5 of sub", ""), "`sub` has no `publish`"),
-        (gated("reason 0x97 == 0", ""), "no client group speaks MQTT"),
         (
             gated("lag p99 < 5ms of sub", ""),
             "`sub` has neither `publish` nor `request`",
@@ -97,6 +101,12 @@ fn a_gate_that_nothing_can_give_a_value_is_warned_of_by_what_is_missing() {
     for (patch, text) in &cases {
         one_problem(Level::Warning, &[(patch, "gates[0]", text)]);
     }
+    // Where nobody speaks MQTT none of its reasons is none, and would pass.
+    let reason = gated("reason 0x97 == 0", "");
+    one_problem(
+        Level::Error,
+        &[(&reason, "gates[0]", "no client group speaks MQTT")],
+    );
     // The slow fault is in `steady`, whose clients are compared.
     let slow = with("{ slow: { clients: sub, count: 2, read: none } }");
     let elsewhere = found(&gated("noisy_neighbour < 2 in end", &slow));
