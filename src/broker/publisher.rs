@@ -21,9 +21,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Between two attempts: from, to.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A broker that confirms nothing of what was written for so long is lost.
-const SILENT_NS: u64 = 5_000_000_000;
+pub(super) const SILENT_NS: u64 = 5_000_000_000;
 /// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// After a refusal, before it is tried again.
 const REFUSED: Duration = Duration::from_millis(250);
 

@@ -12,7 +12,7 @@ use super::lanes::{self, Lanes};
 use super::records::{Batch, partition};
 use super::session::{Wire, answers, reach};
 use crate::broker::link::{Link, write};
-use crate::broker::publisher::{Dialect, Message, Outlet};
+use crate::broker::publisher::{Dialect, LOOK, Message, Outlet, SILENT_NS};
 use crate::broker::{BrokerError, Endpoint, Event, KafkaConfig};
 use futures_util::future::{LocalBoxFuture, select_all};
 use std::cell::RefCell;
@@ -38,8 +38,15 @@ pub struct Session {
     wires: Vec<(i32, Wire)>,
 }
 
-/// What was written to a leader and not answered: the request that is, and its lanes.
-type Flights = RefCell<VecDeque<(i32, Vec<usize>)>>;
+/// What was written to a leader and not answered.
+type Flights = RefCell<VecDeque<Flight>>;
+
+struct Flight {
+    /// The request that is answered when it is done.
+    asked: i32,
+    lanes: Vec<usize>,
+    written_ns: u64,
+}
 
 impl Kafka {
     /// Into the topics of this configuration.
@@ -79,6 +86,7 @@ impl Kafka {
         tokio::select! {
             why = answers(reader, buffer, heard) => why,
             why = self.write(leader, writer, asked, &flights, outlet, bell) => why,
+            why = overdue(&flights, outlet) => why,
         }
     }
 
@@ -155,7 +163,11 @@ impl Kafka {
             let at = api::open(out, api::API_VERSIONS, asked);
             api::close(out, at);
         }
-        flights.borrow_mut().push_back((asked, used));
+        flights.borrow_mut().push_back(Flight {
+            asked,
+            lanes: used,
+            written_ns: now.0,
+        });
         if again > 0 {
             outlet.tell(Event::Again(again));
         }
@@ -171,10 +183,10 @@ impl Kafka {
         outlet: &Outlet,
     ) -> Result<(), BrokerError> {
         let mut flights = flights.borrow_mut();
-        let next = flights.front().is_some_and(|f| f.0 == correlation);
+        let next = flights.front().is_some_and(|f| f.asked == correlation);
         let flight = next.then(|| flights.pop_front()).flatten();
         let none = self.config.acks == Acks::None;
-        let Some((_, used)) = flight else {
+        let Some(Flight { lanes: used, .. }) = flight else {
             return match none {
                 // There are brokers that do answer it.
                 true => Ok(()),
@@ -198,6 +210,18 @@ impl Kafka {
                 "an answer without what was asked".into(),
             )),
             false => Ok(()),
+        }
+    }
+}
+
+/// Ends when the leader has left something without an answer for too long. What others confirm says nothing of it, so that the
+/// watch over the whole queue would not see it.
+async fn overdue(flights: &Flights, outlet: &Outlet) -> BrokerError {
+    loop {
+        sleep(LOOK).await;
+        let since = flights.borrow().front().map(|flight| flight.written_ns);
+        if since.is_some_and(|since| (outlet.clock)().saturating_sub(since) > SILENT_NS) {
+            return BrokerError::Timeout;
         }
     }
 }

@@ -23,6 +23,8 @@ enum Act {
     /// Its answer never comes: the connection is closed.
     StoreAndHangUp,
     Refuse(i16),
+    /// Nothing comes of it: no answer ever, and the connection stays.
+    Hang,
 }
 
 #[derive(Default)]
@@ -165,6 +167,10 @@ fn produce(r: &mut Reader<'_>, body: &mut Vec<u8>, id: i32, state: &mut State) -
     let error = match act {
         Act::Refuse(error) => error,
         Act::Store | Act::StoreAndHangUp => 0,
+        Act::Hang => {
+            body.clear();
+            return true;
+        }
     };
     for (partition, batch) in batches.iter().filter(|_| error == 0) {
         assert_eq!(*partition, id, "only what it leads");
@@ -318,6 +324,45 @@ async fn what_is_lost_or_refused_on_the_way_is_there_once_and_in_order() {
         assert_eq!(client.count(|e| matches!(e, Event::Lost(..))), 3);
         assert!(client.count(|e| matches!(e, Event::Rejected(..))) > 0);
         assert!(client.count(|e| matches!(e, Event::Again(n) if *n > 0)) >= 3);
+    })
+    .await;
+}
+
+/// Takes the five seconds for which a leader may be silent: they are measured by the clock of the machine, as the brokers are real
+/// sockets.
+#[tokio::test]
+async fn a_leader_that_hangs_is_noticed_while_the_other_answers() {
+    local(async {
+        let state = cluster(State {
+            acts: [Act::Hang].into(),
+            ..State::default()
+        })
+        .await;
+        let mut client = Client::start(config(&state, Acks::All));
+        client.until(|c| c.publisher.takes()).await;
+        // The first produce is the hanging one's.
+        client.push(0, None, "held up");
+        while state.borrow().produces == 0 {
+            tokio::task::yield_now().await;
+        }
+        let lost = |c: &Client| c.count(|event| matches!(event, Event::Lost(..)));
+        let mut expected = Vec::new();
+        while lost(&client) == 0 {
+            assert!(expected.len() < 400, "20 s, and nobody noticed");
+            let text = format!("message-{}", expected.len());
+            client.push(1, None, &text);
+            expected.push(text);
+            let all = expected.len();
+            client
+                .until(|c| state.borrow().logs[1].len() == all || lost(c) > 0)
+                .await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.events.extend(client.publisher.events());
+        }
+        // All along the other one confirmed.
+        assert!(expected.len() > 10, "{}", expected.len());
+        client.until(|c| c.publisher.pending() == 0).await;
+        assert_eq!(state.borrow().logs, [vec!["held up".to_owned()], expected]);
     })
     .await;
 }
