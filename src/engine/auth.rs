@@ -217,8 +217,9 @@ impl Shard {
         let Some(held) = self.holds(c) else { return };
         if self.ended_with_revoked(c, by_target, now)
             && let Some(held) = self.held(c)
+            && !held.renewing
         {
-            // It comes back with another.
+            // It comes back with another, as those do that end to renew theirs.
             held.number = held.number.saturating_add(1);
         }
         if held.awaits_ms > 0 {

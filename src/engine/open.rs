@@ -15,7 +15,7 @@ use crate::plan::{self, Part};
 use crate::transport::handshake::{self, HandshakeError};
 use crate::transport::redirect::is_redirect;
 use crate::transport::socket::{self, SocketFailure};
-use crate::transport::{Endpoint, tls};
+use crate::transport::{Endpoint, TlsConfig, tls};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -284,7 +284,14 @@ impl Shard {
         let config = self.tls.clone();
         let config = config.ok_or_else(|| io::Error::other("no TLS settings"))?;
         let host = &self.endpoint(c).host;
-        let name = tls::server_name(&self.plan.target().tls, host).map_err(io::Error::other)?;
+        let usual = TlsConfig::default();
+        // The name that is written is the target's, and not that of whom it sends elsewhere.
+        let written = &self.plan.target().endpoints[usize::from(self.conns[c].endpoint)].host;
+        let settings = match host.eq_ignore_ascii_case(written) {
+            true => &self.plan.target().tls,
+            false => &usual,
+        };
+        let name = tls::server_name(settings, host).map_err(io::Error::other)?;
         Session::new(config, name, self.wire.clone()).map_err(io::Error::other)
     }
 

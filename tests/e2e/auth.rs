@@ -165,6 +165,28 @@ fn a_target_that_keeps_revoked_ones_fails_the_gate() {
 }
 
 #[test]
+fn whoever_ends_otherwise_with_a_revoked_token_comes_back_with_another_too() {
+    let gates =
+        "'revocations == 10 in run', 'unrevoked == 10 in run', 'reconnected == 10', 'failed == 0'";
+    // Of a list, as a token that is made anew is another by its time alone.
+    let tokens: Vec<String> = (0..20).map(|n| format!("token-{n}")).collect();
+    let tokens = tokens.join(", ");
+    let more = "reconnect: { backoff: constant, base: 10ms }";
+    let also = "share: 100% } }, { drop: { clients: users, share: 100%, how: reset, after: 2s";
+    let made = revoked(
+        &format!("tokens: [{tokens}], misbehave: {{ keep_revoked: true }}"),
+        also,
+        more,
+        gates,
+    );
+    let start = made.find("auth: { jwt").expect("the group's");
+    let end = made.find("60s }").expect("its end") + 5;
+    let auth = format!("auth: {{ bearer: [{tokens}] }}");
+    let done = Lab::new(&format!("{}{auth}{}", &made[..start], &made[end..])).run(&[]);
+    done.expect(0);
+}
+
+#[test]
 fn a_revocation_that_nobody_confirms_touches_nobody() {
     // Nobody listens at the discard port.
     let fault = "count: 3, webhook: { url: 'http://127.0.0.1:9/{user}', body: '{token}' }";

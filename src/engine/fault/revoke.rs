@@ -268,8 +268,8 @@ impl Shard {
         }
     }
 
-    /// A connection that was ready ends: by the target, with this code, or otherwise. True when it was for a token that is
-    /// revoked, or is being.
+    /// A connection that was ready ends: by the target, with this code, or otherwise. True when its token is revoked, or is
+    /// being: whyever it ended, it cannot come back with that.
     pub(in super::super) fn ended_with_revoked(
         &mut self,
         c: usize,
@@ -300,7 +300,7 @@ impl Shard {
             (Stand::Confirmed(_), None) => self.recorder.count(Counter::Unrevoked, phase, g, 1),
         }
         self.faults.revocations.victims.remove(&(c as u32));
-        by_target.is_some()
+        true
     }
 
     /// The target has accepted another token on the open connection.

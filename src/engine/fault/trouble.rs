@@ -312,9 +312,15 @@ impl Shard {
         let generation = self.conns[c].generation;
         for _ in 0..READS {
             let now = self.now();
+            let opening = self.conns[c].opening.as_ref();
+            let greets = opening.is_some_and(|opening| opening.stage == Stage::Tls);
             let Some(trouble) = self.faults.troubles.get_mut(&(c as u32)) else {
                 break;
             };
+            if greets {
+                // Behind a proxy: what comes next is TLS's, and is read by its handshake as it comes.
+                trouble.unread = false;
+            }
             if !trouble.unread {
                 break;
             }
