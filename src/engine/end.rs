@@ -171,9 +171,9 @@ impl Shard {
         if !established && matches!(failure, Some(Failure::Eof | Failure::Reset)) {
             ended_with = Some(1006);
         }
-        let parted = match self.conns[c].troubled {
+        let (parted, acted) = match self.conns[c].troubled {
             true => self.trouble_lost(c, ended_with, now),
-            false => None,
+            false => (None, None),
         };
         self.leave_ready(c);
         self.abandon(c, now);
@@ -224,7 +224,7 @@ impl Shard {
         if was_ready && conn.lost_ns == 0 {
             // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
             let deployed = || told.and_then(|_| self.deploy_that_cut(c, now));
-            match parted.or_else(deployed) {
+            match parted.or_else(deployed).or(acted) {
                 Some(fault) => self.resumes.cut(c, fault),
                 None => self.resumes.uncut(c),
             }

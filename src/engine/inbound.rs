@@ -5,7 +5,7 @@ use super::converse::opcode;
 use super::end::Cause;
 use super::outbox::Written;
 use super::shard::Shard;
-use super::tail::origin;
+use super::tail::{blame, origin};
 use super::traffic::{REQUEST_STREAMS, is_full, take_pending};
 use super::wheel::Due;
 use super::will::WILL;
@@ -327,17 +327,26 @@ impl Shard {
             origins,
             conns,
             plan,
+            resumes,
+            faults,
             ..
         } = self;
-        let arrival =
-            delivery.receive_if(number, stamp.stream, stamp.seq, phase, recovered, || {
+        let arrival = delivery.receive_if(
+            number,
+            stamp.stream,
+            stamp.seq,
+            phase,
+            recovered,
+            || {
                 // Streams that nobody publishes are not believed: they could be any number.
                 let origin = origin(origins, plan, stamp.stream)?;
                 conns[c]
                     .topics
                     .takes(&origin)
                     .then(|| conns[c].first_ready_ns <= origin.starts_ns)
-            });
+            },
+            || blame(resumes, faults, c),
+        );
         let Some(arrival) = arrival else {
             // Nobody publishes wills, so they have no origin either.
             match stamp.stream {

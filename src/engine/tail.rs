@@ -4,9 +4,11 @@
 use super::EngineError;
 use super::conn::State;
 use super::end::Cause;
+use super::fault::Faults;
+use super::resume::Resumes;
 use super::shard::{Shard, Stretch};
 use super::wheel::TICK_NS;
-use crate::metrics::{Absence, Failure, Fate, Place, StreamEnd};
+use crate::metrics::{Absence, Blame, Failure, Fate, Place, StreamEnd};
 use crate::plan::Plan;
 use crate::protocol::ProtocolConfig;
 use std::collections::HashMap;
@@ -126,6 +128,13 @@ pub(super) fn origin(
     Some(origin)
 }
 
+/// The fault that a hole which is found now is put down to: the one that cut its connection last, or else the last that acted on it.
+pub(super) fn blame(resumes: &Resumes, faults: &Faults, c: usize) -> Option<Blame> {
+    let of = |cut| move |fault| u16::try_from(fault).ok().map(|fault| Blame { fault, cut });
+    let cut_by = resumes.cut_by(c).and_then(of(true));
+    cut_by.or_else(|| faults.touched(c).and_then(of(false)))
+}
+
 /// The closing of the tail.
 pub(super) struct Tail {
     by_topic: HashMap<u64, Vec<StreamEnd>>,
@@ -146,7 +155,6 @@ impl Shard {
             groups,
             plan,
             faults,
-            resumes,
             shards,
             ..
         } = self;
@@ -154,16 +162,18 @@ impl Shard {
             let g = plan.group_of(loss.conn);
             debug_assert!(g < groups.len());
             let c = groups[g].local(loss.conn - plan.groups()[g].first, *shards);
-            // A hole of a phase before the fault's is none of its doing, though it became final only now.
-            let began = |fault: &usize| faults.began_by(*fault, loss.phase);
-            let cut_by = resumes.cut_by(c).filter(began);
+            // What was published in a phase before the fault's is none of its doing, though that it never came was found after.
+            let blame = (loss.blame).filter(|of| faults.began_by(of.fault.into(), loss.phase));
+            let cut_by = blame.filter(|of| of.cut).map(|of| usize::from(of.fault));
             if let Some(fault) = cut_by {
                 recorder.absence(fault, Absence::of(&loss));
             }
             for counter in loss.counters() {
                 recorder.count(*counter, loss.phase, g, loss.count);
             }
-            let fault = cut_by.or_else(|| faults.touched(c).filter(began));
+            // Whoever was away was taken away by something else, where no fault did it.
+            let acted = blame.filter(|of| of.cut || loss.fate == Fate::Lost);
+            let fault = acted.map(|of| usize::from(of.fault));
             recorder.never_came(&loss, Place::new(loss.phase, g, fault));
             if loss.fate == Fate::Lost {
                 faults.skipped(c, loss.count, recorder);
@@ -290,8 +300,9 @@ impl Shard {
                 continue;
             }
             let (number, ready, ends) = self.account(c, &tail);
+            let blame = blame(&self.resumes, &self.faults, c);
             self.delivery
-                .close_tail(number, ready, ends, &tail.phase_starts);
+                .close_tail(number, ready, ends, &tail.phase_starts, blame);
         }
         // Of streams whose shard is gone only the holes are known.
         self.delivery.close_gaps();

@@ -17,7 +17,7 @@
 //! The caller checks that a stream's number is one of the plan's before it comes here: the table holds
 //! whatever it is told.
 
-use super::fate::{Arrival, Fate, Loss, StreamEnd};
+use super::fate::{Arrival, Blame, Fate, Loss, StreamEnd};
 use super::gaps::{Gap, WINDOW, unset};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -100,7 +100,15 @@ impl Delivery {
         phase: usize,
         from_start: bool,
     ) -> Arrival {
-        let admitted = self.receive_if(conn, stream, seq, phase, false, || Some(from_start));
+        let admitted = self.receive_if(
+            conn,
+            stream,
+            seq,
+            phase,
+            false,
+            || Some(from_start),
+            || None,
+        );
         admitted.unwrap_or(Arrival::Indeterminate)
     }
 
@@ -108,7 +116,12 @@ impl Delivery {
     /// is not looked up for each: `None` turns the stream away (and asks again next time); otherwise whether the
     /// connection was ready before the stream's first message. If not, numbers before this one are not expected.
     /// `recovered` is one that was sent before the connection was ready again: a hole beside such ones came of being away.
+    /// `blame` is asked only where the message leaves a hole: it is put down to what it says now, however late it becomes final.
     /// Losses this makes final wait in [`Delivery::losses`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known of one message; two of them are asked for only when they matter"
+    )]
     pub fn receive_if(
         &mut self,
         conn: u32,
@@ -117,6 +130,7 @@ impl Delivery {
         phase: usize,
         recovered: bool,
         admit: impl FnOnce() -> Option<bool>,
+        blame: impl FnOnce() -> Option<Blame>,
     ) -> Option<Arrival> {
         let key = key(conn, stream);
         let epoch = self.epochs.of(conn);
@@ -177,6 +191,7 @@ impl Delivery {
             let from = old.high.max(low);
             let fate = if missed { Fate::Missed } else { Fate::Lost };
             let beyond = from.min(seq) - old.high;
+            let blame = blame();
             lose(
                 &mut self.losses,
                 Loss {
@@ -185,6 +200,7 @@ impl Delivery {
                     phase,
                     fate,
                     count: beyond,
+                    blame,
                 },
             );
             if from < seq {
@@ -193,6 +209,7 @@ impl Delivery {
                     to: seq,
                     phase,
                     missed,
+                    blame,
                 });
             }
         }
@@ -243,13 +260,14 @@ impl Delivery {
 
     /// Closes a connection's account of the streams it subscribed to: whatever was published and has not come by now
     /// never came. `ready_ns` is when it was first ready (`None`: never, nothing was owed to it), `phase_starts_ns`
-    /// the start of each phase. What never came waits in [`Delivery::losses`]; closing again adds nothing.
+    /// the start of each phase. What never came waits in [`Delivery::losses`], put down to `blame`; closing again adds nothing.
     pub fn close_tail<'a>(
         &mut self,
         conn: u32,
         ready_ns: Option<u64>,
         ends: impl IntoIterator<Item = &'a StreamEnd>,
         phase_starts_ns: &[u64],
+        blame: Option<Blame>,
     ) {
         let Some(ready_ns) = ready_ns else { return };
         let epoch = self.epochs.of(conn);
@@ -288,6 +306,7 @@ impl Delivery {
                     phase: owed.phase,
                     fate,
                     count: owed.count,
+                    blame,
                 };
                 lose(&mut self.losses, loss);
             }
@@ -430,6 +449,7 @@ fn settle(
                     phase: gap.phase,
                     fate,
                     count,
+                    blame: gap.blame,
                 },
             );
             gap.from = to;

@@ -73,6 +73,15 @@ pub enum Fate {
     Unaccounted,
 }
 
+/// The fault that a hole is put down to, as its connection stood to it when the hole was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blame {
+    /// Its number in the run.
+    pub fault: u16,
+    /// Whether it took the connection away; if not, it acted on it otherwise.
+    pub cut: bool,
+}
+
 /// Messages that never came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
@@ -86,6 +95,8 @@ pub struct Loss {
     pub fate: Fate,
     /// How many, at least 1.
     pub count: u64,
+    /// The fault that they are put down to.
+    pub blame: Option<Blame>,
 }
 
 impl Loss {

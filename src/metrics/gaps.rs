@@ -2,6 +2,8 @@
 //!
 //! Kept beside the dense table of streams, because holes are rare and streams are many.
 
+use super::fate::Blame;
+
 /// Numbers told apart below the highest received: the bits of an entry's window.
 pub(super) const WINDOW: u64 = 64;
 
@@ -16,6 +18,8 @@ pub(super) struct Gap {
     pub phase: usize,
     /// Whether the connection was away in between.
     pub missed: bool,
+    /// The fault that it is put down to.
+    pub blame: Option<Blame>,
 }
 
 /// How many of `from..to` are unset in the window below `high` (bit i stands for `high − 1 − i`).

@@ -27,7 +27,7 @@ mod validity;
 pub use absence::{Absence, AbsenceDelta};
 pub use clean::clean;
 pub use delivery::Delivery;
-pub use fate::{Arrival, Fate, Loss, StreamEnd};
+pub use fate::{Arrival, Blame, Fate, Loss, StreamEnd};
 pub use histogram::{HIGHEST_US, LOWEST_US, Quantiles, SIGNIFICANT_DIGITS, value_at_rank};
 pub use moments::{STEP_NS, Step, Steps};
 pub use names::{Counter, Failure, Timer};

@@ -328,6 +328,7 @@ mod tests {
             phase: 0,
             fate,
             count,
+            blame: None,
         }
     }
 

@@ -377,19 +377,26 @@ impl Shard {
     }
 
     /// A connection in trouble is lost: with this code, if the target ended it. The number of the partition whose doing
-    /// it is, if it is one's.
+    /// it is, if it is one's; and of another fault that acted on it, or had until a moment ago.
     pub(in super::super) fn trouble_lost(
         &mut self,
         c: usize,
         ended_with: Option<u16>,
         now: u64,
-    ) -> Option<usize> {
+    ) -> (Option<usize>, Option<usize>) {
         self.conns[c].troubled = false;
-        let trouble = self.faults.troubles.remove(&(c as u32))?;
+        let Some(trouble) = self.faults.troubles.remove(&(c as u32)) else {
+            return (None, None);
+        };
         let healed = trouble.healed.as_ref().map(|healed| healed.number);
         let parted = trouble.partition.or(healed);
+        let slow = trouble.slow.as_ref().map(|slow| slow.number);
+        let stuck = trouble.stall.as_ref().filter(|stall| stall.is_stuck());
+        let after = trouble.after.as_ref().map(|after| after.number);
+        let network = trouble.network.as_ref().map(|network| network.number);
+        let acted = slow.or(stuck.map(|stall| stall.number)).or(after);
         self.blame(c, *trouble, ended_with, now);
-        parted
+        (parted, acted.or(network))
     }
 
     /// Counts the end of a connection that was in this trouble to the fault whose doing it is.

@@ -87,6 +87,7 @@ fn what_is_forgotten_begins_anew_and_leaves_its_holes() {
         phase: 2,
         fate: Fate::Lost,
         count: 1,
+        blame: None,
     };
     assert_eq!(delivery.losses().collect::<Vec<_>>(), [hole]);
     assert!(!delivery.knows(1, 0) && delivery.gaps.is_empty());
@@ -112,7 +113,7 @@ fn known_faults_are_reported_as_exactly_that() {
         .flat_map(|seq| std::iter::repeat_n(seq, 1 + usize::from(doubled.contains(&seq))));
     let (mut delivery, mut sums) = (Delivery::new(), Sums::default());
     feed(&mut delivery, &mut sums, arrivals);
-    delivery.close_tail(1, Some(0), [&end(&[1000])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[1000])], &[0], None);
     sums.lost(&mut delivery);
     let found = [
         Counter::Expected,
@@ -221,7 +222,7 @@ fn a_loss_is_of_the_phase_that_found_the_hole() {
     delivery.receive(1, 5, 1000, 4, true);
     sums.lost(&mut delivery);
     assert_eq!(sums.at(Counter::Lost, 4), 1001 - 64 - 200);
-    delivery.close_tail(1, Some(0), [&end(&[1001])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[1001])], &[0], None);
     sums.lost(&mut delivery);
     assert_eq!(sums.at(Counter::Lost, 4), 800);
 }
@@ -230,7 +231,7 @@ fn a_loss_is_of_the_phase_that_found_the_hole() {
 fn a_tail_is_of_the_phases_that_published_it() {
     let (mut delivery, mut sums) = (Delivery::new(), Sums::default());
     feed(&mut delivery, &mut sums, 0..12);
-    delivery.close_tail(1, Some(0), [&end(&[10, 5, 0, 7])], &[0, 10, 20, 30]);
+    delivery.close_tail(1, Some(0), [&end(&[10, 5, 0, 7])], &[0, 10, 20, 30], None);
     sums.lost(&mut delivery);
     assert_eq!(
         [0, 1, 2, 3].map(|p| sums.at(Counter::Lost, p)),
@@ -242,7 +243,7 @@ fn a_tail_is_of_the_phases_that_published_it() {
     );
     assert!(sums.balanced());
     // Again: nothing more. And what comes after all is too late, or a duplicate.
-    delivery.close_tail(1, Some(0), [&end(&[10, 5, 0, 7])], &[0, 10, 20, 30]);
+    delivery.close_tail(1, Some(0), [&end(&[10, 5, 0, 7])], &[0, 10, 20, 30], None);
     assert_eq!(delivery.losses().count(), 0);
     assert_eq!(delivery.receive(1, 5, 21, 3, true), Arrival::Indeterminate);
     assert_eq!(delivery.receive(1, 5, 22, 3, true), Arrival::Indeterminate);
@@ -273,7 +274,7 @@ fn who_saw_nothing_is_owed_what_it_was_there_for() {
         let end = end(&[10, 20, 30]);
         let outstanding = delivery.outstanding(1, *ready, [&end], &phases);
         assert_eq!(outstanding, never.iter().sum::<u64>(), "{ready:?}");
-        delivery.close_tail(1, *ready, [&end], &phases);
+        delivery.close_tail(1, *ready, [&end], &phases, None);
         sums.lost(&mut delivery);
         let counter = if *aways == 0 {
             Counter::Lost
@@ -285,7 +286,7 @@ fn who_saw_nothing_is_owed_what_it_was_there_for() {
         assert_eq!(found, *unaccounted, "{ready:?}");
         assert!(sums.balanced());
         assert_eq!(delivery.outstanding(1, *ready, [&end], &phases), 0);
-        delivery.close_tail(1, *ready, [&end], &phases);
+        delivery.close_tail(1, *ready, [&end], &phases, None);
         assert_eq!(delivery.losses().count(), 0);
     }
 }
@@ -296,7 +297,7 @@ fn a_late_joiner_is_owed_from_its_first_message() {
     for seq in [40, 41, 39, 43] {
         sums.arrived(delivery.receive(1, 5, seq, 0, false), 0);
     }
-    delivery.close_tail(1, Some(5000), [&end(&[45])], &[0]);
+    delivery.close_tail(1, Some(5000), [&end(&[45])], &[0], None);
     sums.lost(&mut delivery);
     // 39 came late but came; 42 and 44 are lost; what was before 39 is nobody's business.
     let found = [
@@ -321,7 +322,7 @@ fn holes_across_an_absence_are_missed() {
     delivery.away(1);
     // A resumed stream may still fill the hole.
     feed(&mut delivery, &mut sums, [4]);
-    delivery.close_tail(1, Some(0), [&end(&[10])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[10])], &[0], None);
     sums.lost(&mut delivery);
     // The tail (9) went by while it was away a second time.
     let found = [
@@ -340,14 +341,14 @@ fn an_absence_without_a_hole_misses_nothing() {
     feed(&mut delivery, &mut sums, [0, 1]);
     delivery.away(1);
     feed(&mut delivery, &mut sums, [2, 4]);
-    delivery.close_tail(1, Some(0), [&end(&[6])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[6])], &[0], None);
     sums.lost(&mut delivery);
     assert_eq!([Counter::Lost, Counter::Missed].map(|c| sums.of(c)), [2, 0]);
     // Ready from the start, away before anything came: the head is missed.
     let (mut delivery, mut sums) = (Delivery::new(), Sums::default());
     delivery.away(1);
     feed(&mut delivery, &mut sums, [3, 5]);
-    delivery.close_tail(1, Some(0), [&end(&[6])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[6])], &[0], None);
     sums.lost(&mut delivery);
     assert_eq!([Counter::Lost, Counter::Missed].map(|c| sums.of(c)), [1, 3]);
     // A late joiner that was away before: its first message is a base, not a hole.
@@ -364,7 +365,8 @@ fn an_absence_without_a_hole_misses_nothing() {
             stream: 5,
             phase: 0,
             fate: Fate::Lost,
-            count: 1
+            count: 1,
+            blame: None,
         }]
     );
 }
@@ -410,7 +412,7 @@ fn gaps_of_streams_without_a_ledger_are_closed_too() {
     feed(&mut delivery, &mut sums, [0, 3]);
     delivery.receive(7, 6, 0, 2, true);
     delivery.receive(7, 6, 2, 2, true);
-    delivery.close_tail(1, Some(0), [&end(&[4])], &[0]);
+    delivery.close_tail(1, Some(0), [&end(&[4])], &[0], None);
     sums.lost(&mut delivery);
     assert_eq!(sums.of(Counter::Lost), 2);
     delivery.close_gaps();
@@ -422,7 +424,8 @@ fn gaps_of_streams_without_a_ledger_are_closed_too() {
             stream: 6,
             phase: 2,
             fate: Fate::Lost,
-            count: 1
+            count: 1,
+            blame: None,
         }]
     );
     delivery.close_gaps();
@@ -528,7 +531,7 @@ proptest! {
         let end = end(&[published]);
         let (before, outstanding) =
             (sums.of(Counter::Lost), delivery.outstanding(1, Some(0), [&end], &[0]));
-        delivery.close_tail(1, Some(0), [&end], &[0]);
+        delivery.close_tail(1, Some(0), [&end], &[0], None);
         sums.lost(&mut delivery);
         // The model.
         let mut seen = BTreeSet::new();
@@ -571,7 +574,7 @@ proptest! {
             by_phase.push(part.min(published - by_phase.iter().sum::<u64>()));
         }
         by_phase.push(published - by_phase.iter().sum::<u64>());
-        delivery.close_tail(1, Some(0), [&end(&by_phase)], &[0]);
+        delivery.close_tail(1, Some(0), [&end(&by_phase)], &[0], None);
         sums.lost(&mut delivery);
         prop_assert!(sums.balanced());
         prop_assert_eq!(sums.of(Counter::Expected), published);
@@ -643,7 +646,7 @@ fn what_is_recovered_was_not_missed() {
     table.away(1);
     // 10 to 19 were published in the meantime; 14 does not come back, and that is no loss of a connection that is there.
     for seq in (10..30).filter(|seq| *seq != 14) {
-        let arrival = table.receive_if(1, 2, seq, 1, seq < 20, || Some(true));
+        let arrival = table.receive_if(1, 2, seq, 1, seq < 20, || Some(true), || None);
         assert_eq!(arrival, Some(Arrival::New));
     }
     let end = StreamEnd {
@@ -651,7 +654,47 @@ fn what_is_recovered_was_not_missed() {
         first_ns: 0,
         published: vec![10, 20],
     };
-    table.close_tail(1, Some(0), [&end], &[0, 10]);
+    table.close_tail(1, Some(0), [&end], &[0, 10], None);
     let fates: Vec<(Fate, u64)> = table.losses().map(|l| (l.fate, l.count)).collect();
     assert_eq!(fates, [(Fate::Missed, 1)]);
+}
+
+#[test]
+fn a_hole_is_put_down_to_what_was_so_when_it_was_found() {
+    let mut delivery = Delivery::new();
+    let cut = |fault| Some(Blame { fault, cut: true });
+    let mut receive = |seq, away: bool, blame: &dyn Fn() -> Option<Blame>| {
+        if away {
+            delivery.away(1);
+        }
+        delivery.receive_if(1, 5, seq, 0, false, || Some(true), blame);
+    };
+    let nobody = || -> Option<Blame> { panic!("nothing is missing") };
+    receive(0, false, &nobody);
+    // Two absences, each another's doing, the first of more than the window; and a loss that is nobody's.
+    receive(100, true, &|| cut(3));
+    receive(110, true, &|| None);
+    receive(113, false, &|| cut(4));
+    for seq in 114..200 {
+        receive(seq, false, &nobody);
+    }
+    delivery.close_tail(1, Some(0), [&end(&[205])], &[0], cut(9));
+    let mut found: Vec<(Fate, Option<u16>, u64)> = Vec::new();
+    for loss in delivery.losses() {
+        let by = loss.blame.map(|blame| blame.fault);
+        match found
+            .last_mut()
+            .filter(|last| (last.0, last.1) == (loss.fate, by))
+        {
+            Some(last) => last.2 += loss.count,
+            None => found.push((loss.fate, by, loss.count)),
+        }
+    }
+    let expected = [
+        (Fate::Missed, Some(3), 99),
+        (Fate::Missed, None, 9),
+        (Fate::Lost, Some(4), 2),
+        (Fate::Lost, Some(9), 5),
+    ];
+    assert_eq!(found, expected);
 }
