@@ -162,6 +162,8 @@ pub enum Mark {
     SaidGoodbye = 32,
     /// The target's answer was such that it does not try again.
     Refused = 64,
+    /// It is away to come back at once, as we had it: no part of a storm, unless it is not let in again.
+    Planned = 128,
 }
 
 /// Why we close a connection.

@@ -210,17 +210,24 @@ impl Shard {
         {
             // Away for a moment, and not by the target's doing: no policy has it wait.
             self.resumes.uncut(c);
-            self.goes_away(c, now);
+            let conn = &mut self.conns[c];
+            conn.lost_ns = now.max(1);
+            conn.mark(Mark::Planned, true);
             return self.open(c, now, now);
         }
         // What we closed ourselves was not lost, even when the run ended before another took its place.
         if !matches!(intent, Intent::None | Intent::Cut) {
             return;
         }
-        if self.stretch >= Stretch::Finishing || self.stopped {
+        // Nothing opens once the schedules are over: whoever is lost then could not have come back, and did not give up either.
+        if self.stretch >= Stretch::Draining || self.stopped {
             self.never_back(c);
             return;
         }
+        if conn.mark(Mark::Planned, false) {
+            self.joins_storm(c, now);
+        }
+        let conn = &mut self.conns[c];
         if was_ready && conn.lost_ns == 0 {
             // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
             let deployed = || told.and_then(|_| self.deploy_that_cut(c, now));
@@ -238,9 +245,13 @@ impl Shard {
 
     /// A ready connection is gone from here on; whoever has a policy is to come back.
     pub(super) fn goes_away(&mut self, c: usize, now: u64) {
-        let conn = &mut self.conns[c];
-        conn.lost_ns = now.max(1);
-        let group = &self.plan.groups()[usize::from(conn.group)];
+        self.conns[c].lost_ns = now.max(1);
+        self.joins_storm(c, now);
+    }
+
+    /// One that is to come back is away, and not because we had it so.
+    fn joins_storm(&mut self, c: usize, now: u64) {
+        let group = &self.plan.groups()[usize::from(self.conns[c].group)];
         if group.reconnect.is_some() {
             self.recorder.step(now).lost += 1;
         }

@@ -208,7 +208,7 @@ impl Shard {
         let lost_ns = conn.lost_ns;
         let back = lost_ns > 0;
         if back {
-            step.back += 1;
+            step.back += u32::from(!conn.mark(Mark::Planned, false));
             self.recorder.count(Counter::Reconnected, phase, g, 1);
             self.recorder
                 .time(Timer::Reconnect, phase, g, now as i64 - conn.lost_ns as i64);

@@ -541,7 +541,7 @@ fn counter_doc(counter: Counter) -> &'static str {
         Counter::Resumed => "Reconnected with the answer that all they missed follows",
         Counter::StateLost => "Reconnected with the answer that what they missed is gone",
         Counter::GaveUp => {
-            "Connections that gave up reconnecting, or were still away when the run ended"
+            "Connections that gave up reconnecting, or were lost in time and still away when the run ended"
         }
         Counter::Stopped => {
             "Lost connections that a rule for their close code kept from coming back"

@@ -8,6 +8,9 @@ use super::moments::{SECOND, STEP_NS, Step, Steps};
 /// demand, to have been the limit.
 const WAITING: u64 = 20;
 
+/// Nothing is lost for so many steps after everybody is back: what is lost then is of another storm.
+const QUIET: u32 = 10;
+
 /// A storm; see the module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storm {
@@ -70,6 +73,31 @@ impl Storm {
             peak: peak.map(|step| (step.attempts, step.index)),
             capacity: Capacity::before(steps, u64::from(first) * STEP_NS),
         })
+    }
+
+    /// When the storm that begins with the first loss at or after `from_ns` is over: everybody who was lost in it is back, no one is
+    /// lost for a second, and it is `least_ns`, before which what brought it was not over. `to_ns` at most.
+    pub fn settled(steps: &Steps, from_ns: u64, to_ns: u64, least_ns: u64) -> u64 {
+        let within = steps.between(from_ns, to_ns);
+        let first = within.iter().position(|step| step.lost > 0);
+        let within = first.map_or(&[][..], |first| &within[first..]);
+        let (mut lost, mut back) = (0_u64, 0_u64);
+        let mut over: Option<u32> = None;
+        for step in within {
+            if step.lost > 0 {
+                match over {
+                    Some(at) if step.index - at > QUIET => break,
+                    _ => over = None,
+                }
+            }
+            lost += u64::from(step.lost);
+            back += u64::from(step.back);
+            let end = (u64::from(step.index) + 1) * STEP_NS;
+            if over.is_none() && back >= lost && end >= least_ns {
+                over = Some(step.index);
+            }
+        }
+        over.map_or(to_ns, |at| (u64::from(at) + 1) * STEP_NS)
     }
 
     /// Steps from its first to the one at whose end so many millionths of those lost were back; `None`: never.
@@ -188,6 +216,38 @@ mod tests {
             })
         );
         assert_eq!(Storm::read(&all, 35 * S / 10, 5 * S), None);
+    }
+
+    #[test]
+    fn a_storm_is_over_when_all_are_back_and_nobody_is_lost_for_a_second() {
+        let all = steps(&[
+            (10, 0, 0, 0, 0, 3),
+            (11, 3, 3, 3, 0, 0),
+            // Within a second of it: the same storm.
+            (21, 0, 0, 0, 0, 1),
+            (22, 1, 1, 1, 0, 0),
+            // Later than that.
+            (33, 0, 0, 0, 0, 2),
+            (40, 1, 1, 1, 0, 0),
+            (90, 0, 0, 0, 0, 5),
+        ]);
+        let settled = |from, least| Storm::settled(&all, from * S / 10, 20 * S, least * S / 10);
+        for (from, least, over) in [
+            (0, 0, 23),
+            (12, 0, 23),
+            (23, 0, 200),
+            (0, 30, 200),
+            (0, 23, 23),
+        ] {
+            assert_eq!(settled(from, least), over * S / 10, "{from} {least}");
+        }
+        let one = Storm::read(&all, 0, settled(0, 0)).expect("there was one");
+        assert_eq!((one.lost, one.back, one.end), (4, 4, 23));
+        assert_eq!(
+            Storm::settled(&all, 95 * S / 10, 20 * S, 0),
+            20 * S,
+            "nobody was lost"
+        );
     }
 
     #[test]

@@ -95,7 +95,13 @@ pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32
         return not_reached(note);
     };
     let ms = u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64;
-    judged(gate, ms, Unit::Time.write(ms), note)
+    let mut judgement = judged(gate, ms, Unit::Time.write(ms), note);
+    if judgement.status == Status::Failed && never == 0 {
+        // Of several storms in a phase the last one's are counted from the first one's beginning, too.
+        let from = u64::from(storm.first) as f64 * STEP_NS as f64 / 1e9;
+        judgement.note = format!("counted from the first loss, at {from:.1} s of the run");
+    }
+    judgement
 }
 
 /// Attempts for each connection that came back.

@@ -1,4 +1,4 @@
-//! Reconnect storms as they were: one for each fault that takes connections away, or one for losses that nobody planned.
+//! Reconnect storms as they were: one for each fault that takes connections away, and others for losses that nobody planned.
 
 use super::super::drive::Course;
 use super::{named, seconds_of};
@@ -7,8 +7,14 @@ use crate::plan::Plan;
 use crate::report::{FaultReport, PhaseReport, StormReport, StormStep};
 use std::collections::BTreeMap;
 
+/// What storms are called that no fault of ours began.
+const UNPLANNED: &str = "connections were lost";
+
 /// Steps of a report's curve at most: longer storms have longer steps.
 const CURVE: u32 = 600;
+
+/// Storms from one fault to the next at most: the last of them has all the rest.
+const STORMS: usize = 12;
 
 /// All of them, in time.
 pub(super) fn storms(plan: &Plan, phases: &[PhaseReport], course: &Course) -> Vec<StormReport> {
@@ -17,22 +23,38 @@ pub(super) fn storms(plan: &Plan, phases: &[PhaseReport], course: &Course) -> Ve
         return Vec::new();
     }
     let ns = |seconds: f64| (seconds * 1e9) as u64;
-    let mut causes: Vec<(u64, String)> = cutting(plan, phases)
-        .filter_map(|fault| Some((ns(fault.actual_start?), fault.label.clone())))
+    // From when to when each acts, and what it is called.
+    let mut causes: Vec<(u64, u64, String)> = cutting(plan, phases)
+        .filter_map(|fault| {
+            let start = fault.actual_start?;
+            let end = fault.actual_end.unwrap_or(fault.end);
+            Some((ns(start), ns(end), fault.label.clone()))
+        })
         .collect();
     causes.sort();
-    if causes.is_empty() {
-        causes.push((0, "connections were lost".to_owned()));
+    if causes.first().is_none_or(|first| first.0 > 0) {
+        causes.insert(0, (0, 0, UNPLANNED.to_owned()));
     }
-    let ends = causes.iter().skip(1).map(|(start, _)| *start);
+    let ends = causes.iter().skip(1).map(|(start, ..)| *start);
     let ends: Vec<u64> = ends.chain([u64::MAX]).collect();
-    let storm = |((start, cause), end): (&(u64, String), &u64)| {
-        let storm = Storm::read(steps, *start, *end)?;
-        let mut report = report(cause, &storm, steps, plan, course);
-        report.overtaken = report.back < report.lost && *end != u64::MAX;
-        Some(report)
-    };
-    causes.iter().zip(&ends).filter_map(storm).collect()
+    let mut all = Vec::new();
+    for ((start, least, cause), end) in causes.iter().zip(&ends) {
+        let (mut from, mut cause) = (*start, cause.as_str());
+        for n in 1..=STORMS {
+            let until = match n {
+                STORMS => *end,
+                _ => Storm::settled(steps, from, *end, *least),
+            };
+            let Some(storm) = Storm::read(steps, from, until) else {
+                break;
+            };
+            let mut report = report(cause, &storm, steps, plan, course);
+            report.overtaken = report.back < report.lost && *end != u64::MAX;
+            all.push(report);
+            (from, cause) = (until, UNPLANNED);
+        }
+    }
+    all
 }
 
 /// The faults that take connections away.
