@@ -20,7 +20,7 @@ pub enum Exit {
     Inconclusive = 107,
     /// Results could not be written.
     NotWritten = 108,
-    /// Nothing ran: the target was never reached.
+    /// Nothing ran: no connection ever became ready.
     NothingRan = 109,
 }
 

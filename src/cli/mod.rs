@@ -29,13 +29,13 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes:
   0    passed
   2    wrong usage
-  99   a gate failed
+  99   a gate failed, or a deploy did; of storm: nothing that was tried fits
   104  the scenario is invalid, or this machine is too small for it
   105  interrupted
-  106  the run is invalid (generator-limited, lost shard, telemetry gap)
+  106  the run is invalid (generator-limited, lost shard, telemetry gap, a fault that touched nobody, a deploy not begun)
   107  inconclusive: a gate had no evidence
   108  results could not be written
-  109  nothing ran: the target was never reached";
+  109  nothing ran: no connection ever became ready";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -467,7 +467,11 @@ impl Shard {
                         self.answered_otherwise(c, *code, text)
                     }
                     HandshakeError::AcceptKey => Failure::AcceptKey,
-                    HandshakeError::Subprotocol => Failure::Subprotocol,
+                    HandshakeError::Subprotocol(_) => {
+                        let said = error.to_string();
+                        self.recorder.sample("subprotocol", said.as_bytes());
+                        Failure::Subprotocol
+                    }
                     HandshakeError::HeaderTooLarge => Failure::HeaderTooLarge,
                     HandshakeError::Extension(what) => {
                         self.recorder.sample("extension", what.as_bytes());

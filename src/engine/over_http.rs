@@ -355,7 +355,6 @@ impl Shard {
         let max_header = self.plan.target().max_header;
         // When what came together was sent: earliest and latest.
         let mut span: Option<(u64, u64)> = None;
-        let mut came = 0;
         loop {
             let Some(mut http) = self.take_http(c) else {
                 return;
@@ -383,6 +382,16 @@ impl Shard {
                     }
                 }
             });
+            if let Ok(Some(Piece::Head(head))) = &part
+                && head.status >= 400
+                && subscribes
+                // Whoever subscribes is lost by it: of the body no more is needed than what is here to say why.
+                && let Ok(Some(Piece::Body(text))) =
+                    http.responses.next(&mut bytes, max_header, |_, _| {})
+            {
+                let kind = format!("status {}", head.status);
+                self.recorder.sample(&kind, text);
+            }
             let then = match part {
                 Ok(None) => {
                     self.put_http(c, http);
@@ -426,10 +435,9 @@ impl Shard {
                         self.run_steps(c, 0, now);
                     }
                     let (then, sent) = self.events_in(c, &mut http, body, now);
-                    if let Some((first, last, n)) = sent {
+                    if let Some((first, last)) = sent {
                         let (earliest, latest) = span.unwrap_or((first, last));
                         span = Some((earliest.min(first), latest.max(last)));
-                        came += n;
                     }
                     then
                 }
@@ -463,7 +471,7 @@ impl Shard {
                 break;
             }
         }
-        if let (Some((first, latest)), true) = (span, came > 1) {
+        if let Some((first, latest)) = span {
             let spread = latest.saturating_sub(first);
             self.recorder
                 .time(Timer::Bunch, self.phase, g, spread as i64);
@@ -476,17 +484,17 @@ impl Shard {
         opening.is_some_and(|opening| opening.stage == Stage::Upgrade)
     }
 
-    /// The events in a piece of a stream; and when those of this run's that came were sent, earliest and latest, and how many.
+    /// The events in a piece of a stream; and when those of this run's that came were sent, earliest and latest.
     fn events_in(
         &mut self,
         c: usize,
         http: &mut Http,
         mut body: &[u8],
         now: u64,
-    ) -> (Then, Option<(u64, u64, u32)>) {
+    ) -> (Then, Option<(u64, u64)>) {
         let generation = self.conns[c].generation;
         let max = self.plan.target().max_message;
-        let mut sent: Option<(u64, u64, u32)> = None;
+        let mut sent: Option<(u64, u64)> = None;
         loop {
             match http.events.next(&mut body, max) {
                 Ok(None) => return (Then::Nothing, sent),
@@ -494,8 +502,8 @@ impl Shard {
                     let stamp = Stamp::find(event.data).filter(|stamp| stamp.run == self.run);
                     if let Some(stamp) = stamp {
                         let at = stamp.sent_ns;
-                        let (first, last, n) = sent.unwrap_or((at, at, 0));
-                        sent = Some((first.min(at), last.max(at), n + 1));
+                        let (first, last) = sent.unwrap_or((at, at));
+                        sent = Some((first.min(at), last.max(at)));
                     }
                     self.message(c, Form::Text, event.data, now);
                     if self.conns[c].generation != generation {

@@ -225,11 +225,15 @@ fn time(gate: &Gate, totals: &Totals, scope: Scope, timer: Timer, stat: Stat) ->
     let mut note = String::new();
     if never > 0 {
         let what = match timer {
-            Timer::Evicted | Timer::Drain => "were not ended meanwhile, as far as was seen",
+            Timer::Evicted | Timer::Drain => "not seen to be ended meanwhile",
+            Timer::Expired | Timer::Revoked => "not closed for it",
+            Timer::Open | Timer::Switch => "never got there",
+            Timer::Rtt | Timer::RttService | Timer::Ack | Timer::AckService => "never answered",
+            Timer::Latency | Timer::Service | Timer::Recovery => "never came",
             _ => "never came back",
         };
         note = format!(
-            "{} of {} {what} or took over 60 s",
+            "{} of {} {what}, or after 60 s",
             thousands(never as f64),
             thousands(all as f64)
         );
@@ -303,10 +307,11 @@ fn noisy_neighbour(gate: &Gate, phases: &[Phase], group: Option<usize>) -> Judge
     let Some(worst) = worst else {
         return none("not exercised: there was no `slow` fault".to_owned());
     };
-    let high = worst
-        .high
-        .map_or("…".to_owned(), |high| format!("{high:.2}"));
-    let note = format!("95 % interval {:.2} to {high}", worst.low);
+    let low = worst.low;
+    let note = match worst.high {
+        Some(high) => format!("95 % interval {low:.2} to {high:.2}"),
+        None => format!("95 % interval {low:.2} or more: too few messages to say how much more"),
+    };
     judged(gate, worst.value, format!("{:.2}", worst.value), note)
 }
 

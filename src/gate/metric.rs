@@ -492,7 +492,7 @@ fn timer_doc(timer: Timer) -> &'static str {
         Timer::Ack => "A publish's intended time to its acknowledgement by the target",
         Timer::AckService => "A publish's actual send to its acknowledgement",
         Timer::Bunch => {
-            "Between the sending of the first and the last of several deliveries that came in one read of an event stream: large where a proxy holds them back"
+            "Between the sending of the first and the last of the deliveries that came in one read of an event stream: nothing where each comes alone, and large where a proxy holds them back"
         }
         Timer::Gap => "Between the answer to a long poll and the next poll: nobody listens",
         Timer::Ping => "Own ping to its pong",

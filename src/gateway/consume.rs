@@ -5,8 +5,8 @@ use super::config::{Consume, ConsumeKafka, ConsumeNats, ConsumeRabbitMq};
 use super::hub::Hub;
 use super::stats::add;
 use crate::broker::{
-    BrokerError, Delivery, KafkaConfig, KafkaConsumer, NatsConfig, NatsConsumer, RabbitMqConfig,
-    RabbitMqConsumer,
+    BrokerError, Delivery, Endpoint, KafkaConfig, KafkaConsumer, NatsConfig, NatsConsumer,
+    RabbitMqConfig, RabbitMqConsumer,
 };
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -28,40 +28,49 @@ pub(super) async fn start(from: &Consume, hub: &Arc<Hub>) -> Result<Consuming, G
     let hub = Arc::clone(hub);
     let task = match from {
         Consume::Nats(from) => {
-            let consumer = nats(from, &name).await.map_err(failed)?;
+            let consumer = nats(from, &name).await?;
             tokio::spawn(consumer.run(hand_on(prefix(&from.subject, &['*', '>']), hub)))
         }
         Consume::RabbitMq(from) => {
-            let consumer = rabbitmq(from).await.map_err(failed)?;
+            let consumer = rabbitmq(from).await?;
             tokio::spawn(consumer.run(hand_on(prefix(&from.binding, &['*', '#']), hub)))
         }
         Consume::Kafka(from) => {
-            let consumer = kafka(from).await.map_err(failed)?;
+            let consumer = kafka(from).await?;
             tokio::spawn(consumer.run(hand_on(0, hub)))
         }
     };
     Ok(Consuming(task))
 }
 
-fn failed(why: BrokerError) -> GatewayError {
-    GatewayError::Broker(why.to_string())
+/// Which broker failed, and how.
+fn failed(kind: &str, endpoint: &Endpoint) -> impl FnOnce(BrokerError) -> GatewayError + use<> {
+    let at = format!("{kind} at {}:{}", endpoint.host, endpoint.port);
+    move |why| GatewayError::Broker(format!("{at}: {why}"))
 }
 
-async fn nats(from: &ConsumeNats, name: &str) -> Result<NatsConsumer, BrokerError> {
+fn unread(what: &str) -> GatewayError {
+    GatewayError::Broker(what.to_owned())
+}
+
+async fn nats(from: &ConsumeNats, name: &str) -> Result<NatsConsumer, GatewayError> {
     let address = NatsConfig::address(&from.url);
-    let (endpoint, login) = address.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let (endpoint, login) = address.map_err(|(what, _)| unread(what))?;
+    let failed = failed("NATS", &endpoint);
     let config = NatsConfig {
         endpoints: vec![endpoint],
         login: login.unwrap_or_default(),
         ..NatsConfig::default()
     };
-    NatsConsumer::start(config, &from.subject, from.stream.clone(), name).await
+    NatsConsumer::start(config, &from.subject, from.stream.clone(), name)
+        .await
+        .map_err(failed)
 }
 
-async fn rabbitmq(from: &ConsumeRabbitMq) -> Result<RabbitMqConsumer, BrokerError> {
+async fn rabbitmq(from: &ConsumeRabbitMq) -> Result<RabbitMqConsumer, GatewayError> {
     let address = RabbitMqConfig::address(&from.url);
-    let (endpoint, login, vhost) =
-        address.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let (endpoint, login, vhost) = address.map_err(|(what, _)| unread(what))?;
+    let failed = failed("RabbitMQ", &endpoint);
     let exchange = from.exchange.as_deref();
     let config = RabbitMqConfig {
         endpoints: vec![endpoint],
@@ -70,17 +79,22 @@ async fn rabbitmq(from: &ConsumeRabbitMq) -> Result<RabbitMqConsumer, BrokerErro
         exchange: exchange.unwrap_or(RabbitMqConfig::EXCHANGE).to_owned(),
         ..RabbitMqConfig::default()
     };
-    RabbitMqConsumer::start(config, &from.binding, from.queue.clone()).await
+    RabbitMqConsumer::start(config, &from.binding, from.queue.clone())
+        .await
+        .map_err(failed)
 }
 
-async fn kafka(from: &ConsumeKafka) -> Result<KafkaConsumer, BrokerError> {
+async fn kafka(from: &ConsumeKafka) -> Result<KafkaConsumer, GatewayError> {
     let endpoint = KafkaConfig::address(&from.bootstrap, false);
-    let endpoint = endpoint.map_err(|(what, _)| BrokerError::Refused(what.to_owned()))?;
+    let endpoint = endpoint.map_err(|(what, _)| unread(what))?;
+    let failed = failed("Kafka", &endpoint);
     let config = KafkaConfig {
         endpoints: vec![endpoint],
         ..KafkaConfig::default()
     };
-    KafkaConsumer::start(config, &from.topic, from.partitions).await
+    KafkaConsumer::start(config, &from.topic, from.partitions)
+        .await
+        .map_err(failed)
 }
 
 /// Publishes each message in the hub. Its topic is its address without so many bytes at the beginning.

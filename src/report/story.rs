@@ -76,7 +76,7 @@ pub(super) fn sign(status: GateStatus) -> &'static str {
 /// Everything after the gates.
 pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
     let mut lines = vec![connections(outcome)];
-    lines.extend(refusal(outcome));
+    lines.extend(heard(outcome));
     lines.extend(handshake(outcome));
     lines.extend(polling(outcome));
     lines.extend(spread(outcome));
@@ -128,24 +128,45 @@ fn connections(outcome: &Outcome) -> Line {
         many(total(outcome, "attempts"), "attempt"),
         format!("peak {}", count(peak(outcome))),
     ];
-    let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
-    for close in &outcome.closes {
-        *codes.entry(close.code).or_default() += close.count;
-    }
-    if !codes.is_empty() {
+    for (who, by_target) in [("the target", true), ("us", false)] {
+        let mut codes: BTreeMap<u16, u64> = BTreeMap::new();
+        for close in outcome.closes.iter().filter(|c| c.by_target == by_target) {
+            *codes.entry(close.code).or_default() += close.count;
+        }
         let codes: Vec<String> = codes
             .iter()
             .map(|(code, n)| format!("{code} ×{}", count(*n)))
             .collect();
-        parts.push(format!("closed {}", codes.join("  ")));
+        if !codes.is_empty() {
+            parts.push(format!("closed by {who} {}", codes.join("  ")));
+        }
     }
     parts.push(failed(outcome));
+    parts.extend(unopened(outcome));
     line("connections", parts)
 }
 
-/// Where nothing opened, what was heard instead: it nearly always names the reason.
-fn refusal(outcome: &Outcome) -> Option<Line> {
-    if total(outcome, "opened") > 0 || outcome.samples.is_empty() {
+/// Groups of which nothing ever opened, where others did.
+fn unopened(outcome: &Outcome) -> Option<String> {
+    let of = |group: &str, name: &str| {
+        let counts = outcome.counts_by_group.get(group);
+        counts.and_then(|counts| counts.get(name)).copied()
+    };
+    let groups = outcome.groups.iter().map(|group| group.name.as_str());
+    let none = groups.filter(|group| {
+        of(group, "attempts").unwrap_or(0) > 0 && of(group, "opened").unwrap_or(0) == 0
+    });
+    let none: Vec<&str> = none.take(PLACES).collect();
+    (total(outcome, "opened") > 0 && !none.is_empty())
+        .then(|| format!("nothing of {} ever opened", none.join(", ")))
+}
+
+/// Where something failed, what was heard: it nearly always names the reason.
+fn heard(outcome: &Outcome) -> Option<Line> {
+    let n = |name| total(outcome, name);
+    let failed = outcome.failures.values().any(|n| *n > 0);
+    let trouble = failed || n("opened") == 0 || n("rejected") + n("unacked") > 0;
+    if !trouble || outcome.samples.is_empty() {
         return None;
     }
     let heard = outcome.samples.iter().take(2);
@@ -609,8 +630,11 @@ pub(super) fn noisy(of: &NeighbourReport) -> String {
     let Some(ratio) = of.ratio else {
         return format!("noisy neighbour unknown ({})", of.why);
     };
-    let high = of.high.map_or("…".into(), |high| format!("{high:.2}"));
-    let interval = format!("{:.2} to {high}", of.low.unwrap_or(0.0));
+    let low = of.low.unwrap_or(0.0);
+    let interval = match of.high {
+        Some(high) => format!("{low:.2} to {high:.2}"),
+        None => format!("{low:.2} or more"),
+    };
     let p99 = match (of.before, of.during) {
         (Some(before), Some(during)) => {
             let (values, unit) = millis_row(&[before, during]);

@@ -237,6 +237,13 @@ fn gates(outcome: &Outcome, look: &Look, lines: &mut Vec<String>) {
         } else {
             format!("← {}", clean(&gate.note))
         };
+        // Why it did not hold is never cut short: where it does not fit it has lines of its own.
+        let fits = width(&note) <= look.width.saturating_sub(left);
+        let beside = if fits || gate.status == GateStatus::Passed {
+            fit(&note, look.width.saturating_sub(left))
+        } else {
+            String::new()
+        };
         lines.push(format!(
             "{}{} {text}{}  {}{}  {}",
             look.paint(
@@ -251,8 +258,15 @@ fn gates(outcome: &Outcome, look: &Look, lines: &mut Vec<String>) {
                 look.paint(style, &actual)
             },
             " ".repeat(values.saturating_sub(width(&actual))),
-            look.paint(noted, &fit(&note, look.width.saturating_sub(left))),
+            look.paint(noted, &beside),
         ));
+        if beside.is_empty() && !note.is_empty() {
+            let indent = LABEL + 4;
+            for row in wrapped(&note, look.width.saturating_sub(indent)) {
+                let row = look.paint(noted, &row);
+                lines.push(format!("{:indent$}{row}", ""));
+            }
+        }
     }
     if outcome.gates.len() > GLANCE {
         lines.push(format!("{:LABEL$}{}", "", story::tally(outcome)));

@@ -55,7 +55,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
     let opened = opened(plan, totals);
     if opened > 0 {
-        against.extend(fault::untouched(plan, &phases));
+        against.extend(fault::untouched(plan, &phases, totals));
     }
     let deploys = deploy::reports(plan, course);
     against.extend(deploy::against(plan, course, &deploys));
@@ -136,6 +136,7 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
             .warnings
             .into_iter()
             .chain(late_openings(&course.totals))
+            .chain(unconfirmed(plan, &course.totals))
             .chain(facts.memory.as_ref().and_then(pressure::unread))
             .collect(),
         memory: facts.memory,
@@ -311,6 +312,23 @@ fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
 const LATE_OPENING: f64 = 1.0;
 
 /// Openings of which many began late, on which no other judgement is passed: who opens everything at once means to.
+/// Groups that publish into a broker which confirmed nothing of it: whatever arrived was not known to be sent.
+fn unconfirmed(plan: &Plan, totals: &Totals) -> Vec<String> {
+    let injects = plan.groups().iter().enumerate();
+    let injects = injects.filter(|(_, group)| group.inject.is_some());
+    let count = |counter, g| totals.count(counter, None, Some(g));
+    injects
+        .filter(|(g, _)| count(Counter::Offered, *g) > 0 && count(Counter::Sent, *g) == 0)
+        .map(|(g, group)| {
+            format!(
+                "the broker of `{}` confirmed none of {} messages: see what it said (`heard`), its address, login and streams",
+                group.name,
+                count(Counter::Offered, g)
+            )
+        })
+        .collect()
+}
+
 fn late_openings(totals: &Totals) -> Option<String> {
     let lag = totals.quantiles(Timer::OpenLag, None, None)?;
     let late = lag.p99 as f64 / 1e6;

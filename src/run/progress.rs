@@ -88,14 +88,17 @@ impl Progress for Display {
 
 /// A second in a line, in two parts: time and phase; open connections, rates, p99, errors so far.
 fn line(plan: &Plan, elapsed: Duration, totals: &Totals) -> (String, String) {
-    let phase = match plan.phases().get(plan.phase_at(elapsed.as_nanos() as u64)) {
-        _ if elapsed >= plan.length() => "closing",
+    // The figures are of the last second that is over, and so is the phase.
+    let told = totals.timeline().last();
+    let at = told.map_or(elapsed, |second| Duration::from_secs(second.index.into()));
+    let phase = match plan.phases().get(plan.phase_at(at.as_nanos() as u64)) {
+        _ if at >= plan.length() => "closing",
         Some(phase) => phase.name.as_str(),
         None => "",
     };
     let errors = totals.failures(None, None, None) + totals.count(Counter::Errors, None, None);
     let head = format!("{:>4}s  {phase:<10}", elapsed.as_secs());
-    let Some(second) = totals.timeline().last() else {
+    let Some(second) = told else {
         return (head, "waiting for the first second".into());
     };
     let sent = second.count(Counter::Sent) + second.count(Counter::Requests);

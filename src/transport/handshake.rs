@@ -81,8 +81,8 @@ pub enum HandshakeError {
     Handshake(&'static str),
     /// Sec-WebSocket-Accept is not the answer to our key.
     AcceptKey,
-    /// A subprotocol that was not offered, or none though some were.
-    Subprotocol,
+    /// This subprotocol, which was not offered, or none though some were.
+    Subprotocol(Option<String>),
     /// An extension that was not offered, or not in this way; says what.
     Extension(&'static str),
     /// More bytes or headers than accepted.
@@ -95,7 +95,10 @@ impl fmt::Display for HandshakeError {
             HandshakeError::Status { code, reason, .. } => write!(f, "status {code} {reason}"),
             HandshakeError::Handshake(what) | HandshakeError::Extension(what) => f.write_str(what),
             HandshakeError::AcceptKey => f.write_str("Sec-WebSocket-Accept does not match"),
-            HandshakeError::Subprotocol => f.write_str("no subprotocol that was offered"),
+            HandshakeError::Subprotocol(None) => f.write_str("it picked no subprotocol"),
+            HandshakeError::Subprotocol(Some(picked)) => {
+                write!(f, "it picked `{picked}`, which was not offered")
+            }
             HandshakeError::HeaderTooLarge => f.write_str("response header larger than accepted"),
         }
     }
@@ -374,14 +377,15 @@ fn accepted(headers: &[httparse::Header], expected: &Expected) -> Result<Picked,
     };
     let subprotocol = match single(headers, "sec-websocket-protocol")? {
         None if expected.subprotocols.is_empty() => None,
-        None => return Err(HandshakeError::Subprotocol),
+        None => return Err(HandshakeError::Subprotocol(None)),
         Some(picked) => {
             let index = expected
                 .subprotocols
                 .iter()
                 .chain(expected.also)
                 .position(|offered| offered.as_bytes() == picked);
-            Some(index.ok_or(HandshakeError::Subprotocol)?)
+            let picked = || String::from_utf8_lossy(picked).into_owned();
+            Some(index.ok_or_else(|| HandshakeError::Subprotocol(Some(picked())))?)
         }
     };
     Ok((subprotocol, compression))

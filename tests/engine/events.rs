@@ -272,9 +272,11 @@ fn what_a_proxy_holds_back_shows_as_bunches() {
         "    reconnect: { backoff: none }",
     );
     let bunch = |totals: &Totals| totals.histogram(Timer::Bunch, None, None);
-    // Ten messages at 50/s are sent over 180 ms. On a busy machine some of the others come together too.
+    // Ten messages at 50/s are sent over 180 ms. On a busy machine some of the others come together too, but not most of them.
     assert!(bunch(&held).max() >= 150_000, "{}", bunch(&held).max());
-    assert!(bunch(&freely).len() < freely.count(Counter::Received, None, None) / 2);
+    let alone = bunch(&freely).value_at_quantile(0.5);
+    assert!(alone < 20_000, "{alone}");
+    assert!(bunch(&freely).len() > freely.count(Counter::Received, None, None) / 2);
 }
 
 /// A server of polls: each is answered with what was posted since its cursor, when there is something; the n-th answer of a

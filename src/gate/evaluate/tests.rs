@@ -567,10 +567,14 @@ fn what_never_came_back_is_censored_not_forgotten() {
         );
         let judgement = judge(&format!("{name} p99 < 6ms"), &with(20));
         let what = match timer {
-            Timer::Evicted | Timer::Drain => "were not ended meanwhile, as far as was seen",
+            Timer::Evicted | Timer::Drain => "not seen to be ended meanwhile",
+            Timer::Expired | Timer::Revoked => "not closed for it",
+            Timer::Open | Timer::Switch => "never got there",
+            Timer::Rtt | Timer::RttService | Timer::Ack | Timer::AckService => "never answered",
+            Timer::Latency | Timer::Service | Timer::Recovery => "never came",
             _ => "never came back",
         };
-        let note = format!("20 of 1,000 {what} or took over 60 s");
+        let note = format!("20 of 1,000 {what}, or after 60 s");
         assert_eq!(judgement.note, note);
         assert_eq!(judgement.value, None);
         fails(&format!("{name} max < 6ms"), &with(1), "not reached");
@@ -808,7 +812,10 @@ fn the_noisy_neighbour_is_the_worst_faults_and_none_may_be_unknown() {
     assert_eq!((one.status, one.value), (Status::Passed, Some(1.2)));
     assert_eq!(
         (one.actual.as_str(), one.note.as_str()),
-        ("1.20", "95 % interval 0.90 to …")
+        (
+            "1.20",
+            "95 % interval 0.90 or more: too few messages to say how much more"
+        )
     );
     let worst = judge("noisy_neighbour < 1.5 in steady");
     assert_eq!((worst.status, worst.value), (Status::Failed, Some(5.5)));

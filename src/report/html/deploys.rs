@@ -60,7 +60,7 @@ fn nodes(report: &DeployReport) -> Markup {
             table.table {
                 thead { tr {
                     th scope="col" { "node" } th.n scope="col" { "drains" } th.n scope="col" { "ended" }
-                    th.n scope="col" { "ready" } th.n scope="col" { "let in" } th.n scope="col" { "cut" }
+                    th.n scope="col" { "ready" } th.n scope="col" { "let in while draining" } th.n scope="col" { "cut at its deadline" }
                 } }
                 tbody { @for node in &report.nodes {
                     tr {

@@ -26,7 +26,7 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<Line> {
         }
         if n("stopped") > 0 {
             parts.push(format!(
-                "{} stopped by their close code",
+                "{} not to come back by how they were ended",
                 count(n("stopped"))
             ));
         }

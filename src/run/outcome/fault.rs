@@ -2,7 +2,7 @@
 
 use super::super::drive::Course;
 use super::seconds_of;
-use crate::metrics::{Absence, Second, Totals};
+use crate::metrics::{Absence, Counter, Second, Totals};
 use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{AbsenceReport, FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub(super) fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
 }
 
 /// Faults that came and found nobody. Of deploys more is known: they are judged by themselves.
-pub(super) fn untouched(plan: &Plan, phases: &[PhaseReport]) -> Vec<String> {
+pub(super) fn untouched(plan: &Plan, phases: &[PhaseReport], totals: &Totals) -> Vec<String> {
     let faults = phases
         .iter()
         .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
@@ -138,11 +138,27 @@ pub(super) fn untouched(plan: &Plan, phases: &[PhaseReport]) -> Vec<String> {
         .zip(plan.faults())
         .filter(|(_, planned)| !matches!(planned.action, Action::Deploy(_)))
         .filter(|((_, fault), _)| fault.actual_start.is_some() && fault.touched == 0)
-        .map(|((phase, fault), _)| {
-            format!(
-                "the fault `{}` in {} touched no connection, none of its group was open (or, for a stall, sent or opened anything): have the group open before it",
-                fault.label, phase.name
-            )
+        .map(|((phase, fault), planned)| {
+            let group = match &planned.action {
+                Action::Hit(hit) => Some(hit.group),
+                Action::Burst { .. } | Action::Deploy(_) => None,
+            };
+            let count = |counter, g: u32| totals.count(counter, None, Some(g as usize));
+            // The failure to open is what is to be mended, and not the time of the fault.
+            let vain = group.filter(|g| count(Counter::Opened, *g) == 0);
+            match vain.filter(|g| count(Counter::Attempts, *g) > 0) {
+                Some(g) => format!(
+                    "nothing of `{}` ever opened, in {} attempts, so that the fault `{}` in {} touched nobody",
+                    plan.groups()[g as usize].name,
+                    count(Counter::Attempts, g),
+                    fault.label,
+                    phase.name
+                ),
+                None => format!(
+                    "the fault `{}` in {} touched no connection, none of its group was open (or, for a stall, sent or opened anything): have the group open before it",
+                    fault.label, phase.name
+                ),
+            }
         })
         .collect()
 }

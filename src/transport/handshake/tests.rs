@@ -215,6 +215,7 @@ fn accepted_responses() {
 fn refused_responses() {
     use HandshakeError::*;
     let good = |more: &str| format!("{GOOD}{more}\r\n");
+    let picked = |what: &str| Subprotocol(Some(what.to_owned()));
     let http = "the answer is not valid HTTP";
     let table: Vec<(String, &[&str], HandshakeError)> = vec![
         (
@@ -248,19 +249,19 @@ fn refused_responses() {
             &[],
             Extension("an extension that was not offered"),
         ),
-        (good("Sec-WebSocket-Protocol: a\r\n"), &[], Subprotocol),
+        (good("Sec-WebSocket-Protocol: a\r\n"), &[], picked("a")),
         (
             good("Sec-WebSocket-Protocol: c\r\n"),
             &["a", "b"],
-            Subprotocol,
+            picked("c"),
         ),
         (
             good("Sec-WebSocket-Protocol: a, b\r\n"),
             &["a", "b"],
-            Subprotocol,
+            picked("a, b"),
         ),
-        (good("Sec-WebSocket-Protocol: A\r\n"), &["a"], Subprotocol),
-        (good(""), &["a"], Subprotocol),
+        (good("Sec-WebSocket-Protocol: A\r\n"), &["a"], picked("A")),
+        (good(""), &["a"], Subprotocol(None)),
         (good("bad header\r\n"), &[], Handshake(http)),
         (good(": x\r\n"), &[], Handshake(http)),
         (good("A: \0\r\n"), &[], Handshake(http)),
