@@ -723,6 +723,7 @@ impl Shard {
     pub fn snapshot(&mut self, now: u64, last: bool) -> Snapshot {
         if last {
             self.end_revocations();
+            self.end_vanished();
         }
         let open: u32 = self.groups.iter().map(|g| g.open).sum();
         let alive = open + self.opening + self.closing;

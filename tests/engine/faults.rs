@@ -285,6 +285,8 @@ fn a_target_that_notices_who_vanished_is_timed() {
     assert_eq!(evicted.len(), 3);
     assert_eq!(totals.count(Counter::Afflicted, Some(0), Some(0)), 4);
     assert_eq!(totals.histogram(Timer::Evicted, None, None).len(), 3);
+    // The news of the one that was kept, with its frame's head.
+    assert_eq!(totals.fault(0).map(|did| did.unread), Some(6));
     // 800 ms after they were accepted, which is at most 400 ms before they vanished.
     assert!(evicted.min() >= 390_000, "{} µs", evicted.min());
     assert_eq!(count(&totals, Counter::Cut), 4);

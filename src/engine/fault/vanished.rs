@@ -5,7 +5,8 @@
 
 use super::super::shard::Shard;
 use super::super::stream::Stream;
-use crate::metrics::{Counter, FaultEndKey, Timer};
+use crate::metrics::{Counter, FaultEndKey, FaultTally, Timer};
+use crate::transport::socket;
 use mio::{Interest, Token};
 use std::collections::HashMap;
 
@@ -78,6 +79,18 @@ impl Shard {
             since_ns: now,
         };
         vanished.all.insert(own, silent);
+    }
+
+    /// The run is over: what lies unread in those that nobody was seen to end. Where the kernel's buffer is full, the target's own
+    /// end waits behind it, and cannot be seen.
+    pub(in super::super) fn end_vanished(&mut self) {
+        for silent in self.faults.vanished.all.values() {
+            let unread = FaultTally {
+                unread: socket::unread(&silent.stream.socket) as u64,
+                ..FaultTally::default()
+            };
+            self.recorder.fault_did(silent.number, unread);
+        }
     }
 
     /// The kernel says that the target has ended the connection behind such a socket.

@@ -74,6 +74,9 @@ fn effects(fault: &FaultReport) -> String {
     if ended > 0 {
         text += &format!(", the target ended {}", count(ended));
     }
+    if effects.unread > 0 {
+        text += &format!(", {} B left unread", count(effects.unread));
+    }
     if effects.receive_buffer > 0 {
         text += &format!(", receive buffer {} B", count(effects.receive_buffer));
     }
