@@ -22,6 +22,8 @@ use hdrhistogram::serialization::V2Serializer;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Histograms kept for the next that is needed.
+const SPARE: usize = 2;
 /// Distinct texts kept of one kind in one interval.
 const TEXTS_PER_KIND: usize = 20;
 /// Distinct kinds of texts kept in one interval.
@@ -50,7 +52,8 @@ pub struct Recorder {
     moved: BTreeMap<u16, FaultTally>,
     neighbours: BTreeMap<u16, Recording>,
     streams: Streams,
-    timers: Vec<Option<Histogram<u32>>>,
+    /// Boxed, as most cells stay empty and a shard has many: 150 bytes each would be felt among what a connection costs.
+    timers: Vec<Option<Box<Histogram<u32>>>>,
     spare: Vec<Histogram<u32>>,
     serializer: V2Serializer,
     samples: BTreeMap<String, Vec<String>>,
@@ -121,7 +124,10 @@ impl Recorder {
         };
         let histogram = match slot {
             Some(histogram) => histogram,
-            None => slot.insert(self.spare.pop().unwrap_or_else(histogram::empty)),
+            None => {
+                let spare = self.spare.pop();
+                slot.insert(Box::new(spare.unwrap_or_else(histogram::empty)))
+            }
         };
         histogram.saturating_record(us);
     }
@@ -288,8 +294,10 @@ impl Recorder {
                 continue;
             };
             if histogram.is_empty() {
-                // Not used for a whole interval: free for whatever needs one next.
-                self.spare.push(histogram);
+                // Not used for a whole interval: free for whatever needs one next. Of its 70 KiB not more than a few are kept.
+                if self.spare.len() < SPARE {
+                    self.spare.push(*histogram);
+                }
                 continue;
             }
             let (key, phase, group) = tags(cell, phases, groups);
