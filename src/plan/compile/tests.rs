@@ -11,6 +11,7 @@ mod presets;
 mod reconnect;
 mod socket_io;
 mod stomp;
+mod unreached;
 mod watch;
 
 use super::*;
@@ -1479,8 +1480,7 @@ fn drops_are_checked() {
 
 #[test]
 fn whoever_cannot_come_back_is_warned_of() {
-    let patch =
-        "{phases: [{name: a, for: 10s, faults: [{drop: {clients: sub, count: 1, how: fin}}]}]}";
+    let patch = "{phases: [{name: a, for: 10s, faults: [{drop: {clients: sub, count: 1, how: fin, after: 1s}}]}]}";
     one_problem(
         Level::Warning,
         &[(
