@@ -112,6 +112,7 @@ pub fn compile(
     };
     gates::unfed(&gates, &plan, scenario, &mut problems);
     fault::unreached(&plan, &mut problems);
+    topics::filters(&plan, &mut problems);
     let traffic = topics::traffic(&plan, &mut problems);
     let needs = generator::fit(&mut plan, scenario, machine, &traffic, &mut problems);
     if problems.fatal() {

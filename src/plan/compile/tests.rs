@@ -1931,6 +1931,18 @@ fn resuming_needs_what_the_service_must_tell() {
         "{clients: {sub: {protocol: raw, subscribe: null, reconnect: {resume: true}}, pub: null}}";
     one_problem(Level::Error, &[(raw, path, "no topics")]);
 
+    // What tells over HTTP is not asked for a session.
+    let over = |transport: &str| {
+        format!(
+            "{{clients: {{sub: {{transport: {transport}, reconnect: {{resume: {{query: {{s: a}}, recovered: {{contains: x}}}}}}}}}}}}"
+        )
+    };
+    for transport in ["sse", "long_poll", "[sse, long_poll]"] {
+        one_problem(Level::Error, &[(&over(transport), path, "`resume: true`")]);
+    }
+    let both = over("[websocket, sse]");
+    one_problem(Level::Warning, &[(&both, path, "no session is named")]);
+
     let resume = |patch: &str| compiled(patch).plan.groups()[0].resume.clone();
     assert!(resume(&sub("{reconnect: {resume: false}}")).is_none());
     assert!(matches!(
