@@ -429,6 +429,28 @@ fn control_characters_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_quality_is_of_three_and_a_broker_has_no_url() {
+    let inject = "inject: { k: { kafka: { url: 'h:1' }, topic: t, rate: 1/s } }";
+    let of = |qos: &str| {
+        let group = format!("protocol: {{ mqtt: {{ publish_qos: {qos} }} }}, subscribe");
+        told(&SOUND.replacen("subscribe", &group, 1), &options())
+    };
+    for (given, expected) in [
+        (
+            "two",
+            "4:55 `publish_qos` takes a whole number from 0 to 2, not text",
+        ),
+        ("3", "4:55 `publish_qos` takes a whole number from 0 to 2"),
+    ] {
+        assert_eq!(of(given), [expected], "{given}");
+    }
+    assert_eq!(of("2"), [""; 0]);
+    let expected = "3:25 unknown key `url` / did you mean `bootstrap`?";
+    let text = SOUND.replacen("clients:", &format!("{inject}\nclients:"), 1);
+    assert_eq!(told(&text, &options()), [expected]);
+}
+
+#[test]
 fn later_stages_add_to_what_is_already_wrong() {
     let text = SOUND
         .replace("rate: 5/s", "rate: 5")

@@ -35,12 +35,11 @@ pub(super) fn compile(
     if let Some(given) = written.session_expiry {
         config.session_expiry_s = seconds(given, u32::MAX, &at("session_expiry"), problems);
     }
-    let mut quality = |given: Option<Count>, key: &str, default: Qos| {
-        let Some(Count(level)) = given else {
+    let mut quality = |given: Option<u8>, key: &str, default: Qos| {
+        let Some(level) = given else {
             return default;
         };
-        let qos = u8::try_from(level).ok().and_then(Qos::of_level);
-        qos.unwrap_or_else(|| {
+        Qos::of_level(level).unwrap_or_else(|| {
             problems.add(Problem::error(at(key), "a QoS is 0, 1 or 2"));
             default
         })
