@@ -1,5 +1,7 @@
 //! `squall check`: validate a scenario and say what it will do.
 
+mod programs;
+
 use super::{Color, Source, output};
 use crate::exit::Exit;
 use crate::plan;
@@ -22,8 +24,11 @@ impl Check {
     pub(super) fn execute(self) -> Exit {
         match run::prepare(&self.source.file, &self.source.options()) {
             Ok((document, compiled)) => {
-                if !compiled.warnings.is_empty() {
-                    let warnings = document.report(compiled.warnings.clone());
+                let mut warnings = compiled.warnings.clone();
+                let path = std::env::var_os("PATH");
+                warnings.extend(programs::missing(document.scenario(), path.as_deref()));
+                if !warnings.is_empty() {
+                    let warnings = document.report(warnings);
                     output::complain_verbatim(&warnings.render(self.color.on_stderr()));
                 }
                 // A name may come out of the environment like any other text.

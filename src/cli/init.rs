@@ -126,6 +126,77 @@ mod tests {
         }
     }
 
+    /// What is commented out, each block with the lines indented under its first, uncommented: (the block, the whole text).
+    fn uncommented() -> Vec<(String, String)> {
+        let lines: Vec<&str> = STARTER.lines().collect();
+        let body = lines.iter().position(|line| line.starts_with("version:"));
+        let body = body.expect("a version");
+        let comment = |at: usize| lines.get(at)?.trim_start().strip_prefix("# ");
+        let inner = |at: usize| comment(at).is_some_and(|text| text.starts_with(' '));
+        let begins = (body..lines.len()).filter(|at| comment(*at).is_some() && !inner(*at));
+        let block = |from: usize| {
+            let to = (from + 1..).find(|at| !inner(*at)).unwrap_or(from + 1);
+            let text = lines.iter().enumerate().map(|(at, line)| {
+                match (from..to).contains(&at) {
+                    true => line.replacen("# ", "", 1) + "\n",
+                    // A service takes the gateway's place.
+                    false if lines[from].contains("# url:") && line.contains("embedded:") => {
+                        String::new()
+                    }
+                    false => format!("{line}\n"),
+                }
+            });
+            (lines[from].trim().to_owned(), text.collect())
+        };
+        begins.map(block).collect()
+    }
+
+    #[test]
+    fn whatever_is_commented_out_is_valid_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(["h".to_owned()]).expect("made");
+        std::fs::write(folder.path().join("ca.pem"), made.cert.pem()).expect("written");
+        let options = crate::scenario::Options {
+            env: Box::new(|_| Some("secret".into())),
+            ..crate::scenario::Options::default()
+        };
+        let machine = crate::plan::Machine {
+            cores: 2,
+            descriptors: 9_999,
+            file_max: 9_999,
+            ..crate::plan::Machine::default()
+        };
+        let blocks = uncommented();
+        for (block, text) in &blocks {
+            let parsed =
+                crate::scenario::parse("starter.yaml", text, Some(folder.path()), &options);
+            let document = parsed.unwrap_or_else(|problems| panic!("{block}: {problems}"));
+            let compiled = crate::plan::compile(document.scenario(), document.files(), &machine);
+            let warnings = compiled
+                .unwrap_or_else(|problems| panic!("{block}: {problems:?}"))
+                .warnings;
+            // The gateway that is there then has no certificate to be verified.
+            let without_tls = usize::from(block.starts_with("# tls:"));
+            assert_eq!(warnings.len(), without_tls, "{block}: {warnings:?}");
+        }
+        for key in [
+            "url:",
+            "protocol:",
+            "transport:",
+            "auth:",
+            "inject:",
+            "- drop:",
+            "- slow:",
+            "- deploy:",
+            "heartbeat:",
+            "on_open:",
+            "arrivals:",
+        ] {
+            let shown = |(block, _): &(String, String)| block.starts_with(&format!("# {key}"));
+            assert!(blocks.iter().any(shown), "{key}");
+        }
+    }
+
     #[test]
     fn the_schema_that_its_first_line_names_is_made_by_what_init_says() {
         let first = STARTER.lines().next().unwrap_or_default();

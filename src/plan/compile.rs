@@ -111,6 +111,8 @@ pub fn compile(
         stride,
     };
     gates::unfed(&gates, &plan, scenario, &mut problems);
+    fault::unreached(&plan, &mut problems);
+    topics::filters(&plan, &mut problems);
     let traffic = topics::traffic(&plan, &mut problems);
     let needs = generator::fit(&mut plan, scenario, machine, &traffic, &mut problems);
     if problems.fatal() {

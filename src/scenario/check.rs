@@ -14,6 +14,14 @@ use serde_json::{Map, Value as Json};
 /// Beyond so many problems nobody reads suggestions, which cost a search through the language each.
 const SUGGESTED: usize = 500;
 
+/// Keys as they are called elsewhere, and in the tables that have it the one that is meant.
+const CALLED: [(&str, &str); 4] = [
+    ("url", "bootstrap"),
+    ("brokers", "bootstrap"),
+    ("servers", "bootstrap"),
+    ("bootstrap_servers", "bootstrap"),
+];
+
 /// The outcome of a check.
 pub(super) struct Checked {
     /// What the model is made from; harmless values stand where the document is wrong.
@@ -215,8 +223,16 @@ impl<'a> Checker<'a> {
             homes.truncate(3);
             homes
         };
+        let meant = CALLED
+            .iter()
+            .find(|(called, meant)| *called == key && keys.contains(meant));
         let elsewhere = homes(key);
-        let (message, help) = if !elsewhere.is_empty() {
+        let (message, help) = if let Some((_, meant)) = meant {
+            (
+                format!("unknown key `{key}`"),
+                format!("did you mean `{meant}`?"),
+            )
+        } else if !elsewhere.is_empty() {
             (
                 format!("misplaced key `{key}`"),
                 format!("it belongs under {}", either(&elsewhere)),

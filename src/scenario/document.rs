@@ -359,6 +359,12 @@ impl Document {
         report
     }
 
+    /// Whether a path leads to a text or a number.
+    pub(super) fn is_scalar(&self, path: &str) -> bool {
+        let (node, _) = overrides::find(&self.root, path);
+        matches!(node.value, node::Value::Scalar(_))
+    }
+
     /// The nearest place of a problem's path.
     fn locate(&self, problem: &Problem) -> Span {
         match overrides::find(&self.root, &problem.path) {

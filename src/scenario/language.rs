@@ -174,7 +174,10 @@ impl<'a> Schema<'a> {
         match self.types()[..] {
             _ if !quantity.is_empty() => quantity.into(),
             ["string", ..] => "text".into(),
-            ["integer", ..] => "a whole number".into(),
+            ["integer", ..] => match (self.number("minimum"), self.number("maximum")) {
+                (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+                _ => "a whole number".into(),
+            },
             ["number", ..] => "a number".into(),
             ["boolean", ..] => "true or false".into(),
             ["array", ..] => "a list".into(),

@@ -178,27 +178,40 @@ impl Report {
         let Some(document) = self.partial.take() else {
             return self;
         };
-        let known: Vec<_> = self
-            .problems
-            .iter()
-            .map(|p| p.problem.path.clone())
-            .filter(|p| !p.is_empty())
-            .collect();
-        let under = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        let follows = |path: &str| {
+        let of = |located: &Located| located.problem.path.clone();
+        let known: Vec<String> = self.problems.iter().map(of).collect();
+        // Where a key is wrong, what it was to say is missing: whatever else is wrong with its table may follow from that.
+        let keys = self.problems.iter().filter(|p| p.problem.on_key);
+        let tables: Vec<String> = keys.filter_map(|p| table(&p.problem.path)).collect();
+        let spans: Vec<Span> = self.problems.iter().filter_map(|p| p.span).collect();
+        let follows = |later: &Located| {
+            let path = later.problem.path.as_str();
             // A parent near the root has other reasons to be wrong than one of its many children.
-            let deep = path.matches(['.', '[']).count() >= 2;
-            known
+            let parent = deep(path)
+                && known
+                    .iter()
+                    .any(|known| !known.is_empty() && under(known, path));
+            let child = known
                 .iter()
-                .any(|k| under(path, k) || deep && under(k, path))
+                .any(|known| !known.is_empty() && under(path, known));
+            // A reference that could not be replaced stands in the text that then lacks something.
+            let within = |outer: Span| {
+                let inside = |inner: &Span| {
+                    (inner.source == outer.source)
+                        && (outer.start..outer.end).contains(&inner.start)
+                };
+                document.is_scalar(path) && spans.iter().any(inside)
+            };
+            parent
+                || child
+                || tables.iter().any(|table| under(path, table))
+                || later.span.is_some_and(within)
         };
-        let more = document.report(stage(&document)).problems;
-        self.problems
-            .extend(more.into_iter().filter(|p| !follows(&p.problem.path)));
+        // What only warns waits until the rest is right.
+        let errors = |later: &Located| later.problem.level == Level::Error;
+        let more = document.report(stage(&document)).problems.into_iter();
+        let more = more.filter(|later| errors(later) && !follows(later));
+        self.problems.extend(more);
         self.sort();
         self
     }
@@ -293,6 +306,24 @@ impl Report {
         }
         group
     }
+}
+
+/// Whether a path is another one, or of something in it.
+fn under(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Whether a path is of something in a group or phase.
+fn deep(path: &str) -> bool {
+    path.matches(['.', '[']).count() >= 2
+}
+
+/// The path of the table that a key is in, unless that is one of the first, which hold much that is not about it.
+fn table(key: &str) -> Option<String> {
+    let (table, _) = key.rsplit_once('.')?;
+    (table.contains(['.', '['])).then(|| table.to_owned())
 }
 
 /// The range widened to whole lines, without the last line break.

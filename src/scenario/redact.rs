@@ -411,6 +411,13 @@ fn secrets_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usi
         } else if is_secret_name(name)
             && let Some(value) = after_name(&work, start, end)
         {
+            if source && name == "auth" && !parameter_like(&work, end) {
+                // Its keys are settings, and a mistake in one has to be seen.
+                let value = whole(&work, value);
+                at = value.end;
+                found.extend(settings(&work, value));
+                continue;
+            }
             // In an object there may be more names.
             at = if work[value.clone()].starts_with('{') {
                 value.start + 1
@@ -425,6 +432,114 @@ fn secrets_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usi
         }
     }
     apart(text, found, holes)
+}
+
+/// Whether what follows a name is no YAML: `auth=x`.
+fn parameter_like(text: &str, end: usize) -> bool {
+    !text[end..].starts_with(':')
+}
+
+/// The value up to where its own brace closes; to the end of the text where it does not.
+fn whole(text: &str, value: Range<usize>) -> Range<usize> {
+    if !text[value.start..].starts_with('{') {
+        return value;
+    }
+    let mut depth = 0_usize;
+    let close = text[value.start..].find(|c: char| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    value.start..close.map_or(text.len(), |at| value.start + at + 1)
+}
+
+/// Keys of `auth` whose values are no credentials: words, times and pointers.
+const HARMLESS: [&str; 9] = [
+    "in",
+    "expires",
+    "renew",
+    "every",
+    "by",
+    "within",
+    "pointer",
+    "algorithm",
+    "method",
+];
+
+/// What of a table of settings, in YAML and perhaps broken, is to be covered: all but its keys, its braces, and the values of
+/// harmless keys. A key stands first on its line or in its braces; whatever could be something else is covered.
+fn settings(text: &str, value: Range<usize>) -> Vec<Range<usize>> {
+    let part = &text[value.clone()];
+    let (mark, tight) = ([" |", " >"], ['|', '>']);
+    let block_scalar =
+        |line: &str| mark.iter().any(|m| line.contains(m)) || line.starts_with(tight);
+    if part.lines().any(block_scalar) {
+        // Its lines may look like anything.
+        return vec![value];
+    }
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let length = |from: usize, what: &dyn Fn(char) -> bool| {
+        part[from..].find(|c| !what(c)).unwrap_or(part.len() - from)
+    };
+    let (mut found, mut open, mut first, mut at) = (Vec::new(), Vec::new(), true, 0);
+    while let Some(c) = part[at..].chars().next() {
+        let next = at + c.len_utf8();
+        let key = length(at, &word);
+        let after = &part[at + key..];
+        let is_key = first && key > 0 && after.starts_with(':');
+        at = match c {
+            // In braces a line may go on with what the one before began.
+            '\n' => {
+                first |= open.is_empty();
+                next
+            }
+            _ if c.is_whitespace() => next,
+            '{' | '[' => {
+                open.push(c);
+                first = c == '{';
+                next
+            }
+            '}' | ']' => {
+                open.pop();
+                first = false;
+                next
+            }
+            ',' => {
+                first = open.last() == Some(&'{');
+                next
+            }
+            _ if is_key && after[1..].starts_with([' ', '\n', '\t']) => {
+                let from = at + key + 1;
+                let from = from + length(from, &|c| c == ' ');
+                let plain = length(from, &|c| word(c) || c == '/');
+                let ends = part[from + plain..].trim_start_matches(' ');
+                let ends = ends.is_empty() || ends.starts_with(['\n', ',', '}']);
+                first = false;
+                match ends && HARMLESS.contains(&&part[at..at + key]) {
+                    true => from + plain,
+                    false => from,
+                }
+            }
+            '"' | '\'' => {
+                let inside = quoted(part, at).map_or(part.len(), |inside| inside.end + 1);
+                let inside = inside.min(part.len());
+                found.push(value.start + at..value.start + inside);
+                first = false;
+                inside
+            }
+            _ => {
+                let stop = |c: char| c == '\n' || !open.is_empty() && ",{}[]".contains(c);
+                let rest = length(next, &|c| !stop(c));
+                found.push(value.start + at..value.start + next + rest);
+                first = false;
+                next + rest
+            }
+        };
+    }
+    found
 }
 
 /// What of a value is to be masked so that quotes, lists and objects around it stay.
@@ -653,6 +768,54 @@ mod tests {
             ("wss://h/p@th", "wss://h/p@th"),
         ] {
             assert_eq!(masked(text), expected);
+        }
+    }
+
+    #[test]
+    fn of_auth_the_keys_stay_readable() {
+        for (text, expected) in [
+            (
+                "auth: { bearrer: canary, in: header, renew: { every: 4s, by: reconnect } }, x: seen",
+                "auth: { bearrer: ******, in: header, renew: { every: 4s, by: reconnect } }, x: seen",
+            ),
+            (
+                "auth:\n  jwt: { secrt: canary a, kid: canary }\n  bearer:\n    - canary: x\n  bear: \"a, canary: {b\"\n  expires: 6s\nb: seen",
+                "auth:\n  jwt: { secrt: ****** *, kid: ****** }\n  bearer:\n    * ******* *\n  bear: \"*, ******* **\"\n  expires: 6s\nb: seen",
+            ),
+            // What could be a credential, or a part of one, is covered.
+            ("auth: { in: x:canary }", "auth: { in: ******** }"),
+            ("auth: { in: 'canary' }", "auth: { in: '******' }"),
+            (
+                "auth: { bearer: [a, canary: x] }",
+                "auth: { bearer: [*, ******* *] }",
+            ),
+            ("auth: { bearer: canary: x }", "auth: { bearer: ******* * }"),
+            ("auth: { a: 'canary", "auth: { a: '******"),
+            ("auth: { canary", "auth: { ******"),
+            (
+                "auth:\n  a: |\n    canary: x",
+                "auth:\n  ** *\n    ******* *",
+            ),
+            (
+                "auth:\n  a: !!str |2\n    canary: x",
+                "auth:\n  ** ***** **\n    ******* *",
+            ),
+            (
+                "auth: { a: é\n canary: x,\n b: é }",
+                "auth: { a: *\n ******* *,\n b: * }",
+            ),
+            ("auth: canary", "auth: ******"),
+            ("auth=canary&b=seen", "auth=******&b=seen"),
+            (
+                "\"auth\": {\"user\": \"canary\"}",
+                "\"auth\": *\"****\"* \"******\"*",
+            ),
+            (
+                "auth: { headers: { X: \"${env:X}\" } }",
+                "auth: { headers: { X: \"${env:X}\" } }",
+            ),
+        ] {
+            assert_eq!(cover(text, std::iter::empty()), expected);
         }
     }
 

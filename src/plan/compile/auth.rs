@@ -9,7 +9,7 @@ use super::target::is_token;
 use super::text::{self, Scope};
 use super::upgrade::Shown;
 use super::{Problems, each, message};
-use crate::plan::types::{Builtin, Part, Template};
+use crate::plan::types::{Builtin, Part, Template, Transport};
 use crate::plan::{Auth, Fetch, FetchFrom, Jwt, Renew, RenewBy, Secret, TokenSource};
 use crate::protocol::{JwtAlgorithm, JwtSigner, ProtocolConfig};
 use crate::scenario::model::{self, Claim, ClientGroup, NamedPlace, OneOrMany, Scalar, TokenPlace};
@@ -111,7 +111,8 @@ pub(super) struct Of<'a> {
     pub scope: Scope<'a>,
     /// Variables alone.
     pub vars: Scope<'a>,
-    pub over_http: bool,
+    pub transport: &'a Transport,
+    pub target: &'a model::Target,
 }
 
 /// The tokens of a group, and the first message that shows one.
@@ -157,6 +158,14 @@ pub(super) fn compile(
             };
             Some(text::template(text, &path, scope, problems))
         }
+        TokenPlace::Named(NamedPlace::Subprotocol(_)) => {
+            offered(&format!("{path}.in.subprotocol"), of.transport, problems);
+            None
+        }
+        TokenPlace::Usual(model::UsualPlace::Template) => {
+            written_somewhere(&format!("{path}.in"), of, problems);
+            None
+        }
         _ => None,
     };
     let renew = match &written.renew {
@@ -172,6 +181,41 @@ pub(super) fn compile(
     (auth, first)
 }
 
+/// Subprotocols are offered by an upgrade, and by nothing else.
+fn offered(path: &str, transport: &Transport, problems: &mut Problems) {
+    if !transport.has_http() {
+        return;
+    }
+    let message = "over `sse` and `long_poll` no subprotocol is offered, so the token is not shown";
+    let problem = match transport.has_websocket() {
+        true => Problem::warning(path, message),
+        false => Problem::error(path, message),
+    };
+    problems.add(problem.help("show it in a header, the query or a cookie"));
+}
+
+/// Who writes the token's places by hand has at least one.
+fn written_somewhere(path: &str, of: &Of<'_>, problems: &mut Problems) {
+    fn holds(value: &serde_json::Value) -> bool {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => text::has_placeholder(text, Some("token")),
+            Value::Array(values) => values.iter().any(holds),
+            Value::Object(values) => values.values().any(holds),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    let written = [
+        serde_json::to_value(of.group),
+        serde_json::to_value(of.target),
+    ];
+    if !written.iter().flatten().any(holds) {
+        let message = "`{token}` is written nowhere in this group, so the target never sees it";
+        let help = "write it into `headers`, `on_open` or `protocol`, or say another `in`";
+        problems.add(Problem::error(path, message).help(help));
+    }
+}
+
 /// A message by hand goes over a WebSocket, and between no protocol's own words.
 fn said(path: &str, of: &Of<'_>, problems: &mut Problems) {
     if of.protocol.has_session() {
@@ -180,7 +224,7 @@ fn said(path: &str, of: &Of<'_>, problems: &mut Problems) {
             .add(Problem::error(path, message).help(
                 "use `{token}` in `protocol`, with `in: template`, and renew by `reconnect`",
             ));
-    } else if of.over_http {
+    } else if of.transport.has_http() {
         problems.add(
             Problem::error(path, "over `sse` nothing can be said")
                 .help("show the token in a header or the query, and renew by `reconnect`"),

@@ -13,7 +13,8 @@ mod stall;
 
 use super::timeline::Timeline;
 use super::{Problems, names};
-use crate::plan::types::Phase;
+use crate::plan::fault::{Action, PlannedFault};
+use crate::plan::types::{Opening, Phase, Plan};
 use crate::scenario::model::{self, Fault};
 use crate::scenario::units::{Count, Duration, Share};
 use crate::scenario::{Problem, Scenario};
@@ -63,6 +64,43 @@ pub(super) fn compile(
         }
     };
     phase.faults.extend(planned);
+}
+
+/// Warns of faults that are over before anybody of their group opens: they touch nobody, which is told only when all is over.
+pub(super) fn unreached(plan: &Plan, problems: &mut Problems) {
+    for (i, phase) in plan.phases().iter().enumerate() {
+        // Where nothing is wrong there is a planned fault for each that is written.
+        for (j, fault) in phase.faults.iter().enumerate() {
+            let PlannedFault {
+                action: Action::Hit(hit),
+                end,
+                ..
+            } = fault
+            else {
+                continue;
+            };
+            let group = &plan.groups()[hit.group as usize];
+            let Some(opens) = first(&group.opening).filter(|opens| end <= opens) else {
+                continue;
+            };
+            let (name, at) = (&group.name, Duration(opens));
+            let after = &plan.phases()[plan.phase_at(opens.as_nanos() as u64)].name;
+            let message = format!(
+                "`{name}` opens from {at} on, in `{after}`, and this is over by then: it touches nobody, and the run will be invalid"
+            );
+            let path = format!("phases[{i}].faults[{j}].{}.clients", hit.effect.name());
+            let help = "begin it later, or open the group sooner";
+            problems.add(Problem::warning(path, message).help(help));
+        }
+    }
+}
+
+/// When the first connection opens; `None`: none ever does.
+fn first(opening: &Opening) -> Option<std::time::Duration> {
+    let knots = &opening.knots;
+    let some = knots.iter().position(|(_, count)| *count > 0)?;
+    // It opens when the curve leaves 0: at the knot before, or at the first one if it begins higher.
+    Some(knots[some.saturating_sub(1)].0)
 }
 
 /// The group of that name, or the problem that there is none.

@@ -50,7 +50,7 @@ pub(super) fn compile(scenario: &Scenario, problems: &mut Problems) -> Vec<Gate>
     gates
 }
 
-/// Warns of written gates that nothing in the plan can give a value: they fail closed when all is over. Of an implied one
+/// Warns of written gates that nothing in the plan can give a value: they are inconclusive when all is over. Of an implied one
 /// the group that implies it is told.
 pub(super) fn unfed(gates: &[Gate], plan: &Plan, scenario: &Scenario, problems: &mut Problems) {
     // They were all parsed, so they are in the order written, with what is implied after them.
@@ -63,7 +63,7 @@ pub(super) fn unfed(gates: &[Gate], plan: &Plan, scenario: &Scenario, problems: 
             let problem = if *missing == Need::Mqtt {
                 Problem::error(path, format!("`{}` says nothing: {what}", gate.text()))
             } else {
-                let message = format!("`{}` will have no value, and fail: {what}", gate.text());
+                let message = format!("`{}` will have no value, and not pass: {what}", gate.text());
                 Problem::warning(path, message)
             };
             problems.add(problem.help(help));

@@ -184,7 +184,8 @@ pub(super) fn compile(
                 message: &[],
                 ..of_vars
             },
-            over_http: transport.has_http(),
+            transport: &transport,
+            target: &scenario.target,
         };
         let (tokens, first_message) = auth::compile(&path, &of, files, problems);
         if let Some(message) = first_message {

@@ -33,10 +33,25 @@ pub(super) fn compile(
         model::Resume::Topics(true) if !of.transport.has_websocket() => Some(Resume::Protocol),
         model::Resume::Topics(false) => None,
         model::Resume::Topics(true) => topics(path, of, problems),
-        model::Resume::Session(written) => Some(Resume::Session(Box::new(session(
-            written, path, of, problems,
-        )))),
+        model::Resume::Session(written) => {
+            told_only(of.transport, path, problems);
+            let session = session(written, path, of, problems);
+            Some(Resume::Session(Box::new(session)))
+        }
     }
+}
+
+/// Streams and polls have no session to be named: they are taken up by what they said themselves.
+fn told_only(transport: &Transport, path: &str, problems: &mut Problems) {
+    if !transport.has_http() {
+        return;
+    }
+    let message = "over `sse` and `long_poll` no session is named: a stream is taken up by `Last-Event-ID`, and polls by their cursor";
+    problems.add(if transport.has_websocket() {
+        Problem::warning(path, message).help("it is resumed so over WebSocket alone")
+    } else {
+        Problem::error(path, message).help("say `resume: true`")
+    });
 }
 
 /// By topic: what the service must tell, and how it is asked.

@@ -11,6 +11,7 @@ mod presets;
 mod reconnect;
 mod socket_io;
 mod stomp;
+mod unreached;
 mod watch;
 
 use super::*;
@@ -1479,8 +1480,7 @@ fn drops_are_checked() {
 
 #[test]
 fn whoever_cannot_come_back_is_warned_of() {
-    let patch =
-        "{phases: [{name: a, for: 10s, faults: [{drop: {clients: sub, count: 1, how: fin}}]}]}";
+    let patch = "{phases: [{name: a, for: 10s, faults: [{drop: {clients: sub, count: 1, how: fin, after: 1s}}]}]}";
     one_problem(
         Level::Warning,
         &[(
@@ -1930,6 +1930,18 @@ fn resuming_needs_what_the_service_must_tell() {
     let raw =
         "{clients: {sub: {protocol: raw, subscribe: null, reconnect: {resume: true}}, pub: null}}";
     one_problem(Level::Error, &[(raw, path, "no topics")]);
+
+    // What tells over HTTP is not asked for a session.
+    let over = |transport: &str| {
+        format!(
+            "{{clients: {{sub: {{transport: {transport}, reconnect: {{resume: {{query: {{s: a}}, recovered: {{contains: x}}}}}}}}}}}}"
+        )
+    };
+    for transport in ["sse", "long_poll", "[sse, long_poll]"] {
+        one_problem(Level::Error, &[(&over(transport), path, "`resume: true`")]);
+    }
+    let both = over("[websocket, sse]");
+    one_problem(Level::Warning, &[(&both, path, "no session is named")]);
 
     let resume = |patch: &str| compiled(patch).plan.groups()[0].resume.clone();
     assert!(resume(&sub("{reconnect: {resume: false}}")).is_none());

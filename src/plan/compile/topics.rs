@@ -1,6 +1,7 @@
 //! Who hears whom: how many subscribers a published message has, and how much traffic that makes.
 
 use super::Problems;
+use super::protocol::mqtt::no_filter;
 use crate::plan::template::{render, value_of};
 use crate::plan::types::{Group, Part, Plan, Publish, Template, VarSource};
 use crate::protocol::ProtocolConfig;
@@ -13,6 +14,8 @@ use std::collections::HashMap;
 const RENDERED: usize = 200_000;
 /// Patterns that are looked at for each topic.
 const FILTERS: usize = 64;
+/// Connections of a group whose filters are looked at: whatever is wrong with one is mostly wrong with all.
+const LOOKED: u32 = 1_000;
 /// Messages a core sends and receives per second while it does little else; more is likely to be too much.
 const USUAL_PER_CORE: f64 = 100_000.0;
 
@@ -124,6 +127,26 @@ pub(super) fn traffic(plan: &Plan, problems: &mut Problems) -> Traffic {
         traffic.peak = traffic.peak.max(now[0] + 2.0 * now[1] + now[2]);
     }
     traffic
+}
+
+/// MQTT's filters that are templates, as far as their values are known: none may be one that no server can take.
+pub(super) fn filters(plan: &Plan, problems: &mut Problems) {
+    let speak = |group: &&Group| matches!(group.protocol, ProtocolConfig::Mqtt(_));
+    for group in plan.groups().iter().filter(speak) {
+        for (i, template) in group.subscribe.iter().enumerate() {
+            if template.as_text().is_some() || is_captured(group, template) {
+                continue;
+            }
+            let mut all =
+                (0..group.count.min(LOOKED)).map(|at| topic(plan.seed(), group, template, at));
+            if let Some(wrong) = all.find(|filter| Filter::parse(filter).is_none()) {
+                problems.add(no_filter(
+                    format!("clients.{}.subscribe[{i}]", group.name),
+                    &wrong,
+                ));
+            }
+        }
+    }
 }
 
 impl Audience {

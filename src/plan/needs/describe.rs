@@ -1,5 +1,7 @@
 //! The plan in words, for `squall check`.
 
+mod clients;
+
 use super::{Needs, Shortage};
 use crate::plan::compile::Compiled;
 use crate::plan::{Action, Plan};
@@ -14,13 +16,15 @@ pub fn describe(compiled: &Compiled) -> String {
     let length = plan.length().as_secs_f64();
     let _ = writeln!(
         out,
-        "{} · seed {} · {} in {}",
+        "{} · seed {} · {} in {}, then a drain of up to {}",
         plan.name(),
         plan.seed(),
         time(length),
-        many(plan.phases().len() as u64, "phase")
+        many(plan.phases().len() as u64, "phase"),
+        time(plan.generator().drain.as_secs_f64())
     );
     let _ = writeln!(out);
+    row(&mut out, "target", &line(&clients::target(plan)));
     let groups: Vec<String> = needs
         .groups
         .iter()
@@ -31,6 +35,7 @@ pub fn describe(compiled: &Compiled) -> String {
         "connections",
         &format!("{}: {}", whole(needs.connections), listed(&groups)),
     );
+    clients(&mut out, plan);
     phases(&mut out, needs);
     faults(&mut out, plan);
     row(&mut out, "messages", &messages(needs));
@@ -119,6 +124,29 @@ fn row(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "{label:<12}{text}");
 }
 
+/// One line, whatever is in it.
+fn line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).collect()
+}
+
+/// Who talks how, and comes back how: each group's name, and beside it a few lines about it.
+fn clients(out: &mut String, plan: &Plan) {
+    let groups = clients::groups(plan);
+    let width = |(name, _): &(&str, _)| name.chars().count();
+    let name = groups.iter().map(width).max().unwrap_or(0);
+    let mut label = "clients";
+    for (group, lines) in groups {
+        let mut group = line(group);
+        for text in lines {
+            let text = format!("{group:<name$}  {}", line(&text));
+            row(out, label, &text);
+            label = "";
+            group.clear();
+        }
+    }
+}
+
 /// One line a phase, columns aligned.
 fn phases(out: &mut String, needs: &Needs) {
     let name = needs
@@ -175,12 +203,7 @@ fn faults(out: &mut String, plan: &Plan) {
                 format!("{lasts}: {}", fault.label)
             }
         };
-        // One line, whatever is in it.
-        let what: String = what
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let text = format!("in {}, after {at}, {what}", phase.name);
+        let text = line(&format!("in {}, after {at}, {what}", phase.name));
         row(out, if i == 0 { "will do" } else { "" }, &text);
     }
 }

@@ -497,9 +497,12 @@ gates: ['lost == 0']
     };
     let compiled = compile(&scenario, &Files::default(), &machine).unwrap();
     let expected = "\
-quick · seed 42 · 1m 44s in 3 phases
+quick · seed 42 · 1m 44s in 3 phases, then a drain of up to 5s
 
+target      the embedded gateway
 connections 2,050: subscribers 2,000, publishers 50
+clients     subscribers  JSON over WebSocket; no `reconnect`: who is lost stays away
+            publishers   JSON over WebSocket; no `reconnect`: who is lost stays away
 phases      ramp      4.5s  opens 2,050, asks 0.50/s
             steady  1m 30s  publishes 10/s, delivers 20,000/s, asks 0.50/s
             burst      10s  publishes 100/s, delivers 200,000/s, asks 5/s
@@ -516,6 +519,94 @@ too few     descriptors of the embedded gateway: 1,000 of 2,250
             ulimit -n 2250   (or `target.embedded.nodes: 3`)
 ";
     assert_eq!(super::describe(&compiled), expected);
+}
+
+/// The lines of the plan in words that say of a target and a group whom it talks to and how, in one.
+fn about(target: &str, group: &str, more: &str) -> String {
+    let text = format!(
+        "{{name: n, target: {target}, clients: {{g: {{count: 2, {group}}}}}, {more} phases: [{{name: p, for: 10s}}]}}"
+    );
+    let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    let scenario: Scenario = serde_json::from_value(value).unwrap();
+    let compiled = compile(&scenario, &Files::default(), &machine());
+    let said = super::describe(&compiled.unwrap_or_else(|problems| panic!("{text}: {problems:?}")));
+    let shown = |line: &&str| !line.starts_with("connections");
+    let lines = said.lines().skip(2).filter(shown);
+    let lines: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("phases"))
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn the_plan_says_where_it_goes_and_how_it_comes_back() {
+    let anew = "reconnect: { backoff: full_jitter, base: 1s, cap: 9s";
+    let table = [
+        (
+            "{ url: ['wss://u:canary@one/canary?token=canary', 'ws://u:canary@[::1]:81/'], pick: failover, proxy: 'http://u:canary@px:31' }",
+            format!("{anew}, attempts: 3, codes: {{ 1012: now, 1008: stop, 4000-4499: back_off }} }}"),
+            "target      wss://one:443, ws://[::1]:81; all to the first, and to the next when it fails; through the proxy http://px:31
+clients     g  JSON over WebSocket
+               come back by full_jitter: 1s to 9s, 3 attempts at most; on close code 1008: stop, 1012: now, 4000-4499: back_off, 1013: elsewhere",
+        ),
+        (
+            "{ url: ['ws://a', 'ws://b'] }",
+            "reconnect: { backoff: phoenix }".to_owned(),
+            "target      ws://a:80, ws://b:80; connections are spread over them
+clients     g  JSON over WebSocket
+               come back by phoenix; on close code 1012: within [5s, 30s], 1013: elsewhere",
+        ),
+        (
+            "{ url: 'ws://a' }",
+            "transport: [websocket, sse], subscribe: [t], reconnect: { backoff: constant, codes: { 1000-1013: stop } }".to_owned(),
+            "target      ws://a:80
+clients     g  JSON over WebSocket, then SSE (the next when refused or not ready in time or silent; from the first again when lost)
+               come back by constant: 500ms; on close code 1000-1013: stop",
+        ),
+        // Nothing but a WebSocket ends with a code.
+        (
+            "{ url: 'ws://a' }",
+            "transport: long_poll, subscribe: [t], reconnect: { backoff: none }".to_owned(),
+            "target      ws://a:80
+clients     g  JSON over long polls
+               come back at once",
+        ),
+        (
+            "{ url: 'ws://a' }",
+            "protocol: { socket_io: { polling: only } }, subscribe: [t], reconnect: { backoff: socket_io }".to_owned(),
+            "target      ws://a:80
+clients     g  Socket.IO by polling
+               come back by socket_io: 1s to 5s",
+        ),
+        (
+            "{ url: 'ws://a' }",
+            "protocol: raw, auth: { bearer: [canary01, canary02], expires: 9s, renew: { every: 8s, by: reconnect } }, reconnect: { backoff: none }".to_owned(),
+            "target      ws://a:80
+clients     g  raw over WebSocket
+               2 tokens as written, in turn, good for 9s, renewed every 8s by connecting again
+               come back at once; on close code 1012: within [5s, 30s], 1013: longest wait (no other address)",
+        ),
+        (
+            "{ url: 'ws://a' }",
+            "protocol: { mqtt: {} }, auth: { http: { url: 'https://h/canary', headers: { X: canary } }, in: { query: t } }".to_owned(),
+            "target      ws://a:80
+clients     g  MQTT over WebSocket; no `reconnect`: who is lost stays away
+               tokens asked of h:443 before the run, never renewed",
+        ),
+    ];
+    for (target, group, expected) in table {
+        assert_eq!(about(target, &group, ""), expected);
+    }
+    let brokers = about(
+        "{ url: 'ws://a' }",
+        "subscribe: [t]",
+        "inject: { n: { nats: { url: ['nats://u:canary@h:1', 'nats://[::1]'], subject: s }, topic: t, rate: 1/s }, k: { kafka: { bootstrap: 'k:9', tls: {}, user: u, password: canary }, topic: t, rate: 1/s } },",
+    );
+    let expected = "target      ws://a:80
+clients     g  JSON over WebSocket; no `reconnect`: who is lost stays away
+            n  publish into NATS at h:1, [::1]:4222
+            k  publish into Kafka at k:9 over TLS";
+    assert_eq!(brokers, expected);
 }
 
 #[test]

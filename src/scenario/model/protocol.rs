@@ -221,10 +221,12 @@ pub struct Mqtt {
     pub session_expiry: Option<Duration>,
     /// QoS of subscriptions: 0, 1 or 2. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subscribe_qos: Option<Count>,
+    #[schemars(range(max = 2))]
+    pub subscribe_qos: Option<u8>,
     /// QoS of publishes: 0, 1 or 2. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub publish_qos: Option<Count>,
+    #[schemars(range(max = 2))]
+    pub publish_qos: Option<u8>,
     /// Whether the server is to keep each publish for those who subscribe later. Default false.
     #[serde(default, skip_serializing_if = "no")]
     pub retain: bool,
@@ -290,7 +292,8 @@ pub struct MqttWill {
     pub payload: Option<String>,
     /// 0, 1 or 2. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub qos: Option<Count>,
+    #[schemars(range(max = 2))]
+    pub qos: Option<u8>,
     /// Whether the server is to keep it. Default false.
     #[serde(default, skip_serializing_if = "no")]
     pub retain: bool,

@@ -429,6 +429,28 @@ fn control_characters_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_quality_is_of_three_and_a_broker_has_no_url() {
+    let inject = "inject: { k: { kafka: { url: 'h:1' }, topic: t, rate: 1/s } }";
+    let of = |qos: &str| {
+        let group = format!("protocol: {{ mqtt: {{ publish_qos: {qos} }} }}, subscribe");
+        told(&SOUND.replacen("subscribe", &group, 1), &options())
+    };
+    for (given, expected) in [
+        (
+            "two",
+            "4:55 `publish_qos` takes a whole number from 0 to 2, not text",
+        ),
+        ("3", "4:55 `publish_qos` takes a whole number from 0 to 2"),
+    ] {
+        assert_eq!(of(given), [expected], "{given}");
+    }
+    assert_eq!(of("2"), [""; 0]);
+    let expected = "3:25 unknown key `url` / did you mean `bootstrap`?";
+    let text = SOUND.replacen("clients:", &format!("{inject}\nclients:"), 1);
+    assert_eq!(told(&text, &options()), [expected]);
+}
+
+#[test]
 fn later_stages_add_to_what_is_already_wrong() {
     let text = SOUND
         .replace("rate: 5/s", "rate: 5")
@@ -440,7 +462,9 @@ fn later_stages_add_to_what_is_already_wrong() {
             Problem::error("clients.pubs.publish.rate", "too slow"),
             Problem::error("clients.pubs.publish", "has a slow rate"),
             Problem::error("gates[0]", "no such metric"),
-            Problem::warning("clients.subs", "never heard of").on_key(),
+            Problem::error("clients.subs", "never heard of").on_key(),
+            // That may be otherwise once the rest is right.
+            Problem::warning("clients.subs.count", "many"),
         ]
     };
     let report = report.map_err(|r| r.also(stage)).err();
@@ -479,6 +503,43 @@ fn later_stages_add_to_what_is_already_wrong() {
             .len()),
         count
     );
+}
+
+/// Where a key is wrong or a reference leads nowhere, what they were to say is missing: that needs no word of its own.
+#[test]
+fn what_follows_from_what_is_wrong_already_is_not_told() {
+    let told = |from: &str, to: &str, later: &[&str]| -> Vec<String> {
+        assert!(SOUND.contains(from), "{from}");
+        let report = parse("x.yaml", &SOUND.replace(from, to), None, &options()).err();
+        let before = report.as_ref().map_or(0, |report| report.problems().len());
+        assert_eq!(before, 1, "{to}");
+        let stage = |_: &Document| {
+            later
+                .iter()
+                .map(|at| Problem::error(*at, "later"))
+                .collect()
+        };
+        let report = report.map(|report| report.also(stage));
+        let all = report.iter().flat_map(Report::problems);
+        let later = all.filter(|p| p.problem.message == "later");
+        later.map(|p| p.problem.path.clone()).collect()
+    };
+    let group = [
+        "clients.subs.count",
+        "clients.subs",
+        "clients.pubs.publish.size",
+        "gates[0]",
+    ];
+    // A typo, wherever in the group it is: of the table it is in, and of that alone.
+    assert_eq!(told("subscribe:", "subscibe:", &group), group[2..]);
+    let deeper = ["clients.pubs.publish.size", "clients.pubs.count"];
+    assert_eq!(told("rate:", "arte: 1, rate:", &deeper), deeper[1..]);
+    // The document's own keys are about everything, and so about nothing.
+    assert_eq!(told("gates:", "zeal: 1\ngates:", &group).len(), group.len());
+    // A text that lacks what a reference should have brought.
+    let secret = ["clients.subs.auth.jwt.secret", "clients.subs.auth.jwt"];
+    let to = "auth: { jwt: { secret: '${env:NOWHERE}' } }, subscribe:";
+    assert_eq!(told("subscribe:", to, &secret), secret[1..]);
 }
 
 #[test]

@@ -83,32 +83,6 @@ fn every_shipped_scenario_is_sound_and_names_its_schema() {
 }
 
 #[test]
-fn the_starter_is_sound_as_it_is_and_with_its_comments_taken_in() {
-    parse("starter.yaml", STARTER, None, &options()).unwrap_or_else(|report| panic!("{report}"));
-    for (from, to) in [
-        (
-            "  # headers: { Authorization: \"Bearer ${env:RT_TOKEN}\" }",
-            "  headers: { Authorization: \"Bearer ${env:CANARY}\" }",
-        ),
-        ("  # subprotocols", "  subprotocols"),
-        ("    # heartbeat", "    heartbeat"),
-        (
-            "    # on_open:                # before subscribing: log in, wait for the answer\n    #   - send: '{\"type\":\"hello\"}'\n    #   - expect",
-            "    on_open:\n      - send: '{\"type\":\"hello\"}'\n      - expect",
-        ),
-        ("      # arrivals", "      arrivals"),
-        (
-            "  embedded: {}                # squall's own gateway; or a service of yours:\n  # url",
-            "  url",
-        ),
-    ] {
-        assert!(STARTER.contains(from), "{from}");
-        parse("starter.yaml", &STARTER.replace(from, to), None, &options())
-            .unwrap_or_else(|report| panic!("{report}"));
-    }
-}
-
-#[test]
 fn the_schema_describes_every_key_and_names_no_host() {
     fn walk(schema: &serde_json::Value, path: &str) {
         if let Some(properties) = schema["properties"].as_object() {

@@ -2,7 +2,7 @@
 
 mod extension;
 mod json;
-mod mqtt;
+pub(super) mod mqtt;
 mod socket_io;
 mod stomp;
 

@@ -35,12 +35,11 @@ pub(super) fn compile(
     if let Some(given) = written.session_expiry {
         config.session_expiry_s = seconds(given, u32::MAX, &at("session_expiry"), problems);
     }
-    let mut quality = |given: Option<Count>, key: &str, default: Qos| {
-        let Some(Count(level)) = given else {
+    let mut quality = |given: Option<u8>, key: &str, default: Qos| {
+        let Some(level) = given else {
             return default;
         };
-        let qos = u8::try_from(level).ok().and_then(Qos::of_level);
-        qos.unwrap_or_else(|| {
+        Qos::of_level(level).unwrap_or_else(|| {
             problems.add(Problem::error(at(key), "a QoS is 0, 1 or 2"));
             default
         })
@@ -143,16 +142,11 @@ fn seconds(given: Duration, most: u32, path: &str, problems: &mut Problems) -> u
     }
 }
 
-/// Filters and topics that no server can take. Of templates only the server can tell.
+/// Filters and topics that no server can take, as far as they are no templates: of those see `topics::filters`.
 pub(super) fn topics(group: &ClientGroup, path: &str, problems: &mut Problems) {
     for (i, filter) in group.subscribe.iter().enumerate() {
         if !filter.contains('{') && Filter::parse(filter).is_none() {
-            let message = format!("`{filter}` is no topic filter of MQTT");
-            problems.add(
-                Problem::error(format!("{path}.subscribe[{i}]"), message).help(
-                    "`+` and `#` stand for whole levels, `#` only at the end; `$share/NAME/…` shares a subscription",
-                ),
-            );
+            problems.add(no_filter(format!("{path}.subscribe[{i}]"), filter));
         }
     }
     // One that is no filter was told of.
@@ -179,6 +173,14 @@ pub(super) fn topics(group: &ClientGroup, path: &str, problems: &mut Problems) {
             problems.add(no_topic(&format!("{path}.topic"), topic));
         }
     }
+}
+
+/// What is no topic filter, by the specification's section 4.7.
+pub(in super::super) fn no_filter(path: String, filter: &str) -> Problem {
+    let message = format!("`{filter}` is no topic filter of MQTT");
+    Problem::error(path, message).help(
+        "`+` and `#` stand for whole levels, `#` only at the end; `$share/NAME/…` shares a subscription",
+    )
 }
 
 fn is_topic(topic: &str) -> bool {

@@ -211,6 +211,18 @@ fn what_cannot_be_is_said() {
             "auth.renew.by",
             "words of its own",
         ),
+        (
+            "{bearer: x, in: {subprotocol: 'b.{token}'}}",
+            ", transport: sse",
+            "auth.in.subprotocol",
+            "no subprotocol is offered",
+        ),
+        (
+            "{bearer: x, in: template}",
+            ", headers: {X: '{{token}}'}",
+            "auth.in",
+            "written nowhere",
+        ),
         ("{command: {run: []}}", "", "auth.command.run", "no program"),
         (
             "{command: {run: [x], pointer: t}}",
@@ -240,6 +252,27 @@ fn what_cannot_be_is_said() {
             "clients.sub.auth.renew.every",
             "before they are renewed",
         )],
+    );
+    one_problem(
+        Level::Warning,
+        &[(
+            &with(
+                "{bearer: x, in: {subprotocol: 'b.{token}'}}",
+                ", transport: [websocket, long_poll]",
+            ),
+            "clients.sub.auth.in.subprotocol",
+            "no subprotocol is offered",
+        )],
+    );
+    // Wherever it is written by hand.
+    for somewhere in [
+        "on_open: [{send: '{token}'}]",
+        "protocol: {mqtt: {username: u, password: '{token}'}}, subscribe: []",
+    ] {
+        sub("{bearer: x, in: template}", &format!(", {somewhere}"));
+    }
+    compiled(
+        "{target: {query: {t: '{token}'}}, clients: {sub: {auth: {bearer: x, in: template}}, pub: {auth: {bearer: x, in: template}}}}",
     );
     one_problem(
         Level::Error,

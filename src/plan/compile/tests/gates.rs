@@ -68,7 +68,10 @@ fn a_gate_that_nothing_can_give_a_value_is_warned_of_by_what_is_missing() {
             gated("accepted_draining == 0", ""),
             "there is no `deploy: { roll: … }`",
         ),
-        (gated("policy == drop", ""), "there is no `slow` fault"),
+        (
+            gated("policy == drop", ""),
+            "will have no value, and not pass: there is no `slow` fault",
+        ),
         (gated("severed == 0", &reset), "there is no `deploy`"),
         (gated("rtt p99 < 2s", ""), "no client group has `request`"),
         (

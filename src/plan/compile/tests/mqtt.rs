@@ -101,10 +101,15 @@ fn filters_and_topics_that_cannot_be_are_told() {
     let cases = [
         ("a/#/b", "`a/#/b` is no topic filter"),
         ("$share/g", "shares a subscription"),
+        ("a#", "`a#` is no topic filter"),
+        ("a/+b", "`a/+b` is no topic filter"),
+        // Of a template, as it is for somebody.
+        ("{index}#", "`0#` is no topic filter"),
+        ("{tail}/a", "`#/a` is no topic filter"),
     ];
     for (filter, text) in cases {
         let patch = format!(
-            "{{clients: {{sub: {{protocol: mqtt, subscribe: [t, '{filter}']}}, pub: {{protocol: mqtt}}}}}}"
+            "{{clients: {{sub: {{protocol: mqtt, vars: {{tail: {{cycle: [x, '#']}}}}, subscribe: [t, '{filter}']}}, pub: {{protocol: mqtt}}}}}}"
         );
         one_problem(Level::Error, &[(&patch, "clients.sub.subscribe[1]", text)]);
     }
@@ -113,8 +118,14 @@ fn filters_and_topics_that_cannot_be_are_told() {
         Level::Error,
         &[(patch, "clients.pub.publish[1].topic", "no wildcards")],
     );
-    // Of a template only the server can tell.
-    compiled("{clients: {sub: {protocol: mqtt, subscribe: [t, '{index}#']}}}");
+    // Levels may be put in, wildcards among them; and of what is captured only the server can tell.
+    for good in [
+        "vars: {at: {cycle: [a/, b/c/]}}, subscribe: [t, '{at}#']",
+        "vars: {tail: {cycle: ['#', '+/b']}}, subscribe: [t, 'a/{tail}']",
+        "capture_headers: {at: X-At}, subscribe: [t, '{at}#']",
+    ] {
+        compiled(&format!("{{clients: {{sub: {{protocol: mqtt, {good}}}}}}}"));
+    }
 }
 
 /// Who hears what is expected by the filters, so that nobody is warned of publishing to none.
