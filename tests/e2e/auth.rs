@@ -248,6 +248,8 @@ fn a_reconnect_renews_a_token_and_nothing_is_lost_by_it() {
         let summary = done.expect(0).summary();
         assert_eq!(summary.count("renewed"), summary.count("reconnected"));
         assert_eq!(summary.count("opened"), 10 + summary.count("renewed"));
+        // They went of their own accord, which is no storm.
+        assert_eq!(summary.at("/storms").as_array().map(Vec::len), Some(0));
     }
 }
 
@@ -256,7 +258,9 @@ fn a_reconnect_that_is_not_let_in_has_failed() {
     let gates = "'renewed == 0', 'renewal_failed == 10', 'gave_up == 10'";
     let more = "reconnect: { attempts: 1, base: 100ms }";
     let scenario = listed("{ every: 2s, by: reconnect }", more, gates);
-    Lab::new(&scenario).run(&[]).expect(0);
+    let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
+    // Who is not let in again is one.
+    assert_eq!(summary.at("/storms/0/lost"), 10);
 }
 
 /// The secret is in no output and no report, and neither is a token made with it, though the target repeats it.
