@@ -169,7 +169,11 @@ fn heard(outcome: &Outcome) -> Option<Line> {
     if !trouble || outcome.samples.is_empty() {
         return None;
     }
-    let heard = outcome.samples.iter().take(2);
+    // What connections that were open were closed with says least of why others failed.
+    let closing = |kind: &str| kind.starts_with("close ");
+    let (last, first): (Vec<_>, Vec<_>) =
+        outcome.samples.iter().partition(|(kind, _)| closing(kind));
+    let heard = first.into_iter().chain(last).take(2);
     let heard: Vec<String> = heard
         .map(|(kind, text)| format!("{kind}: {text}"))
         .collect();
