@@ -53,8 +53,17 @@ pub struct Phase {
     pub neighbours: Vec<(usize, Result<Ratio, NoRatio>)>,
     /// What else is known of these.
     pub slow: Vec<SlowFault>,
-    /// Of each of its deploys, the connections let in by who was leaving already; `None`: nobody told.
-    pub deploys: Vec<Option<u64>>,
+    /// What gates ask of its deploys.
+    pub deploys: Vec<Deployed>,
+}
+
+/// What became of a deploy, as far as gates ask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deployed {
+    /// Connections let in by who was leaving already; `None`: nobody told.
+    pub accepted_draining: Option<u64>,
+    /// Most ÷ mean of those open at its end, over the nodes or addresses; `None`: there are no two.
+    pub spread_after: Option<f64>,
 }
 
 /// Where a gate looks.
@@ -149,6 +158,7 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         Measure::NoisyNeighbour => noisy_neighbour(gate, looked_at, group),
         Measure::Policy => slow::policy(gate, looked_at, group),
         Measure::AcceptedDraining => accepted_draining(gate, looked_at),
+        Measure::SpreadAfter => spread_after(gate, looked_at),
     }
 }
 
@@ -271,12 +281,30 @@ fn spread(gate: &Gate, totals: &Totals, scope: Scope) -> Judgement {
     judged(gate, value, format!("{value:.2}"), note)
 }
 
+/// How unevenly connections were spread when a deploy was over; of several the worst.
+fn spread_after(gate: &Gate, phases: &[Phase]) -> Judgement {
+    let deploys = phases.iter().flat_map(|phase| &phase.deploys);
+    let mut worst: Option<f64> = None;
+    for deploy in deploys {
+        let Some(spread) = deploy.spread_after else {
+            return none(
+                "there was one place only: no node and no other address was told".to_owned(),
+            );
+        };
+        worst = Some(worst.map_or(spread, |worst| worst.max(spread)));
+    }
+    match worst {
+        Some(worst) => judged(gate, worst, format!("{worst:.2}"), String::new()),
+        None => none("not exercised: there was no deploy".to_owned()),
+    }
+}
+
 /// All who were let in by nodes that were leaving, in all deploys looked at.
 fn accepted_draining(gate: &Gate, phases: &[Phase]) -> Judgement {
     let deploys = phases.iter().flat_map(|phase| &phase.deploys);
     let mut sum = None;
-    for accepted in deploys {
-        let Some(accepted) = accepted else {
+    for deploy in deploys {
+        let Some(accepted) = deploy.accepted_draining else {
             return none("the target does not tell whom its leaving nodes let in".to_owned());
         };
         sum = Some(sum.unwrap_or(0) + accepted);

@@ -4,7 +4,7 @@
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
 //! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "taken" | "memory_slope"
-//!          | "policy" | "accepted_draining"
+//!          | "policy" | "accepted_draining" | "spread_after"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | ( "status" | "close" | "expired_close" | "revoked_close" | "reason" ) code
 //! code     = number                                              of "reason" also hexadecimal, as 0x97
@@ -19,7 +19,7 @@
 //! Words are separated by white space; around `op` it may be left out. Timers, counters and kinds are those of
 //! [`super::metrics`].
 
-use super::metric::{ACCEPTED_DRAINING, Count, NOISY_NEIGHBOUR, POLICY, SPREAD};
+use super::metric::{ACCEPTED_DRAINING, Count, NOISY_NEIGHBOUR, POLICY, SPREAD, SPREAD_AFTER};
 use super::need::{self, Need};
 use super::value::Unit;
 use super::words::Words;
@@ -70,6 +70,8 @@ pub(super) enum Measure {
     Policy,
     /// Connections let in by who was leaving already, in a deploy; of all deploys.
     AcceptedDraining,
+    /// Connections at the busiest node, or address, ÷ the mean of all when a deploy was over; the worst one's.
+    SpreadAfter,
 }
 
 /// What is known of a `slow` fault.
@@ -144,7 +146,8 @@ impl Measure {
             | Measure::Amplification
             | Measure::Spread
             | Measure::NoisyNeighbour
-            | Measure::AcceptedDraining => Unit::Number,
+            | Measure::AcceptedDraining
+            | Measure::SpreadAfter => Unit::Number,
             Measure::Slow(slow) => slow.unit(),
             Measure::Policy => Unit::Policy,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
@@ -321,10 +324,10 @@ pub fn parse(text: &str) -> Result<Gate, GateError> {
             suggestion: None,
         });
     }
-    if let (Measure::AcceptedDraining, Some(group)) = (measure, &group) {
+    if let (Measure::AcceptedDraining | Measure::SpreadAfter, Some(group)) = (measure, &group) {
         return Err(GateError {
             column: group.column,
-            message: "nodes tell whom they let in, not of which client group".to_owned(),
+            message: "a deploy is judged over all client groups together".to_owned(),
             suggestion: None,
         });
     }
@@ -355,6 +358,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         NOISY_NEIGHBOUR => return Ok(Measure::NoisyNeighbour),
         POLICY => return Ok(Measure::Policy),
         ACCEPTED_DRAINING => return Ok(Measure::AcceptedDraining),
+        SPREAD_AFTER => return Ok(Measure::SpreadAfter),
         "failed" => Count::Failed(failure(words)?),
         "status" => Count::Status(code(words, "an HTTP status", 100..=599)?),
         "close" => Count::Close(code(words, "a close code", 1000..=4999)?),
@@ -382,6 +386,7 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
                     NOISY_NEIGHBOUR,
                     POLICY,
                     ACCEPTED_DRAINING,
+                    SPREAD_AFTER,
                 ]);
                 return Err(
                     word.error(format!("there is no metric `{name}`"), nearest(name, known))

@@ -76,6 +76,11 @@ pub fn metrics() -> Vec<Metric> {
             share_of: None,
             doc: "What the target does with the victims of a `slow` fault: buffer, drop, disconnect or block-the-publisher; of every fault",
         }, Metric {
+            name: SPREAD_AFTER.to_owned(),
+            unit: "ratio",
+            share_of: None,
+            doc: "Connections at the busiest node (or, where none is told, address) ÷ the mean of all, of those open when a deploy's phase ended; of several the largest",
+        }, Metric {
             name: ACCEPTED_DRAINING.to_owned(),
             unit: "number",
             share_of: None,
@@ -89,6 +94,7 @@ pub(super) const NOISY_NEIGHBOUR: &str = "noisy_neighbour";
 pub(super) const SPREAD: &str = "spread";
 pub(super) const POLICY: &str = "policy";
 pub(super) const ACCEPTED_DRAINING: &str = "accepted_draining";
+pub(super) const SPREAD_AFTER: &str = "spread_after";
 
 /// `moved + stayed`
 pub(super) fn names(counters: &[Counter]) -> String {

@@ -11,7 +11,7 @@ mod need;
 mod value;
 mod words;
 
-pub use evaluate::{Judgement, Phase, SlowFault, Status, evaluate};
+pub use evaluate::{Deployed, Judgement, Phase, SlowFault, Status, evaluate};
 pub use grammar::{Gate, GateError, parse};
 pub use metric::{Metric, metrics};
 pub use need::Need;

@@ -48,6 +48,8 @@ pub enum Need {
     Deploy,
     /// A fault that a target may end connections for, in the phase or before it: `slow`, `stall`, or a `drop` by `vanish`.
     Evictable,
+    /// A deploy in the gate's own phase.
+    DeployHere,
     /// A roll of the embedded gateway in the gate's own phase: only its nodes tell whom they let in.
     Roll,
     /// Any fault, in the phase or before it: something to lose connections by.
@@ -174,6 +176,7 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         Measure::Spread => &[],
         Measure::NoisyNeighbour | Measure::Slow(_) | Measure::Policy => &[Need::Slow],
         Measure::AcceptedDraining => &[Need::Roll],
+        Measure::SpreadAfter => &[Need::DeployHere],
     }
 }
 
@@ -257,6 +260,13 @@ impl Need {
                 "leave the gate out".to_owned(),
             ),
             Need::Deploy => fault("no `deploy`", "a `deploy`"),
+            Need::DeployHere => {
+                let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
+                (
+                    format!("there is no `deploy`{place}"),
+                    "add one there, or leave the gate out".to_owned(),
+                )
+            }
             Need::Roll => {
                 let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
                 (
@@ -351,6 +361,7 @@ mod tests {
             "taken < 2MiB",
             "policy == drop",
             "accepted_draining == 0",
+            "spread_after < 2",
             "memory_slope < 1MiB/s",
             "reconnected peak < 9/s",
         ] {

@@ -255,7 +255,10 @@ fn looked_at(
             deploys: deploys
                 .iter()
                 .filter(|of| of.phase == p.name)
-                .map(|of| of.accepted_draining)
+                .map(|of| gate::Deployed {
+                    accepted_draining: of.accepted_draining,
+                    spread_after: of.spread_after,
+                })
                 .collect(),
         })
         .collect()

@@ -661,6 +661,10 @@ fn deploys() -> Table {
         counts("cut_again", "in open", 0).map(|case| no_evidence(&case.gate)),
         soon("drain max"),
         at_least("accepted_draining", "in deploy", 20),
+        [
+            pass("spread_after <= 1.5 in deploy", 1.0..=1.5),
+            fail("spread_after > 1.5", 1.0..=1.5),
+        ],
         // Each comes back to its own address.
         [
             pass("spread <= 1.5 in deploy", 1.0..=1.5),

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite;
 const FINE: [&str; 3] = ["OK", "NON-STRICT", "INFORMATIONAL"];
 
 /// Cases of compression by what the client must offer for them: a thousand messages each. Of all sizes and texts a few, whole
-/// and in fragments, with each way to agree; all of them would take the better part of an hour.
+/// and in fragments, with each way to agree; all of them take half an hour.
 const COMPRESSED: [(&str, &[&str], &[&str]); 2] = [
     (
         "{}",

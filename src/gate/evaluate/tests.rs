@@ -921,8 +921,12 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
 #[test]
 fn who_was_let_in_while_leaving_is_the_sum_of_deploys_and_none_may_be_unknown() {
     let mut phases = phases();
-    phases[0].deploys = vec![Some(0)];
-    phases[1].deploys = vec![Some(2), Some(3)];
+    let deployed = |accepted_draining, spread_after| Deployed {
+        accepted_draining,
+        spread_after,
+    };
+    phases[0].deploys = vec![deployed(Some(0), Some(1.0))];
+    phases[1].deploys = vec![deployed(Some(2), Some(1.25)), deployed(Some(3), Some(1.5))];
     let totals = totals(|_| {});
     let judge = |phases: &[Phase], text: &str| {
         let judgement = evaluate(&parse(text).unwrap(), &totals, phases, &groups());
@@ -948,12 +952,24 @@ fn who_was_let_in_while_leaving_is_the_sum_of_deploys_and_none_may_be_unknown() 
             "–",
             None,
         ),
+        (
+            "spread_after < 1.01 in ramp",
+            Status::Passed,
+            "1.00",
+            Some(1.0),
+        ),
+        ("spread_after < 1.5", Status::Failed, "1.50", Some(1.5)),
+        ("spread_after < 9 in end", Status::NoEvidence, "–", None),
     ] {
         let judgement = (status, actual.to_owned(), value);
         assert_eq!(judge(&phases, text), judgement, "{text}");
     }
-    phases[2].deploys = vec![None];
-    for text in ["accepted_draining == 0 in end", "accepted_draining < 9"] {
+    phases[2].deploys = vec![deployed(None, None)];
+    for text in [
+        "accepted_draining == 0 in end",
+        "accepted_draining < 9",
+        "spread_after < 9",
+    ] {
         assert_eq!(judge(&phases, text).0, Status::NoEvidence, "{text}");
     }
 }

@@ -415,7 +415,7 @@ fn bad_gates_say_where_and_what_was_meant() {
         (
             "accepted_draining == 0 of subs",
             27,
-            "not of which client group",
+            "over all client groups",
             None,
         ),
         ("sent rate == 5/s", 11, "never exactly equal", Some("<=")),

@@ -120,6 +120,9 @@ fn has(plan: &Plan, gate: &Gate, need: Need) -> bool {
         Need::Tls => address(|address| address.tls),
         Need::HostName => address(|address| address.host.parse::<IpAddr>().is_err()),
         Need::Deploy => fault(0, &|fault| matches!(fault.action, Action::Deploy(_))),
+        Need::DeployHere => fault(last.unwrap_or(0), &|fault| {
+            matches!(fault.action, Action::Deploy(_))
+        }),
         Need::Roll => fault(
             last.unwrap_or(0),
             &|fault| matches!(&fault.action, Action::Deploy(deploy) if matches!(deploy.how, Rollout::Roll { .. })),
