@@ -220,8 +220,9 @@ impl Shard {
         if self.ended_with_revoked(c, by_target, now)
             && let Some(held) = self.held(c)
             && !held.renewing
+            && held.awaits_ms == 0
         {
-            // It comes back with another, as those do that end to renew theirs.
+            // It comes back with another, as those do already that were about to renew theirs.
             held.number = held.number.saturating_add(1);
         }
         if held.awaits_ms > 0 {

@@ -219,26 +219,29 @@ impl Shard {
         if !matches!(intent, Intent::None | Intent::Cut) {
             return;
         }
-        // Nothing opens once the schedules are over: whoever is lost then could not have come back, and did not give up either.
-        if self.stretch >= Stretch::Draining || self.stopped {
-            self.never_back(c);
-            return;
-        }
-        if conn.mark(Mark::Planned, false) {
-            self.joins_storm(c, now);
-        }
-        let conn = &mut self.conns[c];
-        if was_ready && conn.lost_ns == 0 {
+        let gone = was_ready && conn.lost_ns == 0;
+        if gone && self.stretch < Stretch::Finishing && !self.stopped {
             // What a fault's cut had come of it is behind: this loss is another's, if it is any fault's.
             let deployed = || told.and_then(|_| self.deploy_that_cut(c, now));
             match parted.or_else(deployed).or(acted) {
                 Some(fault) => self.resumes.cut(c, fault),
                 None => self.resumes.uncut(c),
             }
+        }
+        // Nothing opens once the schedules are over: whoever is lost then could not have come back, and did not give up either.
+        if self.stretch >= Stretch::Draining || self.stopped {
+            self.never_back(c);
+            return;
+        }
+        if gone {
             self.goes_away(c, now);
         }
         if self.steps_down(c, leads_down, now) {
             return self.open(c, now, now);
+        }
+        // It was not let in again at once.
+        if self.conns[c].mark(Mark::Planned, false) {
+            self.joins_storm(c, now);
         }
         self.come_back(c, told, was_ready, now);
     }
@@ -336,8 +339,9 @@ impl Shard {
     fn never_back(&mut self, c: usize) {
         let conn = &mut self.conns[c];
         let group = &self.plan.groups()[usize::from(conn.group)];
-        // Once, however its end goes on.
-        if std::mem::take(&mut conn.lost_ns) > 0 && group.reconnect.is_some() {
+        // Who went by plan was not lost; and once, however its end goes on.
+        let planned = conn.mark(Mark::Planned, false);
+        if std::mem::take(&mut conn.lost_ns) > 0 && group.reconnect.is_some() && !planned {
             self.count(c, Counter::GaveUp);
         }
     }

@@ -385,6 +385,8 @@ impl Shard {
             if let Ok(Some(Piece::Head(head))) = &part
                 && head.status >= 400
                 && subscribes
+                // A poll that was answered in vain goes on.
+                && !(polls && head.status == 408)
                 // Whoever subscribes is lost by it: of the body no more is needed than what is here to say why.
                 && let Ok(Some(Piece::Body(text))) =
                     http.responses.next(&mut bytes, max_header, |_, _| {})

@@ -5,7 +5,7 @@ mod storm;
 
 pub use slow::SlowFault;
 
-use super::grammar::{Gate, Measure, Name, Stat};
+use super::grammar::{Gate, Measure, Name, Op, Stat};
 use super::metric::{Count, Exercise, names, opening};
 use super::value::{Unit, thousands};
 use crate::metrics::{Counter, Failure, NoRatio, Ratio, Timer, Totals, uneven, value_at_rank};
@@ -291,7 +291,12 @@ fn spread_after(gate: &Gate, phases: &[Phase]) -> Judgement {
                 "there was one place only: no node and no other address was told".to_owned(),
             );
         };
-        worst = Some(worst.map_or(spread, |worst| worst.max(spread)));
+        let worse = if gate.op.is_upper() {
+            f64::max
+        } else {
+            f64::min
+        };
+        worst = Some(worst.map_or(spread, |worst| worse(worst, spread)));
     }
     match worst {
         Some(worst) => judged(gate, worst, format!("{worst:.2}"), String::new()),
@@ -302,17 +307,26 @@ fn spread_after(gate: &Gate, phases: &[Phase]) -> Judgement {
 /// All who were let in by nodes that were leaving, in all deploys looked at.
 fn accepted_draining(gate: &Gate, phases: &[Phase]) -> Judgement {
     let deploys = phases.iter().flat_map(|phase| &phase.deploys);
-    let mut sum = None;
-    for deploy in deploys {
-        let Some(accepted) = deploy.accepted_draining else {
-            return none("the target does not tell whom its leaving nodes let in".to_owned());
-        };
-        sum = Some(sum.unwrap_or(0) + accepted);
+    let (mut sum, mut all, mut told) = (0, 0, 0);
+    for accepted in deploys.map(|deploy| deploy.accepted_draining) {
+        all += 1;
+        told += u64::from(accepted.is_some());
+        sum += accepted.unwrap_or(0);
     }
-    match sum {
-        Some(sum) => judged(gate, sum as f64, thousands(sum as f64), String::new()),
-        None => none("not exercised: there was no deploy".to_owned()),
+    let sum = sum as f64;
+    // Too many are too many, whatever the others let in.
+    let beyond = match gate.op {
+        Op::Less => sum >= gate.limit,
+        Op::LessEqual | Op::Equal => sum > gate.limit,
+        Op::Greater | Op::GreaterEqual => false,
+    };
+    if all == 0 {
+        return none("not exercised: there was no deploy".to_owned());
     }
+    if told < all && !beyond {
+        return none("the target does not tell whom its leaving nodes let in".to_owned());
+    }
+    judged(gate, sum, thousands(sum), String::new())
 }
 
 /// The worst of the faults looked at; without evidence if there is none of one of them.

@@ -78,7 +78,7 @@ pub enum Fate {
 pub struct Blame {
     /// Its number in the run.
     pub fault: u16,
-    /// Whether it took the connection away; if not, it acted on it otherwise.
+    /// Whether the connection was lost by it or under it; if not, it acted on it otherwise.
     pub cut: bool,
 }
 

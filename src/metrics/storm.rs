@@ -77,13 +77,23 @@ impl Storm {
 
     /// When the storm that begins with the first loss at or after `from_ns` is over: everybody who was lost in it is back, no one is
     /// lost for a second, and it is `least_ns`, before which what brought it was not over. `to_ns` at most.
-    pub fn settled(steps: &Steps, from_ns: u64, to_ns: u64, least_ns: u64) -> u64 {
+    /// So many are `away` from before it: their returns are not told from others'.
+    pub fn settled(steps: &Steps, from_ns: u64, to_ns: u64, least_ns: u64, away: u64) -> u64 {
         let within = steps.between(from_ns, to_ns);
         let first = within.iter().position(|step| step.lost > 0);
         let within = first.map_or(&[][..], |first| &within[first..]);
-        let (mut lost, mut back) = (0_u64, 0_u64);
-        let mut over: Option<u32> = None;
+        let (mut lost, mut back) = (away, 0_u64);
+        let least = u32::try_from(least_ns.div_ceil(STEP_NS)).unwrap_or(u32::MAX);
+        let (mut over, mut last): (Option<u32>, Option<u32>) = (None, None);
+        // Steps in which nothing happened are not there: it may have been over in one of them.
+        let meanwhile = |last: Option<u32>, lost: u64, back: u64| {
+            let last = last.filter(|_| back >= lost)?;
+            Some(last.max(least.saturating_sub(1)))
+        };
         for step in within {
+            if over.is_none() {
+                over = meanwhile(last, lost, back).filter(|at| *at < step.index);
+            }
             if step.lost > 0 {
                 match over {
                     Some(at) if step.index - at > QUIET => break,
@@ -92,11 +102,13 @@ impl Storm {
             }
             lost += u64::from(step.lost);
             back += u64::from(step.back);
-            let end = (u64::from(step.index) + 1) * STEP_NS;
-            if over.is_none() && back >= lost && end >= least_ns {
+            last = Some(step.index);
+            if over.is_none() && back >= lost && step.index.saturating_add(1) >= least {
                 over = Some(step.index);
             }
         }
+        let over = over.or_else(|| meanwhile(last, lost, back));
+        let over = over.filter(|at| (u64::from(*at) + 1) * STEP_NS <= to_ns);
         over.map_or(to_ns, |at| (u64::from(at) + 1) * STEP_NS)
     }
 
@@ -231,23 +243,32 @@ mod tests {
             (40, 1, 1, 1, 0, 0),
             (90, 0, 0, 0, 0, 5),
         ]);
-        let settled = |from, least| Storm::settled(&all, from * S / 10, 20 * S, least * S / 10);
-        for (from, least, over) in [
-            (0, 0, 23),
-            (12, 0, 23),
-            (23, 0, 200),
-            (0, 30, 200),
-            (0, 23, 23),
+        let settled = |from, least, away| {
+            Storm::settled(&all, from * S / 10, 20 * S, least * S / 10, away) * 10 / S
+        };
+        for (from, least, away, over) in [
+            (0, 0, 0, 23),
+            (12, 0, 0, 23),
+            // One never comes back.
+            (23, 0, 0, 200),
+            (0, 30, 0, 200),
+            (0, 23, 0, 23),
+            // A loss right after it may be over is of it.
+            (0, 24, 0, 200),
+            // The first three that come back are of before.
+            (0, 0, 3, 200),
         ] {
-            assert_eq!(settled(from, least), over * S / 10, "{from} {least}");
+            assert_eq!(settled(from, least, away), over, "{from} {least} {away}");
         }
-        let one = Storm::read(&all, 0, settled(0, 0)).expect("there was one");
+        let one = Storm::read(&all, 0, 23 * S / 10).expect("there was one");
         assert_eq!((one.lost, one.back, one.end), (4, 4, 23));
-        assert_eq!(
-            Storm::settled(&all, 95 * S / 10, 20 * S, 0),
-            20 * S,
-            "nobody was lost"
-        );
+        assert_eq!(settled(95, 0, 0), 200, "nobody was lost");
+        // Nothing happens when it may be over.
+        let mut quiet = vec![(10, 0, 0, 0, 0, 1), (12, 1, 1, 1, 0, 0)];
+        let over = |quiet: &[_]| Storm::settled(&steps(quiet), 0, 9 * S, 3 * S, 0);
+        assert_eq!(over(&quiet), 3 * S);
+        quiet.push((60, 0, 0, 0, 0, 5));
+        assert_eq!(over(&quiet), 3 * S);
     }
 
     #[test]

@@ -314,7 +314,6 @@ fn phases(plan: &Plan, course: &Course) -> Vec<PhaseReport> {
 /// Seconds that openings may be late without a word about it.
 const LATE_OPENING: f64 = 1.0;
 
-/// Openings of which many began late, on which no other judgement is passed: who opens everything at once means to.
 /// Groups that publish into a broker which confirmed nothing of it: whatever arrived was not known to be sent.
 fn unconfirmed(plan: &Plan, totals: &Totals) -> Vec<String> {
     let injects = plan.groups().iter().enumerate();
@@ -332,6 +331,7 @@ fn unconfirmed(plan: &Plan, totals: &Totals) -> Vec<String> {
         .collect()
 }
 
+/// Openings of which many began late, on which no other judgement is passed: who opens everything at once means to.
 fn late_openings(totals: &Totals) -> Option<String> {
     let lag = totals.quantiles(Timer::OpenLag, None, None)?;
     let late = lag.p99 as f64 / 1e6;

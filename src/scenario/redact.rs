@@ -444,16 +444,26 @@ fn whole(text: &str, value: Range<usize>) -> Range<usize> {
     if !text[value.start..].starts_with('{') {
         return value;
     }
-    let mut depth = 0_usize;
-    let close = text[value.start..].find(|c: char| {
+    let (mut depth, mut at) = (0_usize, value.start);
+    while let Some(c) = text[at..].chars().next() {
+        let next = at + c.len_utf8();
+        at = match c {
+            '"' | '\'' => quoted(text, at).map_or(next, |inside| (inside.end + 1).min(text.len())),
+            '#' if text[..at].ends_with([' ', '\n', '\t']) => {
+                text[at..].find('\n').map_or(text.len(), |line| at + line)
+            }
+            _ => next,
+        };
         match c {
             '{' => depth += 1,
             '}' => depth -= 1,
             _ => {}
         }
-        depth == 0
-    });
-    value.start..close.map_or(text.len(), |at| value.start + at + 1)
+        if depth == 0 {
+            return value.start..at;
+        }
+    }
+    value.start..text.len()
 }
 
 /// Keys of `auth` whose values are no credentials: words, times and pointers.

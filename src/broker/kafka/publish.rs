@@ -15,7 +15,7 @@ use crate::broker::link::{Link, write};
 use crate::broker::publisher::{Dialect, LOOK, Message, Outlet, SILENT_NS};
 use crate::broker::{BrokerError, Endpoint, Event, KafkaConfig};
 use futures_util::future::{LocalBoxFuture, select_all};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWrite;
@@ -38,8 +38,12 @@ pub struct Session {
     wires: Vec<(i32, Wire)>,
 }
 
-/// What was written to a leader and not answered.
-type Flights = RefCell<VecDeque<Flight>>;
+/// What was written to a leader and not answered, and when it answered last, of CLOCK_MONOTONIC.
+#[derive(Default)]
+struct Flights {
+    all: RefCell<VecDeque<Flight>>,
+    heard_ns: Cell<u64>,
+}
 
 struct Flight {
     /// The request that is answered when it is done.
@@ -163,7 +167,7 @@ impl Kafka {
             let at = api::open(out, api::API_VERSIONS, asked);
             api::close(out, at);
         }
-        flights.borrow_mut().push_back(Flight {
+        flights.all.borrow_mut().push_back(Flight {
             asked,
             lanes: used,
             written_ns: now.0,
@@ -182,7 +186,8 @@ impl Kafka {
         flights: &Flights,
         outlet: &Outlet,
     ) -> Result<(), BrokerError> {
-        let mut flights = flights.borrow_mut();
+        flights.heard_ns.set((outlet.clock)());
+        let mut flights = flights.all.borrow_mut();
         let next = flights.front().is_some_and(|f| f.asked == correlation);
         let flight = next.then(|| flights.pop_front()).flatten();
         let none = self.config.acks == Acks::None;
@@ -214,12 +219,14 @@ impl Kafka {
     }
 }
 
-/// Ends when the leader has left something without an answer for too long. What others confirm says nothing of it, so that the
+/// Ends when a leader that owes answers has given none for too long. What others confirm says nothing of it, so that the
 /// watch over the whole queue would not see it.
 async fn overdue(flights: &Flights, outlet: &Outlet) -> BrokerError {
     loop {
         sleep(LOOK).await;
-        let since = flights.borrow().front().map(|flight| flight.written_ns);
+        let oldest = flights.all.borrow().front().map(|flight| flight.written_ns);
+        // It does one after the other: those behind wait for their turn.
+        let since = oldest.map(|written| written.max(flights.heard_ns.get()));
         if since.is_some_and(|since| (outlet.clock)().saturating_sub(since) > SILENT_NS) {
             return BrokerError::Timeout;
         }

@@ -37,13 +37,15 @@ pub(super) fn storms(plan: &Plan, phases: &[PhaseReport], course: &Course) -> Ve
     }
     let ends = causes.iter().skip(1).map(|(start, ..)| *start);
     let ends: Vec<u64> = ends.chain([u64::MAX]).collect();
-    let mut all = Vec::new();
+    let mut all: Vec<StormReport> = Vec::new();
     for ((start, least, cause), end) in causes.iter().zip(&ends) {
         let (mut from, mut cause) = (*start, cause.as_str());
         for n in 1..=STORMS {
+            let before = all.last().filter(|before| before.overtaken);
+            let away = before.map_or(0, |before| before.lost - before.back);
             let until = match n {
                 STORMS => *end,
-                _ => Storm::settled(steps, from, *end, *least),
+                _ => Storm::settled(steps, from, *end, *least, away),
             };
             let Some(storm) = Storm::read(steps, from, until) else {
                 break;

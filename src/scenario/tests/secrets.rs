@@ -158,6 +158,14 @@ fn problems_show_lines_without_their_credentials() {
     assert_clean(&styled);
     for text in [
         // No tree at all.
+        SOUND.replace(
+            "url: ws://localhost:1/ws",
+            "url: ws://localhost:1/ws\n  auth: { bearer: \"aaa}canary-brace\", in: header }\n  - [oops",
+        ),
+        SOUND.replace(
+            "url: ws://localhost:1/ws",
+            "url: ws://localhost:1/ws\n  auth: { in: header, # }\n    json: { x: canary-remark } }\n  - [oops",
+        ),
         format!("{CREDENTIALS}\n  - [oops"),
         CREDENTIALS.replace("Bearer canary04", "Bearer canary04: ]"),
         CREDENTIALS.replace("session: canary09 }", "session: canary09"),
