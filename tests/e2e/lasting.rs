@@ -86,6 +86,69 @@ fn slow_consumers_are_as_many_as_planned_on_any_number_of_shards() {
     }
 }
 
+/// How groups that do not speak JSON over a WebSocket are told.
+const OTHERS: [(&str, &str); 5] = [
+    ("events", "transport: sse"),
+    ("polls", "transport: long_poll"),
+    ("stomp", "protocol: stomp"),
+    ("mqtt", "protocol: mqtt"),
+    ("io", "protocol: socket_io"),
+];
+
+/// A second and more for each fault, as it takes a moment to show that nothing is lost by any.
+#[test]
+fn they_act_on_whatever_transport_and_protocol_a_group_has() {
+    let groups = OTHERS.map(|(name, speaks)| {
+        format!("  {name}: {{ count: 4, subscribe: [t], {speaks}, reconnect: {{ backoff: constant, base: 50ms }} }}\n")
+    });
+    let phase = |name: &str, fault: &str| {
+        let each = OTHERS.map(|(group, _)| format!("{{ {} }}", fault.replace("GROUP", group)));
+        format!(
+            "  - {{ name: {name}, for: 2s, faults: [ {} ] }}\n",
+            each.join(", ")
+        )
+    };
+    let phases = [
+        "  - { name: calm, for: 1s }\n".to_owned(),
+        phase(
+            "far",
+            "network: { clients: GROUP, share: 100%, latency: 80ms, for: 2s }",
+        ),
+        phase(
+            "silent",
+            "partition: { clients: GROUP, count: 2, for: 800ms }",
+        ),
+        phase(
+            "narrow",
+            "slow: { clients: GROUP, count: 2, read: 4KiB/s, for: 800ms }",
+        ),
+        phase("gone", "drop: { clients: GROUP, count: 1, how: vanish }"),
+    ];
+    let scenario = format!(
+        "name: everywhere\nseed: 3\ntarget: {{ embedded: {{}} }}\nclients:\n{}  pubs: {{ count: 1, publish: {{ topic: t, rate: 50/s, size: 1KiB }} }}\n\
+         phases:\n{}gates: [lost == 0, failed == 0, duplicated == 0, reconnected == 5, reconnected == 5 in gone]\n\
+         generator: {{ max_lag: 50s, max_cpu: 100% }}\n",
+        groups.concat(),
+        phases.concat()
+    );
+    let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
+    let far = summary.at("/timers_by_phase/far/latency/p50");
+    assert!(far.as_f64() >= Some(80.0), "{far}");
+    let held = summary.at("/timers_by_phase/silent/latency/max");
+    assert!(held.as_f64() >= Some(300.0), "{held}");
+    for (phase, each) in [(1, 4), (2, 2), (3, 2), (4, 1)] {
+        let faults = summary.at(&format!("/phases/{phase}/faults")).clone();
+        let faults = faults.as_array().expect("a list");
+        assert_eq!(faults.len(), OTHERS.len());
+        for fault in faults {
+            assert_eq!(fault["touched"], each, "{fault}");
+            // What a slow one leaves to be read, and a vanished one for ever.
+            let unread = fault["effects"]["unread"].as_u64();
+            assert_eq!(unread > Some(0), phase >= 3, "{fault}");
+        }
+    }
+}
+
 /// Serves the upgrade and sends a little; tells how long each connection lasted from its first byte on.
 fn server() -> (String, Receiver<Instant>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
