@@ -113,6 +113,30 @@ gates: ['failed == 0']
     assert_eq!(summary.count("cut"), 0);
 }
 
+/// All of them in one run: each is a reason of its own.
+#[test]
+fn any_fault_that_touched_nobody_makes_the_run_invalid() {
+    let faults = [
+        "drop: { clients: late, share: 100%, how: reset }",
+        "slow: { clients: late, share: 100%, read: none, for: 200ms }",
+        "stall: { clients: late, share: 100%, what: message, for: 200ms }",
+        "network: { clients: late, share: 100%, latency: 9ms, for: 200ms }",
+        "partition: { clients: late, share: 100%, for: 200ms }",
+        "burst: { clients: late, rate: 3x, for: 200ms }",
+    ];
+    let all = faults.map(|fault| format!("{{ {fault} }}")).join(", ");
+    let scenario = format!(
+        "name: nobody\ntarget: {{ embedded: {{}} }}\nclients:\n  subs: {{ count: 1, subscribe: [a] }}\n  \
+         late: {{ count: 3, publish: {{ topic: a, rate: 9/s, in: [one, two] }}, reconnect: {{}} }}\nphases:\n  \
+         - {{ name: one, for: 1200ms, open: {{ subs: all_at_once }}, faults: [ {all} ] }}\n  \
+         - {{ name: two, for: 600ms, open: {{ late: all_at_once }} }}\n"
+    );
+    let summary = Lab::untimed(&scenario).run(&[]).expect(106).summary();
+    let reasons = summary.reasons();
+    let told = reasons.matches("touched no connection").count();
+    assert_eq!(told, faults.len(), "{reasons}");
+}
+
 #[test]
 fn an_interrupted_drop_did_not_end() {
     let scenario = "

@@ -4,6 +4,34 @@ use crate::harness::{Gateway, Lab, squall, turn};
 use nix::sys::signal::Signal;
 use std::process::Stdio;
 
+/// Each preset by name, and as the file that it is.
+#[test]
+fn protocols_are_listed_and_presets_printed() {
+    let protocols = |arguments: &[&str]| {
+        let output = squall().arg("protocols").args(arguments).output();
+        let output = output.expect("runs");
+        let said = String::from_utf8(output.stdout).expect("text");
+        (output.status.code(), said)
+    };
+    let (code, list) = protocols(&[]);
+    assert_eq!(code, Some(0));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/protocols");
+    let mut presets = 0;
+    for file in std::fs::read_dir(folder).expect("the presets") {
+        let path = file.expect("readable").path();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let text = std::fs::read_to_string(&path).expect("a preset");
+        assert!(list.contains(name.as_ref()), "{name}: {list}");
+        assert_eq!(protocols(&[&name]), (Some(0), text), "{name}");
+        presets += 1;
+    }
+    assert!(presets >= 6, "{presets}");
+    for built_in in ["json", "stomp", "mqtt", "socket_io", "raw"] {
+        assert!(list.contains(built_in), "{built_in}: {list}");
+    }
+    assert_eq!(protocols(&["nonsense"]), (Some(2), String::new()));
+}
+
 #[test]
 fn a_started_scenario_checks_and_init_overwrites_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

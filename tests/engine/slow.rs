@@ -94,6 +94,38 @@ fn who_reads_nothing_takes_nothing_and_then_all() {
     assert_eq!(count(&totals, Counter::Opened), 3);
 }
 
+/// While it reads nothing what is sent fills all buffers and waits; between the pauses it reads as ever, and all of it comes.
+#[test]
+fn who_reads_in_pauses_holds_the_target_up_for_their_length_and_reads_all() {
+    let (tell, told) = mpsc::channel();
+    let serve = move |mut stream: TcpStream| {
+        accept(&mut stream);
+        let _ = socket2::SockRef::from(&stream).set_send_buffer_size(16 * 1024);
+        let (since, mut longest, mut sent) = (Instant::now(), Duration::ZERO, 0);
+        while since.elapsed() < Duration::from_millis(1500) {
+            let before = Instant::now();
+            if stream.write_all(&frame(1, &[b'x'; 2000])).is_err() {
+                break;
+            }
+            longest = longest.max(before.elapsed());
+            sent += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = tell.send((longest, sent));
+        polite(stream);
+    };
+    let fault = "slow: { clients: some, count: 1, read: { pause: 400ms, every: 1s }, receive_buffer: 16KiB, after: 300ms, for: 1s }";
+    let totals = under(serve, 1, "2200ms", fault, "");
+    let (longest, sent) = told.recv().expect("it served");
+    // Some of each pause passes while the buffers fill.
+    assert!(longest >= Duration::from_millis(200), "{longest:?}");
+    let did = did(&totals);
+    assert_eq!((did.touched, did.ended), (1, 1));
+    assert!(did.taken > 100_000, "it reads between them: {did:?}");
+    assert_eq!(count(&totals, Counter::Unstamped), sent);
+    assert_eq!(count(&totals, Counter::Opened), 1);
+}
+
 /// Its phase ends with the run: it is let go before the goodbyes.
 #[test]
 fn a_fault_to_the_end_of_the_run_ends_with_it() {
