@@ -3,7 +3,7 @@
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
 //! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
-//! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "taken" | "memory_slope"
+//! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "taken" | "skipped" | "memory_slope"
 //!          | "policy" | "accepted_draining" | "spread_after"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
 //! count    = counter | "failed" [ kind ] | ( "status" | "close" | "expired_close" | "revoked_close" | "reason" ) code
@@ -83,18 +83,27 @@ pub(super) enum Slow {
     HeldUp,
     /// Bytes that each victim took before it stalled.
     Taken,
+    /// Messages that its victims lost while connected.
+    Skipped,
     /// The growth of the target's memory within it.
     MemorySlope,
 }
 
 impl Slow {
-    pub const ALL: [Slow; 4] = [Slow::CaughtUp, Slow::HeldUp, Slow::Taken, Slow::MemorySlope];
+    pub const ALL: [Slow; 5] = [
+        Slow::CaughtUp,
+        Slow::HeldUp,
+        Slow::Taken,
+        Slow::Skipped,
+        Slow::MemorySlope,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Slow::CaughtUp => "caught_up",
             Slow::HeldUp => "held_up",
             Slow::Taken => "taken",
+            Slow::Skipped => "skipped",
             Slow::MemorySlope => "memory_slope",
         }
     }
@@ -104,6 +113,7 @@ impl Slow {
         match self {
             Slow::CaughtUp | Slow::HeldUp => Unit::Time,
             Slow::Taken => Unit::Bytes,
+            Slow::Skipped => Unit::Number,
             Slow::MemorySlope => Unit::ByteRate,
         }
     }
@@ -549,7 +559,10 @@ fn operator(words: &mut Words<'_>, measure: Measure) -> Result<Op, GateError> {
     }
     let whole = matches!(
         measure,
-        Measure::Count(_) | Measure::Share(_) | Measure::AcceptedDraining
+        Measure::Count(_)
+            | Measure::Share(_)
+            | Measure::AcceptedDraining
+            | Measure::Slow(Slow::Skipped)
     );
     if op == Op::Equal && !whole {
         return Err(word.error(

@@ -55,6 +55,7 @@ pub fn metrics() -> Vec<Metric> {
             unit: match slow {
                 Slow::CaughtUp | Slow::HeldUp => "duration",
                 Slow::Taken => "bytes",
+                Slow::Skipped => "number",
                 Slow::MemorySlope => "bytes per second",
             },
             share_of: None,
@@ -482,6 +483,7 @@ fn slow_doc(slow: Slow) -> &'static str {
         Slow::Taken => {
             "Bytes that each victim of a `slow` fault took before it stalled, on the average"
         }
+        Slow::Skipped => "Messages that the victims of a `slow` fault lost while connected",
         Slow::MemorySlope => {
             "Growth of the target's memory within a `slow` fault, bytes per second"
         }

@@ -359,6 +359,7 @@ mod tests {
             "caught_up < 2s",
             "held_up < 2s",
             "taken < 2MiB",
+            "skipped == 0",
             "policy == drop",
             "accepted_draining == 0",
             "spread_after < 2",

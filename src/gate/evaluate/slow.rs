@@ -1,7 +1,7 @@
 //! Gates on what a `slow` fault did: what the target did with its victims, how soon all was as before, how long publishers were
 //! held up, what the target's memory did.
 
-use super::super::grammar::{Gate, Slow};
+use super::super::grammar::{Gate, Op, Slow};
 use super::super::value::place;
 use super::{Judgement, Phase, judged, none, not_reached};
 use crate::metrics::{Policy, Verdict};
@@ -17,6 +17,8 @@ pub struct SlowFault {
     pub held_up: Result<f64, String>,
     /// Bytes that each victim took before it stalled, on the average. Or why nobody can tell.
     pub taken: Result<f64, String>,
+    /// Messages that its victims lost while connected. Or why nobody can tell.
+    pub skipped: Result<u64, String>,
     /// What the target does with its victims.
     pub policy: Verdict,
     /// Growth of the target's memory within it, bytes per second. Or why nobody can tell.
@@ -71,15 +73,18 @@ pub(super) fn slow(gate: &Gate, phases: &[Phase], group: Option<usize>, of: Slow
                 Ok(bytes) => *bytes,
                 Err(why) => return none(why.clone()),
             },
+            Slow::Skipped => match &fault.skipped {
+                Ok(messages) => *messages as f64,
+                Err(why) => return none(why.clone()),
+            },
             Slow::MemorySlope => match &fault.memory_slope {
                 Ok(slope) => *slope,
                 Err(why) => return none(why.clone()),
             },
         };
-        let worse = if gate.op.is_upper() {
-            f64::max
-        } else {
-            f64::min
+        let worse = match gate.op {
+            Op::Greater | Op::GreaterEqual => f64::min,
+            Op::Less | Op::LessEqual | Op::Equal => f64::max,
         };
         worst = Some(worst.map_or(value, |worst| worse(worst, value)));
     }

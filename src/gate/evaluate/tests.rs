@@ -854,6 +854,7 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
         caught_up: Ok(caught_up),
         held_up: Ok(held_up),
         taken: Ok(held_up * 1e3),
+        skipped: Ok((held_up * 10.0) as u64),
         policy: told(Policy::Drop),
         memory_slope: Ok(slope),
     };
@@ -887,6 +888,10 @@ fn what_a_slow_fault_did_is_the_worst_faults_and_none_may_be_unknown() {
         ("memory_slope < 1KiB/s", Status::Failed, "2048.0/s"),
         ("held_up < 1s in ramp", Status::NoEvidence, "–"),
         ("taken < 501B in steady of subs", Status::Passed, "500"),
+        ("skipped == 5 in steady of subs", Status::Passed, "5"),
+        ("skipped <= 14 in steady", Status::Failed, "15"),
+        ("skipped == 5 in steady", Status::Failed, "15"),
+        ("skipped >= 5 in steady", Status::Passed, "5"),
         ("taken <= 1KB in steady", Status::Failed, "1,500"),
         ("taken >= 1KB in steady", Status::Failed, "500"),
         ("taken >= 500B in steady", Status::Passed, "500"),

@@ -50,7 +50,7 @@ fn names_are_distinct_and_all_there() {
     let all = metrics();
     let names: BTreeSet<&str> = all.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names.len(), all.len());
-    assert_eq!(all.len(), Timer::ALL.len() + Counter::ALL.len() + 17);
+    assert_eq!(all.len(), Timer::ALL.len() + Counter::ALL.len() + 18);
     for name in [
         "latency",
         "lost",

@@ -56,6 +56,10 @@ impl Pressure {
                 0 => Err("nobody was slow".to_owned()),
                 _ => Ok(of.taken),
             },
+            skipped: match of.victims {
+                0 => Err("nobody was slow".to_owned()),
+                _ => Ok(of.skipped),
+            },
             policy: self.verdict.clone(),
             memory_slope: slope.ok_or_else(|| match of.memory_unknown.is_empty() {
                 true => "the scenario does not say how the target's memory is known".to_owned(),
