@@ -2,7 +2,8 @@
 
 use super::super::Problems;
 use crate::scenario::model::{
-    Fault, How, Polling, PollingBy, Protocol, ProtocolSettings, Stalled, Transport, TransportName,
+    ClientGroup, Fault, How, Polling, PollingBy, Protocol, ProtocolName, ProtocolSettings, Stalled,
+    Transport, TransportName,
 };
 use crate::scenario::{Problem, Scenario};
 
@@ -68,6 +69,18 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
                 "say how it reads: `read`",
             );
         }
+        Fault::Slow(slow) if slow.pong.is_some() => {
+            let Some(signs) = scenario.clients.get(&slow.clients).and_then(own_signs) else {
+                return;
+            };
+            let message = format!(
+                "only WebSocket's pings are answered late by `{}`: {signs} go as ever",
+                slow.clients
+            );
+            let help = "if the target does not ping by WebSocket, say how it reads: `read`";
+            let warning = Problem::warning(format!("{path}.slow.pong"), message);
+            problems.add(warning.help(help));
+        }
         Fault::Stall(stall) => {
             let Some(group) = over_http(&stall.clients) else {
                 return;
@@ -93,6 +106,22 @@ pub(super) fn check(fault: &Fault, path: &str, scenario: &Scenario, problems: &m
     }
 }
 
+/// By what else than WebSocket's pings a group's protocol tells that it is alive.
+fn own_signs(group: &ClientGroup) -> Option<&'static str> {
+    Some(match &group.protocol {
+        Protocol::Named(ProtocolName::SocketIo) | Protocol::Set(ProtocolSettings::SocketIo(_)) => {
+            "Engine.IO's pings"
+        }
+        Protocol::Named(ProtocolName::Stomp) | Protocol::Set(ProtocolSettings::Stomp(_)) => {
+            "STOMP's heart-beats"
+        }
+        Protocol::Named(ProtocolName::Mqtt) | Protocol::Set(ProtocolSettings::Mqtt(_)) => {
+            "MQTT's own pings"
+        }
+        _ => return None,
+    })
+}
+
 /// Why a group that polls cannot have a fault of its one TCP connection, and what it can have.
 fn several(name: &str) -> (String, &'static str) {
     (
@@ -106,8 +135,13 @@ mod tests {
     use crate::plan::Machine;
     use crate::scenario::{self, Options};
 
-    /// The first problem of a scenario with these groups and this fault; empty: there is none.
+    /// The first error of a scenario with these groups and this fault; empty: there is none.
     fn compile(groups: &str, fault: &str) -> String {
+        both(groups, fault).0
+    }
+
+    /// That, and the warnings where there is none.
+    fn both(groups: &str, fault: &str) -> (String, String) {
         let text = format!(
             "name: t\ntarget: {{ url: 'ws://127.0.0.1:1' }}\nclients:\n{groups}phases: [ {{ name: a, for: 9s, faults: [ {{ {fault} }} ] }} ]\n"
         );
@@ -120,8 +154,33 @@ mod tests {
             ..Machine::default()
         };
         match crate::plan::compile(document.scenario(), document.files(), &machine) {
-            Ok(_) => String::new(),
-            Err(problems) => problems[0].message.clone(),
+            Ok(compiled) => {
+                let warnings = compiled.warnings.iter().map(|of| of.message.as_str());
+                (String::new(), warnings.collect::<Vec<_>>().join("\n"))
+            }
+            Err(problems) => (problems[0].message.clone(), String::new()),
+        }
+    }
+
+    #[test]
+    fn late_pongs_are_those_of_websocket_and_of_no_protocol_over_it() {
+        for (protocol, signs) in [
+            ("json", ""),
+            ("raw", ""),
+            ("phoenix", ""),
+            ("stomp", "STOMP's heart-beats"),
+            ("{ mqtt: { keep_alive: 9s } }", "MQTT's own pings"),
+            ("socket_io", "Engine.IO's pings"),
+        ] {
+            let groups = format!(
+                "  subs: {{ count: 9, protocol: {protocol}, reconnect: {{ backoff: none }} }}\n"
+            );
+            let fault = "slow: { clients: subs, share: 50%, pong: 1s }";
+            let (error, warnings) = both(&groups, fault);
+            assert_eq!(error, "", "{protocol}");
+            let told = warnings.contains("are answered late");
+            assert_eq!(told, !signs.is_empty(), "{protocol}: {warnings}");
+            assert!(warnings.contains(signs), "{protocol}: {warnings}");
         }
     }
 
