@@ -2,6 +2,10 @@
 
 use crate::harness::{Lab, squall, turn};
 use serde_json::Value;
+use squall::transport::handshake::accept_key;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
 
 /// Thirty who come back to a gateway that takes ten a second, and ten at once.
 const STORM: &str = "
@@ -93,4 +97,69 @@ fn what_cannot_be_tried_is_known_before_anything_runs() {
         assert!(said.contains(told), "{said}");
         assert!(!lab.path().join("reports").exists());
     }
+}
+
+/// Takes one upgrade after the other, each in so long, and keeps all that it took.
+fn one_by_one(each: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let key = |line: &str| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("sec-websocket-key")
+                    .then(|| value.to_owned())
+            };
+            let Some(key) = request.lines().find_map(key) else {
+                continue;
+            };
+            std::thread::sleep(each);
+            let _ = write!(
+                stream,
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                accept_key(&key)
+            );
+            taken.push(stream);
+        }
+    });
+    format!("ws://{address}/")
+}
+
+/// A target at its limit, for as long as it takes a hundred to get in, and all of them again at once. A second of that has to be
+/// seen for it to be known as the target's limit.
+#[test]
+fn a_storm_is_held_against_what_the_target_was_seen_to_take() {
+    let url = one_by_one(Duration::from_millis(20));
+    let scenario = format!(
+        "
+name: crowd
+target: {{ url: '{url}', close_timeout: 100ms }}
+clients: {{ subs: {{ count: 100, protocol: raw, reconnect: {{ backoff: constant, base: 50ms }} }} }}
+phases:
+  - {{ name: open, for: 4s, open: {{ subs: all_at_once }} }}
+  - {{ name: storm, for: 6s, faults: [ {{ drop: {{ clients: subs, share: 100%, how: reset }} }} ] }}
+gates: [attempts peak share > 90% in storm, attempts peak share < 90% in storm, upgrade p90 > 500ms in storm, upgrade p90 < 500ms in storm]
+generator: {{ max_lag: 50s, max_cpu: 100%, drain: 1s }}
+"
+    );
+    let summary = Lab::new(&scenario).run(&[]).expect(99).summary();
+    let fates = |n: usize| summary.text(&format!("/gates/{n}/status"));
+    // Fifty a second at most, of which a hundred come within a tenth of one.
+    assert_eq!([fates(0), fates(1)], ["passed", "failed"]);
+    // Most of them wait for more than half of the two seconds that it takes all.
+    assert_eq!([fates(2), fates(3)], ["passed", "failed"]);
+    let storm = summary.at("/storms/0");
+    assert_eq!(storm["capacity_reached"], true, "{storm}");
+    let capacity = storm["capacity"].as_u64();
+    assert!(capacity > Some(0) && capacity <= Some(51), "{storm}");
+    assert_eq!((&storm["lost"], &storm["back"]), (&100.into(), &100.into()));
+    let peak = storm["peak"].as_u64().expect("a number");
+    assert!(peak > 100, "twice what it takes: {storm}");
 }
