@@ -166,6 +166,37 @@ fn without_a_session_it_is_missed() {
     assert_eq!(summary.count("lost"), 0);
 }
 
+/// Four who say nothing for five times their keep-alive, and six who come back when their sessions are gone: the broker needs a
+/// moment to forget them.
+#[test]
+fn who_is_silent_is_kept_alive_and_a_session_that_expired_is_told_as_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_broker, port) = mosquitto(folder.path(), "allow_anonymous true");
+    let scenario = r#"
+name: silence
+target: { url: "ws://127.0.0.1:PORT/mqtt" }
+clients:
+  idle: { count: 4, protocol: { mqtt: { keep_alive: 1s } }, subscribe: [quiet] }
+  late:
+    count: 6
+    protocol: { mqtt: { client_id: "late-{connection}", session_expiry: 1s } }
+    subscribe: [quiet]
+    reconnect: { backoff: constant, base: 4s }
+phases:
+  - { name: open, for: 1s }
+  - { name: cut, for: 6s, faults: [ { drop: { clients: late, share: 100%, how: reset } } ] }
+gates:
+  - closed_by_target == 0
+  - failed == 0
+  - opened == 4 of idle
+  - reconnected == 6 of late
+  - state_lost == 6 of late
+  - resumed == 0
+generator: { max_lag: 50s, max_cpu: 100% }
+"#;
+    lab(scenario, port).run(&[]).expect(0);
+}
+
 /// Two shares of one topic, by 4 and by 3 members, and one who hears all: each share has each message once.
 #[test]
 fn a_shared_subscription_has_each_message_once() {
