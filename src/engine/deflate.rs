@@ -68,7 +68,6 @@ impl Shared {
         mask: [u8; 4],
         out: &mut Vec<u8>,
     ) {
-        // Most groups offer nothing.
         let opcode = of.opcode;
         match self.pack(group, of) {
             Some(packed) => {

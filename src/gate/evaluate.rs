@@ -291,12 +291,7 @@ fn spread_after(gate: &Gate, phases: &[Phase]) -> Judgement {
                 "there was one place only: no node and no other address was told".to_owned(),
             );
         };
-        let worse = if gate.op.is_upper() {
-            f64::max
-        } else {
-            f64::min
-        };
-        worst = Some(worst.map_or(spread, |worst| worse(worst, spread)));
+        worst = Some(worst.map_or(spread, |worst| gate.op.worse(worst, spread)));
     }
     match worst {
         Some(worst) => judged(gate, worst, format!("{worst:.2}"), String::new()),

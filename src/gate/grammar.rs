@@ -199,6 +199,14 @@ impl Op {
         }
     }
 
+    /// Of two values the one that makes passing harder.
+    pub fn worse(self, a: f64, b: f64) -> f64 {
+        match self {
+            Op::Greater | Op::GreaterEqual => a.min(b),
+            Op::Less | Op::LessEqual | Op::Equal => a.max(b),
+        }
+    }
+
     /// Whether it asks for at most something.
     pub fn is_upper(self) -> bool {
         matches!(self, Op::Less | Op::LessEqual)

@@ -204,6 +204,7 @@ impl Need {
                 format!("add {example} to a phase, or leave the gate out"),
             )
         };
+        let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
         match self {
             Need::Messages => (
                 "no client group has `publish`".to_owned(),
@@ -260,22 +261,16 @@ impl Need {
                 "leave the gate out".to_owned(),
             ),
             Need::Deploy => fault("no `deploy`", "a `deploy`"),
-            Need::DeployHere => {
-                let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
-                (
-                    format!("there is no `deploy`{place}"),
-                    "add one there, or leave the gate out".to_owned(),
-                )
-            }
-            Need::Roll => {
-                let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
-                (
-                    format!(
-                        "there is no `deploy: {{ roll: … }}`{place}: who was let in by a leaving node, only the embedded gateway tells"
-                    ),
-                    "add one there, or leave the gate out".to_owned(),
-                )
-            }
+            Need::DeployHere => (
+                format!("there is no `deploy`{place}"),
+                "add one there, or leave the gate out".to_owned(),
+            ),
+            Need::Roll => (
+                format!(
+                    "there is no `deploy: {{ roll: … }}`{place}: who was let in by a leaving node, only the embedded gateway tells"
+                ),
+                "add one there, or leave the gate out".to_owned(),
+            ),
             Need::Evictable => fault(
                 "no `slow` or `stall` fault and no `drop` by `vanish`",
                 "one",
@@ -290,7 +285,6 @@ impl Need {
             Need::Slow | Need::Revoke => {
                 let what = if self == Need::Slow { "slow" } else { "revoke" };
                 let of = group.map_or(String::new(), |group| format!(" of `{group}`"));
-                let place = phase.map_or(String::new(), |phase| format!(" in `{phase}`"));
                 (
                     format!("there is no `{what}` fault{of}{place}"),
                     "add one there, or leave the gate out".to_owned(),

@@ -1,7 +1,7 @@
 //! Gates on what a `slow` fault did: what the target did with its victims, how soon all was as before, how long publishers were
 //! held up, what the target's memory did.
 
-use super::super::grammar::{Gate, Op, Slow};
+use super::super::grammar::{Gate, Slow};
 use super::super::value::place;
 use super::{Judgement, Phase, judged, none, not_reached};
 use crate::metrics::{Policy, Verdict};
@@ -82,11 +82,7 @@ pub(super) fn slow(gate: &Gate, phases: &[Phase], group: Option<usize>, of: Slow
                 Err(why) => return none(why.clone()),
             },
         };
-        let worse = match gate.op {
-            Op::Greater | Op::GreaterEqual => f64::min,
-            Op::Less | Op::LessEqual | Op::Equal => f64::max,
-        };
-        worst = Some(worst.map_or(value, |worst| worse(worst, value)));
+        worst = Some(worst.map_or(value, |worst| gate.op.worse(worst, value)));
     }
     if never {
         return not_reached("it was not as before by the end of the run".to_owned());
