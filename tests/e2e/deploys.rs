@@ -3,7 +3,7 @@
 use crate::harness::{Lab, Summary, assert_gone, children, files, send, squall};
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -54,6 +54,30 @@ fn assert_ended(pid: i32) {
         arguments: Vec::new(),
     };
     assert_gone(&[process]);
+}
+
+/// Answered with any status of success, it has succeeded.
+#[test]
+fn a_webhook_that_is_accepted_succeeds() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it asks");
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"v2") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+            request.push(byte[0]);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\ndone\n");
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    let hook = format!("webhook: {{ url: 'http://{address}/roll', body: v2 }}, hitless: true");
+    let done = Lab::new(&scenario(&hook)).run(&[]);
+    let summary = done.expect(0).summary();
+    let asked = asked.join().expect("no panic");
+    assert!(asked.starts_with("POST /roll HTTP/1.1\r\n"), "{asked}");
+    assert_eq!(deploy(&summary)["result"], "succeeded");
+    assert_eq!(gate(&summary)["status"], "passed");
 }
 
 #[test]
