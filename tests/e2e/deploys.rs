@@ -1,11 +1,16 @@
 //! Deploys: commands to their end, whatever it is, and rolls of the embedded gateway whose sums are known.
 
-use crate::harness::{Lab, Summary, assert_gone, children, files, send, squall};
+use crate::harness::{Gateway, Lab, Summary, assert_gone, children, files, send, squall};
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A run in which something is done to a target that does not mind.
@@ -78,6 +83,92 @@ fn a_webhook_that_is_accepted_succeeds() {
     assert!(asked.starts_with("POST /roll HTTP/1.1\r\n"), "{asked}");
     assert_eq!(deploy(&summary)["result"], "succeeded");
     assert_eq!(gate(&summary)["status"], "passed");
+}
+
+/// Over TLS it is believed if one of the system's certificates vouches for it, and is not even asked otherwise.
+#[test]
+fn a_webhook_over_https_is_asked_if_its_certificate_is_trusted() {
+    let (cert, key) = squall::gateway::self_signed().expect("a certificate");
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS");
+    let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).expect("PEM")];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+    let config = config.with_no_client_auth().with_single_cert(chain, key);
+    let config = Arc::new(config.expect("they belong together"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let asked = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().expect("it connects");
+            let session = ServerConnection::new(config.clone()).expect("a session");
+            let mut stream = StreamOwned::new(session, stream);
+            let mut line = String::new();
+            // Whoever does not trust it ends the handshake, and nothing is to be read.
+            let _ = BufReader::new(&mut stream).read_line(&mut line);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            asked.push(line);
+        }
+        asked
+    });
+    let hook = format!("webhook: {{ url: 'https://localhost:{port}/roll' }}, hitless: true");
+    let lab = Lab::untimed(&scenario(&hook));
+    let store = lab.path().join("trusted.pem");
+    std::fs::write(&store, cert).expect("written");
+    let trusting = |store: &Path| {
+        let mut command = lab.command(&["--out", store.file_stem().unwrap().to_str().unwrap()]);
+        command
+            .env("SSL_CERT_FILE", store)
+            .env_remove("SSL_CERT_DIR");
+        lab.start_command(command).wait()
+    };
+    trusting(&store).expect(0);
+    // Another authority's, which has no say in it.
+    let (other, _) = squall::gateway::self_signed().expect("a certificate");
+    let store = lab.path().join("other.pem");
+    std::fs::write(&store, other).expect("written");
+    let done = trusting(&store);
+    done.expect(106);
+    let told = &done.stdout;
+    assert!(
+        told.contains("could not be begun") && told.contains("certificate"),
+        "{told}"
+    );
+    let asked = asked.join().expect("no panic");
+    assert_eq!(asked, ["POST /roll HTTP/1.1\r\n", ""]);
+}
+
+/// A target that nobody has a process id of is found by the name of its program. It spreads its closes over two seconds.
+#[test]
+fn a_signal_goes_to_a_process_by_its_name() {
+    // A name that no other process has, as the kernel cuts it after 15 letters.
+    let name = format!("gate{}", std::process::id());
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join(&name);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_squall"), &program).expect("a link");
+    let mut gateway = Gateway::of(Command::new(&program), "127.0.0.1:0");
+    let text = format!(
+        "
+name: named
+target: {{ url: 'ws://{}', pid: {} }}
+clients: {{ subs: {{ count: 5, subscribe: [t], reconnect: {{ attempts: 1 }} }} }}
+phases:
+  - {{ name: open, for: 500ms }}
+  - {{ name: deploy, for: 3s, faults: [ {{ deploy: {{ signal: {{ send: SIGTERM, to: {{ process: {name} }} }} }} }} ] }}
+gates: ['opened >= 5']
+",
+        gateway.address,
+        gateway.pid()
+    );
+    let summary = Lab::untimed(&text).run(&[]).expect(0).summary();
+    let said = deploy(&summary)["output"].as_str().expect("a text");
+    assert_eq!(said, format!("SIGTERM sent to {}", gateway.pid()));
+    let cut = (&deploy(&summary)["old"], &deploy(&summary)["cut"]);
+    assert_eq!(cut, (&5.into(), &5.into()));
+    assert_eq!(gateway.wait().code(), Some(0), "it drained and ended");
+    let memory = summary.at("/cost/samples/0/gateway_memory").as_u64();
+    assert!(memory > Some(1 << 20), "while it was there: {memory:?}");
 }
 
 #[test]

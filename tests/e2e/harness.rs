@@ -351,7 +351,12 @@ impl Gateway {
     }
 
     pub fn at(listen: &str) -> Gateway {
-        let mut child = squall()
+        Gateway::of(squall(), listen)
+    }
+
+    /// One of the binary under a name of the test's.
+    pub fn of(mut squall: Command, listen: &str) -> Gateway {
+        let mut child = squall
             .args(["gateway", "--listen", listen])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

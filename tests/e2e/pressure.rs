@@ -45,7 +45,11 @@ struct Answer {
 
 impl Answer {
     fn of(gateway: &str, code: i32, more: &[&str]) -> Answer {
-        let done = Lab::new(&scenario(gateway)).run(more);
+        Answer::to(&scenario(gateway), code, more)
+    }
+
+    fn to(scenario: &str, code: i32, more: &[&str]) -> Answer {
+        let done = Lab::new(scenario).run(more);
         let done = done.expect(code);
         Answer {
             summary: done.summary(),
@@ -111,8 +115,9 @@ fn a_gateway_that_drops_is_known_by_what_is_missing() {
 #[test]
 fn a_gateway_that_buffers_is_known_by_what_comes_later() {
     // Two shards see each a part of it.
-    let gateway = format!("when_full: buffer, {DELAY}");
-    let answer = Answer::of(&gateway, 0, &["--shards", "2"]);
+    let scenario = scenario(&format!("when_full: buffer, {DELAY}"));
+    let scenario = scenario.replace("after, for: 2s", "after, for: 4s");
+    let answer = Answer::to(&scenario, 0, &["--shards", "2"]);
     answer.is("buffer");
     answer.others_feel_nothing();
     assert_eq!(answer.summary.count("lost"), 0);
@@ -131,6 +136,9 @@ fn a_gateway_that_buffers_is_known_by_what_comes_later() {
     assert!(backlog(6.0) > 300.0, "{seconds:?}");
     assert!(backlog(8.0) > backlog(6.0), "{seconds:?}");
     assert!(backlog(10.0) < 0.5 * backlog(8.0), "{seconds:?}");
+    // Of the four seconds after it none is needed but the first two; whoever is never as before has no such time.
+    let recovery = answer.number("recovery");
+    assert!(recovery >= 1.0 && recovery <= 4.0, "{}", answer.all());
 }
 
 #[test]
@@ -197,6 +205,8 @@ fn short_evidence_is_unknown() {
     assert_eq!(summary.text("/gates/0/status"), "no_evidence");
     let memory = summary.at("/pressure/0/memory/most").as_u64();
     assert!(memory > Some(1 << 20), "{memory:?}");
+    let slope = summary.at("/pressure/0/memory/slope").as_f64();
+    assert!(slope.is_some_and(f64::is_finite), "{slope:?}");
 }
 
 /// A page whose metric grows by a MiB with each time that it is read, or that is never answered.

@@ -22,25 +22,24 @@ gates: [ 'this is another test' ]
 generator: { max_lag: 50s, max_cpu: 100% }
 ";
 
-/// Two runs of a ramp, a window and what comes after it: it takes half a minute.
-#[test]
-fn the_shortest_window_that_the_target_bears_is_recommended() {
-    let lab = Lab::new(&STORM.replace("'this is another test'", "'failed == 0'"));
+/// Runs one policy, and says what it said on both outputs.
+fn sweep(lab: &Lab, more: &[&str]) -> (String, String) {
     let _turn = turn();
     let output = squall()
         .current_dir(lab.path())
         .args(["storm", "scenario.yaml", "--quiet", "--shards", "1"])
-        .args(["--policies", "full_jitter", "--windows", "200ms,8s"])
+        .args(["--policies", "full_jitter"])
+        .args(more)
         .output()
         .expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}{said}");
-    assert!(
-        said.contains("storm 2 of 2: full_jitter over 8.0 s"),
-        "{said}"
-    );
-    assert!(text.contains("recommended  full_jitter over 8 s"), "{text}");
+    (text, said)
+}
+
+/// What it left behind beside its page.
+fn written(lab: &Lab, text: &str) -> Value {
     let page = text.lines().last().and_then(|line| line.split(' ').next());
     let page = lab.path().join(page.expect("the page's path"));
     assert!(
@@ -49,7 +48,20 @@ fn the_shortest_window_that_the_target_bears_is_recommended() {
         page.display()
     );
     let json = std::fs::read(page.with_file_name("storm.json")).expect("written");
-    let sweep: Value = serde_json::from_slice(&json).expect("JSON");
+    serde_json::from_slice(&json).expect("JSON")
+}
+
+/// Two runs of a ramp, a window and what comes after it: it takes half a minute.
+#[test]
+fn the_shortest_window_that_the_target_bears_is_recommended() {
+    let lab = Lab::new(&STORM.replace("'this is another test'", "'failed == 0'"));
+    let (text, said) = sweep(&lab, &["--windows", "200ms,8s"]);
+    assert!(
+        said.contains("storm 2 of 2: full_jitter over 8.0 s"),
+        "{said}"
+    );
+    assert!(text.contains("recommended  full_jitter over 8 s"), "{text}");
+    let sweep = written(&lab, &text);
     assert_eq!(sweep["recommended"], 1);
     assert_eq!(sweep["victims"], 30);
     let tries = sweep["tries"].as_array().expect("a list");
@@ -66,6 +78,28 @@ fn the_shortest_window_that_the_target_bears_is_recommended() {
     // Each run has a report of its own.
     let reports = std::fs::read_dir(lab.path().join("reports")).expect("a folder");
     assert_eq!(reports.count(), 3);
+}
+
+/// A gateway that turns nobody away bears both; only one of them stays within what is said that it may be asked. Thirty
+/// within a fifth of a second are 150 a second at least; over four seconds a tenth of one never sees half of them.
+#[test]
+fn a_window_that_asks_more_than_the_capacity_does_not_fit() {
+    let lab = Lab::new(
+        &(STORM.replace("accept_rate: 10/s", ""))
+            .replace("for: 5s, open: { subs: { rate: 8/s } }", "for: 1s")
+            .replace("'this is another test'", "'failed == 0'"),
+    );
+    let (text, _) = sweep(&lab, &["--windows", "200ms,4s", "--capacity", "149/s"]);
+    assert!(text.contains("recommended  full_jitter over 4 s"), "{text}");
+    let sweep = written(&lab, &text);
+    assert_eq!(
+        (&sweep["capacity"], &sweep["recommended"]),
+        (&149.into(), &1.into())
+    );
+    let tries = sweep["tries"].as_array().expect("a list");
+    let told = |n: usize| tries[n]["against"].as_str().expect("a text");
+    assert!(told(0).ends_with(" % of capacity"), "{text}");
+    assert_eq!((told(1), &tries[0]["failed"]), ("", &0.into()), "{text}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use squall::scenario::{self, Options};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -215,6 +216,24 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(payload);
     out
+}
+
+/// What the kernel knows of a connection: `struct tcp_info` of linux/tcp.h, 0 where it knows less.
+pub fn tcp_info(stream: &TcpStream) -> [u8; 256] {
+    let mut info = [0; 256];
+    let mut len = info.len() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the kernel writes at most `len` bytes.
+    let asked = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    assert_eq!(asked, 0);
+    info
 }
 
 /// A scenario of `count` raw connections that open at once, with `more` lines in the group.

@@ -1,12 +1,11 @@
 //! Bad networks: never sooner and never faster than they say, and every byte of a live stream in its place.
 
-use crate::bench::{accept, failures, frame, raw, read_frame, read_request, run, server};
+use crate::bench::{accept, failures, frame, raw, read_frame, read_request, run, server, tcp_info};
 use squall::metrics::{Counter, Totals};
 use squall::protocol::Stamp;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -117,20 +116,7 @@ fn a_bandwidth_is_not_exceeded() {
 /// Data segments that the kernel has got on this connection: `tcpi_data_segs_in` of linux/tcp.h.
 fn segments(stream: &TcpStream) -> u32 {
     const DATA_SEGS_IN: usize = 152;
-    let mut info = [0u8; 256];
-    let mut len = info.len() as libc::socklen_t;
-    // SAFETY: the descriptor is open, and the kernel writes at most `len` bytes.
-    let asked = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    assert_eq!(asked, 0);
-    let bytes = info[DATA_SEGS_IN..][..4].try_into().unwrap();
+    let bytes = tcp_info(stream)[DATA_SEGS_IN..][..4].try_into().unwrap();
     u32::from_ne_bytes(bytes)
 }
 

@@ -1,6 +1,6 @@
 //! Slow consumers: what they take, what waits for them, and how the target's goodbye is told.
 
-use crate::bench::{accept, failures, frame, raw, read_frame, read_to_end, run, server};
+use crate::bench::{accept, failures, frame, raw, read_frame, read_to_end, run, server, tcp_info};
 use squall::metrics::{Counter, FaultEndKey, FaultTally, Timer, Totals};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -92,6 +92,29 @@ fn who_reads_nothing_takes_nothing_and_then_all() {
     assert_eq!(did.receive_buffer, 128 * 1024);
     assert_eq!(count(&totals, Counter::Unstamped), 300);
     assert_eq!(count(&totals, Counter::Opened), 3);
+}
+
+/// How far a window may be scaled is said once, in the SYN, and the kernel reckons it from the buffer that there is by then:
+/// set after connecting, a small buffer would still go with the scale of a large one.
+#[test]
+fn a_receive_buffer_is_set_before_connecting() {
+    /// `tcpi_snd_wscale` of linux/tcp.h, in the lower half of its byte: what the other side said.
+    fn scale(stream: &TcpStream) -> u8 {
+        tcp_info(stream)[6] & 0x0f
+    }
+    let (tell, told) = mpsc::channel();
+    let serve = move |mut stream: TcpStream| {
+        accept(&mut stream);
+        let _ = tell.send(scale(&stream));
+        polite(stream);
+    };
+    let fault = "slow: { clients: some, count: 2, read: none, receive_buffer: 16KiB, after: 300ms, for: 300ms }";
+    let totals = under(serve, 3, "800ms", fault, "");
+    assert_eq!(count(&totals, Counter::Opened), 3);
+    let mut scales: Vec<u8> = told.try_iter().collect();
+    scales.sort_unstable();
+    assert_eq!(scales[..2], [0, 0], "{scales:?}");
+    assert!(scales[2] > 0, "{scales:?}");
 }
 
 /// While it reads nothing what is sent fills all buffers and waits; between the pauses it reads as ever, and all of it comes.

@@ -496,3 +496,6 @@ fn range(series: &[Series]) -> Option<(f64, f64)> {
 fn clean(text: &str) -> String {
     crate::report::text::clean(text)
 }
+
+#[cfg(test)]
+mod tests;
