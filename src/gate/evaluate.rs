@@ -151,6 +151,7 @@ pub fn evaluate(gate: &Gate, totals: &Totals, phases: &[Phase], groups: &[String
         Measure::Share(count) => share(gate, totals, scope, count),
         Measure::Peak(of) => storm::peak(gate, totals, looked_at, of),
         Measure::PeakShare => storm::peak_share(gate, totals, looked_at),
+        Measure::PeakAfter => storm::peak_after(gate, totals, looked_at),
         Measure::Spread => spread(gate, totals, scope),
         Measure::Restored(part) => storm::restored(gate, totals, looked_at, part),
         Measure::Amplification => storm::amplification(gate, totals, scope, looked_at),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gate     = measure op value { "in" phase | "of" group }        each of them at most once
-//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" "share" | "restored" stat | ratio
+//! measure  = timer stat | count [ "rate" | "share" | "peak" ] | "attempts" "peak" ( "share" | "after" ) | "restored" stat | ratio
 //! ratio    = "amplification" | "spread" | "noisy_neighbour" | "caught_up" | "held_up" | "taken" | "skipped" | "memory_slope"
 //!          | "policy" | "accepted_draining" | "spread_after"
 //! stat     = "p" percent | "min" | "mean" | "max"                percent: 0 < p < 100, up to four decimals
@@ -56,6 +56,8 @@ pub(super) enum Measure {
     Peak(Peak),
     /// The most attempts per second as a part of what the target took before.
     PeakShare,
+    /// From the first loss to the step with the most attempts.
+    PeakAfter,
     /// From the first loss to so many millionths of the lost connections being back.
     Restored(u32),
     /// Attempts for each connection that came back.
@@ -150,7 +152,7 @@ impl Measure {
     /// The unit of its limit.
     pub fn unit(self) -> Unit {
         match self {
-            Measure::Timer(..) | Measure::Restored(_) => Unit::Time,
+            Measure::Timer(..) | Measure::Restored(_) | Measure::PeakAfter => Unit::Time,
             Measure::Count(count) if count.bytes() => Unit::Bytes,
             Measure::Count(_)
             | Measure::Amplification
@@ -333,8 +335,10 @@ pub fn parse(text: &str) -> Result<Gate, GateError> {
             column: name.column,
         });
     }
-    if let (Measure::Peak(_) | Measure::PeakShare | Measure::Restored(_), Some(group)) =
-        (measure, &group)
+    if let (
+        Measure::Peak(_) | Measure::PeakShare | Measure::PeakAfter | Measure::Restored(_),
+        Some(group),
+    ) = (measure, &group)
     {
         return Err(GateError {
             column: group.column,
@@ -423,13 +427,17 @@ fn measure(words: &mut Words<'_>) -> Result<Measure, GateError> {
         return Ok(Measure::Rate(count));
     }
     if form.text == "peak" {
-        return match Peak::of(count) {
-            Some(Peak::Attempts) if words.peek().is_some_and(|word| word.text == "share") => {
+        return match (Peak::of(count), words.peek().map(|word| word.text)) {
+            (Some(Peak::Attempts), Some("share")) => {
                 words.take();
                 Ok(Measure::PeakShare)
             }
-            Some(peak) => Ok(Measure::Peak(peak)),
-            None => Err(form.error(
+            (Some(Peak::Attempts), Some("after")) => {
+                words.take();
+                Ok(Measure::PeakAfter)
+            }
+            (Some(peak), _) => Ok(Measure::Peak(peak)),
+            (None, _) => Err(form.error(
                 format!(
                     "`{}` has no peak; attempts, opened and reconnected have",
                     count.name()

@@ -170,7 +170,7 @@ pub(super) fn needs(measure: Measure) -> &'static [Need] {
         },
         Measure::Peak(Peak::Attempts | Peak::Opened) => &[],
         Measure::Peak(Peak::Reconnected) => &[Need::Reconnect],
-        Measure::Restored(_) | Measure::Amplification | Measure::PeakShare => {
+        Measure::Restored(_) | Measure::Amplification | Measure::PeakShare | Measure::PeakAfter => {
             &[Need::Reconnect, Need::Trouble]
         }
         Measure::Spread => &[],
@@ -348,6 +348,7 @@ mod tests {
         }
         for text in [
             "restored p99 < 3s",
+            "attempts peak after > 1s",
             "amplification < 2",
             "noisy_neighbour < 2",
             "caught_up < 2s",

@@ -1006,6 +1006,9 @@ fn returns() -> Table {
         pass("recovery max < 10s of near", SOON),
         fail("recovery max > 10s of near", SOON),
         pass("state_lost share >= 40%", 40.0..=40.0),
+        // All wait for 400 ms, less what is cut off a step at each end.
+        pass("attempts peak after >= 300ms in cut", 300.0..=50_000.0),
+        fail("attempts peak after > 50s in cut", 300.0..=50_000.0),
         no_evidence("state_lost == 0 of pubs"),
     ]);
     Table {

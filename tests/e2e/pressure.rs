@@ -138,7 +138,7 @@ fn a_gateway_that_buffers_is_known_by_what_comes_later() {
     assert!(backlog(10.0) < 0.5 * backlog(8.0), "{seconds:?}");
     // Of the four seconds after it none is needed but the first two; whoever is never as before has no such time.
     let recovery = answer.number("recovery");
-    assert!(recovery >= 1.0 && recovery <= 4.0, "{}", answer.all());
+    assert!((1.0..=4.0).contains(&recovery), "{}", answer.all());
 }
 
 #[test]

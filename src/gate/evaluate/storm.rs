@@ -33,18 +33,51 @@ pub(super) fn peak(gate: &Gate, totals: &Totals, phases: &[Phase], of: Peak) -> 
     judged(gate, value, Unit::Rate.write(value), String::new())
 }
 
+/// The storm of these phases, or why none can be told of.
+fn read(totals: &Totals, phases: &[Phase]) -> Result<Storm, Judgement> {
+    let (from, to) = span(phases);
+    if totals.steps().full() {
+        return Err(none(
+            "the run had more steps of 100 ms than are kept".to_owned(),
+        ));
+    }
+    let storm = Storm::read(totals.steps(), from, to);
+    storm.ok_or_else(|| none("no connection was lost that is to come back".to_owned()))
+}
+
+/// Steps in milliseconds.
+fn millis(steps: u32) -> f64 {
+    u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64
+}
+
+/// From the first loss in the phase to its busiest step, from beginning to beginning: 0 if it is the very same.
+pub(super) fn peak_after(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judgement {
+    let storm = match read(totals, phases) {
+        Ok(storm) => storm,
+        Err(none) => return none,
+    };
+    let Some((most, index)) = storm.peak else {
+        return none("not exercised: attempts was 0".to_owned());
+    };
+    let ms = millis(index.saturating_sub(storm.first));
+    let per_second = f64::from(most) * 1e9 / STEP_NS as f64;
+    let actual = format!(
+        "{} ({})",
+        Unit::Time.write(ms),
+        Unit::Rate.write(per_second)
+    );
+    judged(gate, ms, actual, String::new())
+}
+
 /// The busiest step as a part of what the target was seen to take before the storm. Where more was never asked of it,
 /// that is at most what is told: enough to pass, and not to fail.
 pub(super) fn peak_share(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judgement {
     let (from, to) = span(phases);
-    let steps = totals.steps();
-    if steps.full() {
-        return none("the run had more steps of 100 ms than are kept".to_owned());
-    }
-    let Some(storm) = Storm::read(steps, from, to) else {
-        return none("no connection was lost that is to come back".to_owned());
+    let storm = match read(totals, phases) {
+        Ok(storm) => storm,
+        Err(none) => return none,
     };
-    let Some(most) = steps.peak(from, to, |step| step.attempts) else {
+    let Some(most) = totals.steps().peak(from, to, |step| step.attempts) else {
         return none("not exercised: attempts was 0".to_owned());
     };
     let Some(capacity) = storm.capacity.filter(|capacity| capacity.per_second > 0) else {
@@ -75,12 +108,9 @@ pub(super) fn peak_share(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judg
 
 /// From the first loss in the phase to so many of them being back before its end: who comes back later did not in time.
 pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32) -> Judgement {
-    let (from, to) = span(phases);
-    if totals.steps().full() {
-        return none("the run had more steps of 100 ms than are kept".to_owned());
-    }
-    let Some(storm) = Storm::read(totals.steps(), from, to) else {
-        return none("no connection was lost that is to come back".to_owned());
+    let storm = match read(totals, phases) {
+        Ok(storm) => storm,
+        Err(none) => return none,
     };
     let never = storm.lost - storm.back;
     let note = match never {
@@ -94,7 +124,7 @@ pub(super) fn restored(gate: &Gate, totals: &Totals, phases: &[Phase], part: u32
     let Some(steps) = storm.restored(totals.steps(), part) else {
         return not_reached(note);
     };
-    let ms = u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64;
+    let ms = millis(steps);
     let mut judgement = judged(gate, ms, Unit::Time.write(ms), note);
     if judgement.status == Status::Failed && never == 0 {
         // Of several storms in a phase the last one's are counted from the first one's beginning, too.

@@ -771,6 +771,32 @@ fn restored_is_when_so_many_were_back_and_not_reached_is_a_failure() {
 }
 
 #[test]
+fn a_peaks_time_is_counted_from_the_first_loss() {
+    let s = 1_000_000_000;
+    let storm = totals(|r| {
+        r.step(12 * s).lost = 100;
+        for (at, attempts) in [(12, 3), (14, 40), (15, 40), (16, 2)] {
+            r.step(at * s).attempts = attempts;
+        }
+    });
+    // Of two that are as busy the first.
+    passes(
+        "attempts peak after >= 2s in steady",
+        &storm,
+        "2.000 s (400.0/s)",
+    );
+    fails(
+        "attempts peak after > 2s in steady",
+        &storm,
+        "2.000 s (400.0/s)",
+    );
+    let none = "attempts peak after > 1s in ramp";
+    has_no_evidence(none, &storm, "no connection was lost");
+    let nobody = totals(|r| r.step(12 * s).lost = 100);
+    has_no_evidence("attempts peak after > 1s", &nobody, "attempts was 0");
+}
+
+#[test]
 fn amplification_is_attempts_for_each_that_came_back() {
     let storm = stormy();
     passes(

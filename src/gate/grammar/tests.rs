@@ -307,6 +307,14 @@ fn good_gates_are_understood() {
             Some("storm"),
             None,
         ),
+        (
+            "attempts peak after > 2s in storm",
+            M::PeakAfter,
+            Op::Greater,
+            2_000.0,
+            Some("storm"),
+            None,
+        ),
         ("spread < 1.3", M::Spread, Op::Less, 1.3, None, None),
         (
             "amplification < 1.5 of subs",
@@ -452,6 +460,14 @@ fn bad_gates_say_where_and_what_was_meant() {
         ("restored < 5s", 10, "expected p50, p99", None),
         ("restored max < 5s", 10, "expected p50, p99", None),
         ("restored p50 == 5s", 14, "never exactly equal", Some("<=")),
+        ("opened peak after > 1s", 13, "after", None),
+        ("attempts peak after > 5", 23, "expected a time", None),
+        (
+            "attempts peak after > 1s of subs",
+            29,
+            "of all client groups together",
+            None,
+        ),
         (
             "attempts peak < 5/s of subs",
             24,
