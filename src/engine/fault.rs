@@ -6,6 +6,7 @@
 //! for as long; who is a victim is a formula, asked again when a connection comes back while its fault lasts.
 
 mod bucket;
+mod burst;
 mod deploy;
 mod drop;
 mod network;
@@ -25,6 +26,7 @@ use crate::metrics::{Counter, FaultTally, Recorder};
 use crate::plan::{self, Action, Effect, How, Plan, Purpose, Stall, Victim, Victims};
 use crate::transport::socket;
 use crate::transport::ws::Opcode;
+use burst::Bursts;
 use deploy::Deploys;
 use mio::net::TcpStream;
 use network::Shaped;
@@ -87,6 +89,7 @@ struct Turn {
 /// The shard's share of the plan's faults.
 pub(super) struct Faults {
     running: Vec<Running>,
+    bursts: Bursts,
     deploys: Deploys,
     revocations: Revocations,
     next_ns: u64,
@@ -100,7 +103,8 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub fn new(plan: &Plan, shard: u32, shards: u32) -> Self {
+    /// Those of one of so many shards, which has connections of the groups that `own` says.
+    pub fn new(plan: &Plan, (shard, shards): (u32, u32), own: impl Fn(usize) -> bool) -> Self {
         let running = |(number, fault): (usize, &crate::plan::PlannedFault)| {
             let Action::Hit(hit) = &fault.action else {
                 return None;
@@ -125,6 +129,7 @@ impl Faults {
         };
         let mut faults = Faults {
             running: plan.faults().enumerate().filter_map(running).collect(),
+            bursts: Bursts::new(plan, own),
             deploys: Deploys::new(plan),
             revocations: Revocations::default(),
             next_ns: u64::MAX,
@@ -199,9 +204,10 @@ impl Faults {
     fn look(&mut self) {
         let due = self.running.iter().filter_map(|fault| fault.victims.peek());
         let next = due.min().unwrap_or(u64::MAX);
-        self.next_ns = next.min(self.deploys.next_ns());
+        self.next_ns = (next.min(self.deploys.next_ns())).min(self.bursts.next_ns());
         let ends = self.running.iter().filter(|fault| !fault.over);
-        self.ends_ns = ends.map(|fault| fault.end_ns).min().unwrap_or(u64::MAX);
+        let ends = ends.map(|fault| fault.end_ns).min().unwrap_or(u64::MAX);
+        self.ends_ns = ends.min(self.bursts.ends_ns());
     }
 
     /// The next victim that is due.
@@ -221,6 +227,7 @@ impl Shard {
             return false;
         }
         self.begin_deploys(now);
+        self.begin_bursts(now);
         for _ in 0..VICTIMS_PER_TURN {
             let Some(Turn { fault, victim }) = self.faults.due(now) else {
                 break;
@@ -264,6 +271,7 @@ impl Shard {
 
     /// A few for whom a fault is over, as it is for all when the run is.
     fn end_faults(&mut self, now: u64, stopping: bool) -> bool {
+        self.end_bursts(now, stopping);
         let mut left = VICTIMS_PER_TURN;
         for fault in 0..self.faults.running.len() {
             let running = &mut self.faults.running[fault];

@@ -293,6 +293,12 @@ impl Shard {
         let watches = Watches::new(&plan, (shard, shards), conns.len(), |g, index| {
             groups.get(g).map_or(0, |group| group.local(index, shards))
         });
+        // One group's connections are behind the other's.
+        let own = |g: usize| {
+            let next = groups.get(g + 1).map_or(conns.len(), |next| next.base);
+            groups.get(g).is_some_and(|group| group.base < next)
+        };
+        let faults = Faults::new(&plan, (shard, shards), own);
         Ok(Shard {
             length_ns: plan.length().as_nanos() as u64,
             recorder: Recorder::new(shard, plan.phases().len(), plan.groups().len())
@@ -330,7 +336,7 @@ impl Shard {
             told_published: false,
             drained_by: None,
             look_ns: u64::MAX,
-            faults: Faults::new(&plan, shard, shards),
+            faults,
             watches,
             stretch: Stretch::Waiting,
             finish_from: 0,

@@ -101,6 +101,19 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
     totals
 }
 
+/// Runs a shard that is held up from 300 ms on for 900 ms.
+pub fn held_up(text: &str) -> Totals {
+    run_when_ready(text, || {
+        tokio::task::spawn_local(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            std::thread::sleep(Duration::from_millis(900));
+        });
+        Control::Start {
+            at: engine::monotonic_ns(),
+        }
+    })
+}
+
 /// Failures by kind, only those that happened.
 pub fn failures(totals: &Totals) -> BTreeMap<&'static str, u64> {
     let all = Failure::ALL

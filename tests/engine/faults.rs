@@ -1,10 +1,8 @@
 //! Connections that a fault cuts, as the server sees it and as the shard counts it.
 
 use crate::bench::{
-    accept, failures, frame, raw, read_frame, read_request, read_to_end, run, run_when_ready,
-    server,
+    accept, failures, frame, held_up, raw, read_frame, read_request, read_to_end, run, server,
 };
-use squall::engine::Control;
 use squall::metrics::{CloseKey, Counter, FaultEndKey, Timer, Totals};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -296,19 +294,6 @@ fn a_target_that_notices_who_vanished_is_timed() {
     let held: Vec<u64> = totals.timeline().iter().map(|s| s.descriptors).collect();
     // Four that are back and one that vanished; and what each shard has beside.
     assert_eq!(held.first().map(|at| at - 8), Some(5), "{held:?}");
-}
-
-/// Runs a shard that is held up from 300 ms on for 900 ms.
-fn held_up(text: &str) -> Totals {
-    run_when_ready(text, || {
-        tokio::task::spawn_local(async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            std::thread::sleep(Duration::from_millis(900));
-        });
-        Control::Start {
-            at: squall::engine::monotonic_ns(),
-        }
-    })
 }
 
 /// More connections than a turn takes events of: most are cut in a turn that has not read what has come for them.

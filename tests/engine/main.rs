@@ -7,6 +7,7 @@
 mod answers;
 mod asides;
 mod bench;
+mod burst;
 mod comeback;
 mod compression;
 mod conversation;

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
     match &fault.action {
         Action::Deploy(_) => super::deploy::fault(fault, number, course),
-        Action::Burst { group, opens } => scheduled(fault, (*group, *opens), course),
+        Action::Burst { group, opens } => scheduled(fault, number, (*group, *opens), course),
         Action::Hit(hit) => {
             let told = course.totals.fault(number);
             // A receive buffer is set before anybody's turn comes.
@@ -73,45 +73,39 @@ fn ends(number: usize, course: &Course) -> Vec<FaultEndReport> {
     .collect()
 }
 
-/// A fault that is a part of the schedules happened when its time came, to those of its group that were there; or, if
-/// it opens connections, to those that were there afterwards and not before.
-fn scheduled(fault: &PlannedFault, (group, opens): (u32, u32), course: &Course) -> FaultReport {
-    let until = course.reached;
-    let begins = |second: &Second| Duration::from_secs(second.index.into());
-    let within = |second: &&Second| {
-        begins(second)
-            < fault
-                .end
-                .min(until)
-                .max(fault.start + Duration::from_nanos(1))
-            && begins(second) + Duration::from_secs(1) > fault.start
-    };
-    let open = |second: &Second| second.open.get(group as usize).copied().unwrap_or(0);
-    let seconds = course.totals.timeline();
-    let touched = match opens {
-        0 => seconds.iter().filter(within).map(open).max().unwrap_or(0),
-        _ => {
-            let before = seconds
-                .iter()
-                .rfind(|s| begins(s) + Duration::from_secs(1) <= fault.start);
-            let after = seconds
-                .iter()
-                .filter(|s| begins(s) + Duration::from_secs(1) > fault.start);
-            let most = after.map(open).max().unwrap_or(0);
-            most.saturating_sub(before.map_or(0, open))
-                .min(opens.into())
-        }
-    };
+/// A fault that is a part of the schedules, as the shards came to it. Those that it touched were there; or, if it opens
+/// connections, they are those that were there afterwards and not before.
+fn scheduled(
+    fault: &PlannedFault,
+    number: usize,
+    (group, opens): (u32, u32),
+    course: &Course,
+) -> FaultReport {
+    let did = course.totals.fault(number).filter(|did| did.due > 0);
     FaultReport {
         label: fault.label.clone(),
         start: fault.start.as_secs_f64(),
         end: fault.end.as_secs_f64(),
-        actual_start: (fault.start < until).then_some(fault.start.as_secs_f64()),
-        actual_end: (fault.start < until).then_some(fault.end.min(until).as_secs_f64()),
-        touched,
+        actual_start: did.map(|did| seconds_of(did.first_ns)),
+        actual_end: (did.filter(|did| did.ended == did.due)).map(|did| seconds_of(did.ended_ns)),
+        touched: match opens {
+            0 => did.map_or(0, |did| did.touched),
+            _ => opened_since(fault.start, group, course).min(opens.into()),
+        },
         absence: None,
         effects: FaultEffects::default(),
     }
+}
+
+/// So many more of a group were there at the end of any second after a moment than before it.
+fn opened_since(start: Duration, group: u32, course: &Course) -> u64 {
+    let ends = |second: &Second| Duration::from_secs(u64::from(second.index) + 1);
+    let open = |second: &Second| second.open.get(group as usize).copied().unwrap_or(0);
+    let seconds = course.totals.timeline();
+    let before = seconds.iter().rfind(|second| ends(second) <= start);
+    let after = seconds.iter().filter(|second| ends(second) > start);
+    let most = after.map(open).max().unwrap_or(0);
+    most.saturating_sub(before.map_or(0, open))
 }
 
 /// Cuts that did not get to all they were to cut, though their phase ran to its end: the shards had no time for them.
