@@ -6,6 +6,7 @@ use crate::harness::{Done, Lab};
 use crate::servers::{self, Ends, certificates};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
@@ -114,6 +115,29 @@ fn what_is_published_into_nats_is_delivered_and_counted_exactly() {
     // Core NATS acknowledges nothing, and nothing is claimed of it.
     assert_eq!(done.summary().count("acked"), 0);
     assert_eq!(done.summary().number("/timers/latency/count"), 3000.0);
+}
+
+/// Each consumes for its own subscribers: between them everybody is reached, and nobody twice.
+#[test]
+fn several_gateways_fan_out_what_is_published_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_broker, port) = broker(folder.path(), "");
+    let server = format!("nats://127.0.0.1:{port}");
+    let gateway =
+        || servers::gateway(&["--consume-nats", &server, "--consume-subject", "squall.>"]);
+    let ((_one, first), (_other, second)) = (gateway(), gateway());
+    let at = format!("url: '{server}'");
+    let scenario = scenario("", &at, "2s", EXACT);
+    let embedded = "{ embedded: { consume: { nats: {  } } } }";
+    assert!(scenario.contains(embedded), "{scenario}");
+    let both = format!("{{ url: ['ws://{first}/', 'ws://{second}/'] }}");
+    let done = Lab::new(&scenario.replace(embedded, &both)).run(&[]);
+    done.expect(0);
+    adds_up(&done);
+    let summary = done.summary();
+    let endpoints = summary.at("/endpoints").as_array().expect("a list");
+    let opened: Vec<&Value> = endpoints.iter().map(|at| &at["opened"]).collect();
+    assert_eq!(opened, [15, 15], "{endpoints:?}");
 }
 
 #[test]
