@@ -108,6 +108,34 @@ fn what_begins_by_polling_is_upgraded() {
     assert_eq!((summary.count("resumed"), summary.count("missed")), (20, 0));
 }
 
+/// Subscribers come one after the other while everything is published: most are upgraded between two messages of theirs, and
+/// some with one under way. Whatever is due to them by then comes, once and in order.
+#[test]
+fn an_upgrade_under_traffic_loses_and_doubles_nothing() {
+    let server = Server::start(Kind::SocketIo, &["--ping", "400"]);
+    let scenario = (ROOMS.replace("PROTOCOL", "{ socket_io: { polling: true } }"))
+        .replace(
+            "{ name: ramp, for: 1s }",
+            "{ name: ramp, for: 1s, open: { publishers: all_at_once } }",
+        )
+        .replace(
+            "{ name: steady, for: 2s }",
+            "{ name: steady, for: 2s, open: { subscribers: { stages: [{ to: 20, over: 1s }] } } }",
+        )
+        .replace("rate: 150/s", "rate: 600/s")
+        .replace(
+            "  - received == 3000\n  - acked == 300\n",
+            "  - unique > 6000\n  - acked == 1200\n",
+        );
+    let done = lab(&scenario, &server, TARGET).run(&[]);
+    done.expect(0);
+    let summary = done.summary();
+    let count = |name: &str| summary.count(name);
+    assert_eq!((count("polled"), count("upgraded")), (22, 22));
+    assert_eq!(count("unique"), count("expected"));
+    assert_eq!((count("missed"), count("unaccounted")), (0, 0));
+}
+
 /// Those that are cut off and come back, by polling in this way.
 fn by_polling(way: &str) -> String {
     let protocol = format!("protocol: {{ socket_io: {{ polling: {way} }} }}");
