@@ -142,6 +142,31 @@ fn after_a_broker_was_killed_what_it_never_took_is_dropped_and_the_rest_comes() 
     assert!(2 * count("unique") > count("expected"));
 }
 
+/// A broker that asks who one is knows nobody here (tansu makes users only where nobody is asked, and does not keep them): what it says of
+/// that is told, each time that it is tried.
+#[test]
+fn who_is_not_known_to_the_broker_is_told_so() {
+    let (_broker, port) = servers::on_free_port(
+        PROGRAM,
+        |command, port| {
+            configured(command, port, port);
+            command.arg("--authentication");
+        },
+        answers,
+    );
+    let at = format!("bootstrap: '127.0.0.1:{port}', topic: orders");
+    let login = format!("{at}, user: bench, password: hidden-7f3a, mechanism: scram_sha_256");
+    let done = Lab::new(&scenario("", &login, "1s", "dropped == 150, sent == 0")).run(&[]);
+    done.expect(0);
+    let told = "the login failed: unknown-user";
+    assert!(done.stdout.contains(told), "{}", done.stdout);
+    assert!(!done.stdout.contains("hidden-7f3a"), "{}", done.stdout);
+    // Who says nothing of itself is sent away.
+    let done = Lab::new(&scenario("", &at, "1s", "dropped == 150, sent == 0")).run(&[]);
+    done.expect(0);
+    assert_eq!(done.summary().count("acked"), 0);
+}
+
 #[test]
 fn brokers_are_verified() {
     let folder = tempfile::tempdir().unwrap();

@@ -109,8 +109,12 @@ impl Scram {
         Ok(format!("{last},p={}", STANDARD.encode(proof)))
     }
 
-    /// Whether the broker knows the password too.
+    /// Whether the broker knows the password too. Some say here that they refuse, and why: `e=unknown-user`.
     pub fn verify(&self, said: &[u8]) -> Result<(), BrokerError> {
+        if let Some(why) = said.strip_prefix(b"e=") {
+            let why = String::from_utf8_lossy(why);
+            return Err(BrokerError::Refused(format!("the login failed: {why}")));
+        }
         let shown = said.strip_prefix(b"v=").map(|v| STANDARD.decode(v));
         match shown {
             Some(Ok(shown)) if shown == self.expected && !shown.is_empty() => Ok(()),
@@ -139,7 +143,11 @@ mod tests {
         let proof = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
         assert!(scram.verify(proof).is_ok());
         assert!(scram.verify(b"v=AAAA").is_err());
-        assert!(scram.verify(b"e=other-error").is_err());
+        let refused = scram.verify(b"e=unknown-user").unwrap_err().to_string();
+        assert!(
+            refused.contains("the login failed: unknown-user"),
+            "{refused}"
+        );
     }
 
     #[test]
