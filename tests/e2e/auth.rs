@@ -69,7 +69,7 @@ fn a_token_is_shown_at_each_of_its_places() {
         )
         .replace("for: 5s", "for: 500ms")
         .replace("for: 1s", "for: 500ms");
-        let done = Lab::new(&scenario).run(&[]);
+        let done = Lab::untimed(&scenario).run(&[]);
         let summary = done.expect(0).summary();
         assert_eq!(summary.count("opened"), 10, "{place}");
     }
@@ -84,7 +84,7 @@ fn a_wrong_secret_is_refused_with_401() {
         "'status 401 == 10'",
     )
     .replace("for: 5s", "for: 500ms");
-    let done = Lab::new(&scenario).run(&[]);
+    let done = Lab::untimed(&scenario).run(&[]);
     let summary = done.summary();
     assert_eq!(summary.count("opened"), 0);
     assert_eq!(summary.at("/statuses/401"), 10);
@@ -96,7 +96,7 @@ fn expired_tokens_are_timed_to_the_targets_close_with_its_code() {
                  'expired_close 4401 share == 100% in run', 'outlived == 0 in run', 'expired_close 1000 == 0 in run'";
     for shards in ["1", "2"] {
         let done =
-            Lab::new(&scenario(&jwt(""), "expires: 3s", "", gates)).run(&["--shards", shards]);
+            Lab::untimed(&scenario(&jwt(""), "expires: 3s", "", gates)).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
         assert_eq!(summary.count("expiries"), 10);
         assert_eq!(summary.at("/timers/expired/count"), 10);
@@ -108,7 +108,7 @@ fn expired_tokens_are_timed_to_the_targets_close_with_its_code() {
 fn a_grace_of_the_target_is_in_the_time() {
     let gates = "'expired min >= 800ms in run'";
     let gateway = jwt(", grace: 800ms, close_expired: 4003");
-    let done = Lab::new(&scenario(&gateway, "expires: 3s", "", gates)).run(&[]);
+    let done = Lab::untimed(&scenario(&gateway, "expires: 3s", "", gates)).run(&[]);
     let summary = done.expect(0).summary();
     assert_eq!(closed(&summary, 4003), 10);
 }
@@ -119,7 +119,7 @@ fn a_target_that_never_closes_expired_ones_fails_the_gate() {
     let gateway = format!("{}, misbehave: {{ keep_expired: true }}", jwt(""));
     // A median needs twenty.
     let scenario = scenario(&gateway, "expires: 3s", "", gates).replace("count: 10", "count: 30");
-    let done = Lab::new(&scenario).run(&[]);
+    let done = Lab::untimed(&scenario).run(&[]);
     let summary = done.expect(99).summary();
     assert_eq!(summary.count("expiries"), 30);
     assert_eq!(summary.count("outlived"), 30);
@@ -143,7 +143,7 @@ fn revoked_tokens_are_timed_to_the_targets_close_and_their_clients_come_back_wit
     let gateway = jwt(", close_revoked: 4005");
     for shards in ["1", "2"] {
         let scenario = revoked(&gateway, "count: 4, over: 500ms", more, gates);
-        let done = Lab::new(&scenario).run(&["--shards", shards]);
+        let done = Lab::untimed(&scenario).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
         assert_eq!(summary.at("/timers/revoked/count"), 4);
         assert_eq!(summary.at("/revoked_closes/4005"), 4);
@@ -157,7 +157,7 @@ fn a_target_that_keeps_revoked_ones_fails_the_gate() {
     let gates = "'revoked p50 < 10s in run', 'unrevoked == 0 in run'";
     let gateway = format!("{}, misbehave: {{ keep_revoked: true }}", jwt(""));
     let scenario = revoked(&gateway, "share: 100%", "", gates).replace("count: 10", "count: 30");
-    let summary = Lab::new(&scenario).run(&[]).expect(99).summary();
+    let summary = Lab::untimed(&scenario).run(&[]).expect(99).summary();
     assert_eq!(summary.count("revocations"), 30);
     assert_eq!(summary.count("unrevoked"), 30);
     assert_eq!(summary.at("/gates/0/actual"), "not reached");
@@ -182,7 +182,7 @@ fn whoever_ends_otherwise_with_a_revoked_token_comes_back_with_another_too() {
     let start = made.find("auth: { jwt").expect("the group's");
     let end = made.find("60s }").expect("its end") + 5;
     let auth = format!("auth: {{ bearer: [{tokens}] }}");
-    let done = Lab::new(&format!("{}{auth}{}", &made[..start], &made[end..])).run(&[]);
+    let done = Lab::untimed(&format!("{}{auth}{}", &made[..start], &made[end..])).run(&[]);
     done.expect(0);
 }
 
@@ -190,7 +190,7 @@ fn whoever_ends_otherwise_with_a_revoked_token_comes_back_with_another_too() {
 fn a_revocation_that_nobody_confirms_touches_nobody() {
     // Nobody listens at the discard port.
     let fault = "count: 3, webhook: { url: 'http://127.0.0.1:9/{user}', body: '{token}' }";
-    let done = Lab::new(&revoked(&jwt(""), fault, "", "")).run(&[]);
+    let done = Lab::untimed(&revoked(&jwt(""), fault, "", "")).run(&[]);
     let summary = done.expect(106).summary();
     assert_eq!(summary.count("revocation_failed"), 3);
     assert_eq!(summary.count("revocations"), 0);
@@ -202,7 +202,7 @@ const BY_MESSAGE: &str = "by: { message: '{\"type\":\"auth\",\"token\":\"{token}
 fn a_message_renews_a_token_and_the_connection_stays() {
     let auth = format!("expires: 3s, renew: {{ every: 1s, {BY_MESSAGE} }}");
     let gates = "'renewed >= 40', 'renewal_failed == 0', 'opened == 10'";
-    let done = Lab::new(&scenario(&jwt(""), &auth, "", gates)).run(&[]);
+    let done = Lab::untimed(&scenario(&jwt(""), &auth, "", gates)).run(&[]);
     let summary = done.expect(0).summary();
     assert_eq!(summary.count("expiries"), 0);
     assert_eq!(closed(&summary, 4401), 0);
@@ -215,7 +215,7 @@ fn a_target_that_asks_for_a_token_gets_one() {
     );
     let gates = "'renewed >= 20', 'renewal_failed == 0', 'expiries == 0'";
     let gateway = jwt(", ask_before: 2s");
-    let done = Lab::new(&scenario(&gateway, &auth, "", gates)).run(&[]);
+    let done = Lab::untimed(&scenario(&gateway, &auth, "", gates)).run(&[]);
     assert_eq!(done.expect(0).summary().count("opened"), 10);
 }
 
@@ -233,7 +233,7 @@ fn listed(renew: &str, more: &str, gates: &str) -> String {
 fn a_renewal_that_is_not_accepted_fails() {
     let by = BY_MESSAGE.replace("4s", "500ms");
     let gates = "'renewed == 0', 'renewal_failed >= 30', 'opened == 10', 'closed_by_target == 0'";
-    let done = Lab::new(&listed(&format!("{{ every: 1s, {by} }}"), "", gates)).run(&[]);
+    let done = Lab::untimed(&listed(&format!("{{ every: 1s, {by} }}"), "", gates)).run(&[]);
     let summary = done.expect(0).summary();
     assert!(summary.count("errors") >= 30, "each was answered");
 }
@@ -243,8 +243,8 @@ fn a_reconnect_renews_a_token_and_nothing_is_lost_by_it() {
     let auth = "expires: 4s, renew: { every: 1500ms, by: reconnect }";
     let gates = "'renewed >= 20', 'renewal_failed == 0', 'expiries == 0', 'gave_up == 0'";
     for shards in ["1", "2"] {
-        let done =
-            Lab::new(&scenario(&jwt(""), auth, "reconnect: {}", gates)).run(&["--shards", shards]);
+        let done = Lab::untimed(&scenario(&jwt(""), auth, "reconnect: {}", gates))
+            .run(&["--shards", shards]);
         let summary = done.expect(0).summary();
         assert_eq!(summary.count("renewed"), summary.count("reconnected"));
         assert_eq!(summary.count("opened"), 10 + summary.count("renewed"));
@@ -258,7 +258,7 @@ fn a_reconnect_that_is_not_let_in_has_failed() {
     let gates = "'renewed == 0', 'renewal_failed == 10', 'gave_up == 10'";
     let more = "reconnect: { attempts: 1, base: 100ms }";
     let scenario = listed("{ every: 2s, by: reconnect }", more, gates);
-    let summary = Lab::new(&scenario).run(&[]).expect(0).summary();
+    let summary = Lab::untimed(&scenario).run(&[]).expect(0).summary();
     // Who is not let in again is one.
     assert_eq!(summary.at("/storms/0/lost"), 10);
 }
@@ -268,7 +268,7 @@ fn a_reconnect_that_is_not_let_in_has_failed() {
 fn neither_secret_nor_token_is_in_anything_that_is_written() {
     let more = "on_open: [ { send: '{\"type\":\"no {token}\",\"topic\":\"{token}\"}' } ]\n    request: { send: '{token}', rate: 10/s, reply: { contains: '{{never}}' } }";
     let more = more.split("\n").next().expect("a line");
-    let lab = Lab::new(&scenario(&jwt(""), "expires: 3s", more, "'opened == 10'"));
+    let lab = Lab::untimed(&scenario(&jwt(""), "expires: 3s", more, "'opened == 10'"));
     let done = lab.run(&[]);
     done.expect(0);
     let check = crate::harness::squall()
@@ -318,7 +318,7 @@ fn tokens_are_fetched_from_a_command_and_from_an_endpoint() {
         let text = text
             .replace("for: 5s", "for: 500ms")
             .replace("for: 1s", "for: 500ms");
-        let done = Lab::new(&text).run(&[]);
+        let done = Lab::untimed(&text).run(&[]);
         done.expect(0);
         for file in std::fs::read_dir(done.folder()).expect("a report") {
             let path = file.expect("a file").path();
@@ -356,7 +356,7 @@ fn a_run_without_tokens_does_not_begin() {
         let start = made.find("auth: { jwt").expect("the group's");
         let end = made.find("X }").expect("its end") + 3;
         let text = format!("{}auth: {{ {source} }}{}", &made[..start], &made[end..]);
-        let done = Lab::new(&text).run(&[]);
+        let done = Lab::untimed(&text).run(&[]);
         assert!(done.stderr.contains(why), "{}", done.stderr);
         assert!(done.folders.is_empty() && done.code != Some(0));
     }

@@ -135,7 +135,7 @@ impl Table {
     fn lab(&self) -> Lab {
         let gates: Vec<&str> = self.cases.iter().map(|c| c.gate.as_str()).collect();
         let gates = serde_json::to_string(&gates).expect("JSON is YAML");
-        Lab::new(&format!(
+        Lab::untimed(&format!(
             "name: {}\n{}\ngenerator: {{ shards: 1, max_lag: 50s, max_cpu: 100%, drain: 3s }}\ngates: {gates}\n",
             self.name,
             self.body.trim()
