@@ -41,7 +41,7 @@ pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
-    SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
+    PartingDelta, PartingKey, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TcpEnd, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
 pub use streams::{Place, STREAMS, StreamDelta, StreamTally, StreamTotals};

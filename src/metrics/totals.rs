@@ -9,8 +9,8 @@ use super::nodes::{NODES, NodeName};
 use super::reasons::Reason;
 use super::shard::ShardTotals;
 use super::snapshot::{
-    CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-    Snapshot, Tagged,
+    CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, PartingKey, SNAPSHOT_VERSION,
+    Sample, Snapshot, Tagged,
 };
 use super::streams::StreamTotals;
 use super::timeline::{Pending, Second};
@@ -93,6 +93,7 @@ pub struct Totals {
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
+    partings: BTreeMap<PartingKey, u64>,
     moved: BTreeMap<u16, FaultTally>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
@@ -129,6 +130,7 @@ impl Totals {
             fault_ends: BTreeMap::new(),
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
+            partings: BTreeMap::new(),
             moved: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
@@ -225,6 +227,9 @@ impl Totals {
         tally(&mut self.moved, &snapshot.moved);
         for delta in &snapshot.drains {
             grow(&mut self.drains, delta.key, delta.count);
+        }
+        for delta in &snapshot.partings {
+            grow(&mut self.partings, delta.key, delta.count);
         }
         add(&mut self.endpoints, &snapshot.endpoints);
         for (fault, tally, latencies) in &beside {
@@ -422,6 +427,15 @@ impl Totals {
     pub fn drains(&self, number: usize) -> impl Iterator<Item = (&DrainKey, u64)> {
         let of = move |key: &DrainKey| usize::from(key.fault) == number;
         self.drains
+            .iter()
+            .filter(move |(key, _)| of(key))
+            .map(|(key, count)| (key, *count))
+    }
+
+    /// How TCP ended of the connections that the deploy with this number cut: of those of [`Totals::drains`] whose is over.
+    pub fn partings(&self, number: usize) -> impl Iterator<Item = (&PartingKey, u64)> {
+        let of = move |key: &PartingKey| usize::from(key.fault) == number;
+        self.partings
             .iter()
             .filter(move |(key, _)| of(key))
             .map(|(key, count)| (key, *count))

@@ -100,6 +100,7 @@ fn html_lets_nothing_out() {
         "What it said",
         "messages out of order",
         "messages recovered by resuming",
+        "1006 ×309 (cut, by the target, RST)",
     ] {
         assert!(html.contains(part), "{part}");
     }

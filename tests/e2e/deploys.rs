@@ -396,6 +396,9 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
                      'cut_off max < 14s in deploy', 'closed_by_target == 75 in deploy'";
         let done = Lab::new(&rolled(FAR, "", gates)).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
+        // What is too long for a line is told in several.
+        let told: Vec<&str> = done.stdout.split_whitespace().collect();
+        let told = told.join(" ");
         for counter in ["old", "severed", "returned"] {
             assert_eq!(n(&summary, counter), ALL, "{counter}");
         }
@@ -404,6 +407,12 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         let deploy = deploy(&summary);
         assert_eq!(deploy["closes"].as_array().map(Vec::len), Some(1));
         assert_eq!(deploy["closes"][0]["clean"], true);
+        // Whoever said goodbye ended TCP in order, too.
+        assert_eq!(deploy["closes"][0]["tcp"], "fin");
+        assert!(
+            told.contains("1001 ×75 (clean, by the target, FIN)"),
+            "{told}"
+        );
         assert_eq!(deploy["accepted_draining"], 0);
         let nodes = deploy["nodes"].as_array().expect("a list");
         assert_eq!(nodes.len(), 3);
@@ -442,9 +451,7 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         assert!(verdict.contains(", 0 messages lost, "), "{verdict}");
         assert!(verdict.contains(" missed while away, peak "), "{verdict}");
         assert!(findings(&summary).contains(&"missed".to_owned()));
-        // It may be too long for a line.
-        let told: Vec<&str> = done.stdout.split_whitespace().collect();
-        assert!(told.join(" ").contains(verdict), "{}", done.stdout);
+        assert!(told.contains(verdict), "{told}");
         let heading = "#### Deploy in deploy";
         let page = std::fs::read_to_string(done.folder().join("summary.md")).expect("a page");
         assert!(page.contains(heading) && page.contains(verdict), "{page}");
