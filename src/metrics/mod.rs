@@ -45,6 +45,6 @@ pub use snapshot::{
 };
 pub use storm::{Capacity, Storm};
 pub use streams::{Place, STREAMS, StreamDelta, StreamTally, StreamTotals};
-pub use timeline::{Beside, Interval, Second};
+pub use timeline::{Beside, Interval, Second, openings};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

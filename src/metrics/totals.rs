@@ -23,6 +23,8 @@ const TEXTS_PER_KIND: usize = 20;
 /// Distinct kinds of texts kept in a run.
 const KINDS: usize = 100;
 const SECOND_NS: i64 = 1_000_000_000;
+/// Seconds of a run at most whose openings are kept: with a thousand openings in each, at 1.5 KB a step, they are some 30 MB.
+const OPENINGS: usize = 3_600;
 
 /// Why a snapshot was refused. Nothing of it was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,10 @@ pub struct Totals {
     states: Vec<Option<Gauges>>,
     pending: BTreeMap<u32, Pending>,
     timeline: Vec<Second>,
+    /// Connections were lost: from then on there are storms.
+    losses: bool,
+    /// Seconds whose openings are kept.
+    openings: usize,
     samples: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -137,6 +143,8 @@ impl Totals {
             states: vec![None; shards],
             pending: BTreeMap::new(),
             timeline: Vec::new(),
+            losses: false,
+            openings: 0,
             samples: BTreeMap::new(),
         }
     }
@@ -218,6 +226,7 @@ impl Totals {
             }
         }
         self.steps.add(&snapshot.steps);
+        self.losses |= snapshot.steps.iter().any(|step| step.lost > 0);
         for delta in &snapshot.absences {
             let messages = self.absences.entry(delta.fault).or_default();
             *messages = messages.and(delta.messages);
@@ -264,7 +273,7 @@ impl Totals {
     /// Ends the timeline: seconds that not every shard reported are taken as they are.
     pub fn finish(&mut self) {
         while let Some((index, pending)) = self.pending.pop_first() {
-            self.timeline.push(pending.finish(index, &mut self.states));
+            self.over(index, pending);
         }
     }
 
@@ -473,9 +482,17 @@ impl Totals {
             if reported.is_some_and(|reported| index >= reported) {
                 break;
             }
-            let second = first.remove().finish(index, &mut self.states);
-            self.timeline.push(second);
+            let pending = first.remove();
+            self.over(index, pending);
         }
+    }
+
+    /// A second is complete.
+    fn over(&mut self, index: u32, pending: Pending) {
+        let keep = self.losses && self.openings < OPENINGS;
+        let second = pending.finish(index, &mut self.states, keep);
+        self.openings += usize::from(!second.openings.is_empty());
+        self.timeline.push(second);
     }
 
     /// Adds openings by node. Shards may have met different ones: only so many are told apart here too.

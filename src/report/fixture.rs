@@ -182,6 +182,19 @@ fn a_storm() -> StormReport {
         restored_100: Some(39.5),
         spread: Some(1.26),
         failures: map(&[("timeout", 48)]),
+        openings: map(&[(
+            "open",
+            TimerReport {
+                count: 6_063,
+                min: 0.2,
+                mean: 96.0,
+                p50: 80.0,
+                p90: 402.0,
+                p99: 911.0,
+                p999: 1_300.0,
+                max: 1_400.0,
+            },
+        )]),
         curve: curve.collect(),
     }
 }

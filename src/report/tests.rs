@@ -101,6 +101,7 @@ fn html_lets_nothing_out() {
         "messages out of order",
         "messages recovered by resuming",
         "1006 ×309 (cut, by the target, RST)",
+        "p99 of the openings in its seconds: open 911 ms",
     ] {
         assert!(html.contains(part), "{part}");
     }
