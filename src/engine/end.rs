@@ -6,7 +6,7 @@ use super::outbox::{Written, recycle};
 use super::shard::{Shard, Stretch};
 use super::traffic::take_pending;
 use super::wheel::Due;
-use crate::metrics::{CloseKey, Counter, Failure, Timer};
+use crate::metrics::{CloseKey, Counter, Failure, TcpEnd, Timer};
 use crate::plan::{self, CLOSES_PER_SECOND, Comeback, OnClose, Purpose};
 use crate::transport::Pick;
 use crate::transport::socket::{self, SocketFailure};
@@ -42,6 +42,18 @@ fn failure_of(error: &io::Error) -> Failure {
         SocketFailure::NoPort => Failure::NoPort,
         SocketFailure::NoDescriptor => Failure::NoDescriptor,
         SocketFailure::Os => Failure::Os,
+    }
+}
+
+/// How TCP ended, where a connection did for this reason.
+fn tcp_end(cause: &Cause) -> TcpEnd {
+    match cause {
+        Cause::Eof => TcpEnd::Fin,
+        // What is no TLS we hang up on.
+        Cause::Socket(e) if e.kind() == io::ErrorKind::InvalidData => TcpEnd::Ours,
+        Cause::Socket(e) if failure_of(e) == Failure::Reset => TcpEnd::Reset,
+        Cause::Socket(_) => TcpEnd::Unknown,
+        Cause::Failed(_) | Cause::Closed | Cause::Cut => TcpEnd::Ours,
     }
 }
 
@@ -162,6 +174,12 @@ impl Shard {
             if intent == Intent::None && !shaken {
                 self.ended_in_deploy(c, close, now);
             }
+            let said = CloseKey {
+                // Whoever was told to go was told by the target, whatever cut it then.
+                by_target: by_target || shaken,
+                ..close
+            };
+            self.parted_in_deploy(c, said, tcp_end(&cause));
         }
         if established {
             self.ended_with_token(c, ended_with, now);

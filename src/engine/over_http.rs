@@ -629,7 +629,7 @@ impl Shard {
             self.put_http(c, http);
         }
         match last {
-            true => self.stream_over(c, now),
+            true => self.stream_over(c, Cause::Closed, now),
             // Also of one that is not ready yet: nothing else would have it poll on.
             false if matches!(self.conns[c].state, State::Opening | State::Ready) => {
                 self.poll_again(c, now);
@@ -643,12 +643,12 @@ impl Shard {
         let g = usize::from(self.conns[c].group);
         let subscribes = !self.plan.groups()[g].subscribe.is_empty();
         if subscribes || last {
-            self.stream_over(c, now);
+            self.stream_over(c, Cause::Closed, now);
         }
     }
 
-    /// The target ended a connection over HTTP in the way that HTTP has for it.
-    pub(super) fn stream_over(&mut self, c: usize, now: u64) {
+    /// The target ended a connection over HTTP in the way that HTTP has for it; TCP ended, or ends now, by `cause`.
+    pub(super) fn stream_over(&mut self, c: usize, cause: Cause, now: u64) {
         if !matches!(self.conns[c].state, State::Ready) {
             return self.lost(c, Cause::Eof, now);
         }
@@ -664,7 +664,7 @@ impl Shard {
         conn.state = State::Closing;
         conn.peer_code = 1000;
         self.closing += 1;
-        self.lost(c, Cause::Closed, now);
+        self.lost(c, cause, now);
     }
 
     /// The peer ended TCP. True when that was the end of an answer, and all that follows from it is done.
@@ -677,7 +677,7 @@ impl Shard {
             .is_none_or(|work| work.awaiting.is_empty());
         let may = http.is_some_and(|http| http.as_ref().is_some_and(|h| h.responses.may_end()));
         if may && idle && self.conns[c].state == State::Ready {
-            self.stream_over(c, now);
+            self.stream_over(c, Cause::Eof, now);
             return true;
         }
         false

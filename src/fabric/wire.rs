@@ -206,8 +206,8 @@ mod tests {
     use crate::metrics::{
         Absence, AbsenceDelta, Arrival, CloseKey, Counter, DrainDelta, DrainKey, Failure,
         FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges, NeighbourDelta, NeighbourTally,
-        NodeName, Place, Reason, SNAPSHOT_VERSION, Sample, Side, Step, StreamDelta, StreamTally,
-        Tagged, Timer, TimerDelta,
+        NodeName, PartingDelta, PartingKey, Place, Reason, SNAPSHOT_VERSION, Sample, Side, Step,
+        StreamDelta, StreamTally, Tagged, TcpEnd, Timer, TimerDelta,
     };
     use proptest::prelude::*;
 
@@ -303,6 +303,18 @@ mod tests {
                     },
                 },
                 count: 5,
+            }],
+            partings: vec![PartingDelta {
+                key: PartingKey {
+                    fault: 1,
+                    close: CloseKey {
+                        code: 1006,
+                        by_target: true,
+                        clean: false,
+                    },
+                    tcp: TcpEnd::Reset,
+                },
+                count: 6,
             }],
             moved: vec![FaultDelta {
                 fault: 1,

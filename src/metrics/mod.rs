@@ -41,10 +41,10 @@ pub use recorder::Recorder;
 pub use shard::ShardTotals;
 pub use snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
-    SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
+    PartingDelta, PartingKey, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TcpEnd, TimerDelta,
 };
 pub use storm::{Capacity, Storm};
 pub use streams::{Place, STREAMS, StreamDelta, StreamTally, StreamTotals};
-pub use timeline::{Beside, Interval, Second};
+pub use timeline::{Beside, Interval, Second, openings};
 pub use totals::{AbsorbError, Totals};
 pub use validity::{Limits, State, Validity, judge};

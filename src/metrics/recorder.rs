@@ -14,7 +14,7 @@ use super::nodes::{Names, Node, NodeName};
 use super::reasons::Reason;
 use super::snapshot::{
     CloseKey, DrainDelta, DrainKey, FaultDelta, FaultEnd, FaultEndKey, FaultTally, Gauges,
-    SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
+    PartingDelta, PartingKey, SNAPSHOT_VERSION, Sample, Snapshot, Tagged, TimerDelta,
 };
 use super::streams::{Place, Streams};
 use hdrhistogram::Histogram;
@@ -49,6 +49,7 @@ pub struct Recorder {
     moments: Moments,
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
+    partings: BTreeMap<PartingKey, u64>,
     moved: BTreeMap<u16, FaultTally>,
     neighbours: BTreeMap<u16, Recording>,
     streams: Streams,
@@ -86,6 +87,7 @@ impl Recorder {
             moments: Moments::default(),
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
+            partings: BTreeMap::new(),
             moved: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             streams: Streams::default(),
@@ -245,6 +247,11 @@ impl Recorder {
         *self.drains.entry(key).or_default() += 1;
     }
 
+    /// Counts the end of TCP of a connection that a deploy cut.
+    pub fn parting(&mut self, key: PartingKey) {
+        *self.partings.entry(key).or_default() += 1;
+    }
+
     /// What is recorded beside the run's fault with this number, to add to.
     pub fn beside(&mut self, number: usize) -> &mut Recording {
         self.neighbours.entry(tag16(number)).or_default()
@@ -357,6 +364,10 @@ impl Recorder {
             drains: std::mem::take(&mut self.drains)
                 .into_iter()
                 .map(|(key, count)| DrainDelta { key, count })
+                .collect(),
+            partings: std::mem::take(&mut self.partings)
+                .into_iter()
+                .map(|(key, count)| PartingDelta { key, count })
                 .collect(),
             moved: std::mem::take(&mut self.moved)
                 .into_iter()

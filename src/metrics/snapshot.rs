@@ -10,7 +10,7 @@ use super::streams::StreamDelta;
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Snapshot`]'s wire form; a worker of another version is refused.
-pub const SNAPSHOT_VERSION: u16 = 6;
+pub const SNAPSHOT_VERSION: u16 = 7;
 
 /// Everything a shard recorded since its last snapshot. Quantities are deltas; `gauges` are as of now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub absences: Vec<AbsenceDelta>,
     /// How connections that were open when a deploy began ended during it.
     pub drains: Vec<DrainDelta>,
+    /// How TCP ended of such connections: with a Close frame that is later than their end, and may be after the deploy.
+    pub partings: Vec<PartingDelta>,
     /// When such connections were ready again, by the deploy's number among the run's faults.
     pub moved: Vec<FaultDelta>,
     /// Histograms, HdrHistogram V2 encoding, microseconds.
@@ -229,6 +231,39 @@ pub struct DrainKey {
     pub tenth: u32,
     /// How they ended.
     pub close: CloseKey,
+}
+
+/// Connections that a deploy cut and whose TCP is over, alike in how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartingDelta {
+    /// Which.
+    pub key: PartingKey,
+    /// How many.
+    pub count: u64,
+}
+
+/// How connections ended that a deploy cut, down to TCP. It has no time and no place, so there are few of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartingKey {
+    /// The deploy's number among the run's faults.
+    pub fault: u16,
+    /// How they ended, as in their [`DrainKey`].
+    pub close: CloseKey,
+    /// How TCP did.
+    pub tcp: TcpEnd,
+}
+
+/// Who ended a connection's TCP, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TcpEnd {
+    /// The other side, by FIN.
+    Fin,
+    /// The other side, by RST.
+    Reset,
+    /// We: it was silent for too long or broke a rule, did not end TCP after its Close frame, or HTTP has no more to say.
+    Ours,
+    /// Neither: TCP gave it up, or whoever could have seen it did not.
+    Unknown,
 }
 
 /// One timer's values since the last snapshot.

@@ -12,6 +12,16 @@ use std::collections::BTreeMap;
 /// Timers whose whole distribution is kept for every second, for the interval logs.
 const LOGGED: &[Timer] = &[Timer::Latency, Timer::Rtt];
 
+/// The steps of an opening, and the whole of it: what a storm's seconds are asked for.
+const OPENING: &[Timer] = &[
+    Timer::Dns,
+    Timer::Tcp,
+    Timer::Tls,
+    Timer::Upgrade,
+    Timer::Ready,
+    Timer::Open,
+];
+
 /// One second of the run, all shards together. Quantities are of this second; gauges as at its end.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Second {
@@ -43,6 +53,8 @@ pub struct Second {
     pub beside: BTreeMap<u16, Beside>,
     /// Whole distributions (HdrHistogram V2, microseconds) of latency and RTT, where there are values.
     pub histograms: Vec<(Timer, Vec<u8>)>,
+    /// Likewise of the steps of openings; none before the first loss, and none where too many seconds have some.
+    pub openings: Vec<(Timer, Vec<u8>)>,
     /// Share of one core, the busiest shard's; 0 when no shard told twice yet.
     pub cpu: f64,
     /// Resident memory of all shards, bytes.
@@ -80,6 +92,28 @@ impl Second {
         let (_, bytes) = self.histograms.iter().find(|(kept, _)| *kept == timer)?;
         histogram::decode(bytes)
     }
+}
+
+/// How long the steps of openings took that were done in these seconds, microseconds. Nothing at all where that of one of the
+/// seconds was not kept: what is left would be another storm's.
+pub fn openings<'a>(seconds: impl Iterator<Item = &'a Second>) -> BTreeMap<Timer, Quantiles> {
+    let mut all: BTreeMap<Timer, Histogram<u64>> = BTreeMap::new();
+    for second in seconds {
+        let took = |timer: &&Timer| second.timers.contains_key(timer);
+        if OPENING.iter().filter(took).count() != second.openings.len() {
+            return BTreeMap::new();
+        }
+        for (timer, bytes) in &second.openings {
+            let Some(values) = histogram::decode(bytes) else {
+                return BTreeMap::new();
+            };
+            let into = all.entry(*timer).or_insert_with(histogram::empty);
+            histogram::merge(into, &values);
+        }
+    }
+    all.into_iter()
+        .filter_map(|(timer, values)| Some((timer, Quantiles::of(&values)?)))
+        .collect()
 }
 
 /// What one snapshot says of its shard's health.
@@ -165,7 +199,8 @@ impl Pending {
     }
 
     /// The finished second. `states` are the shards' last known gauges (`None`: lost or never heard of), brought up to date here.
-    pub fn finish(self, index: u32, states: &mut [Option<Gauges>]) -> Second {
+    /// `openings`: whether the distributions of their steps are kept.
+    pub fn finish(self, index: u32, states: &mut [Option<Gauges>], openings: bool) -> Second {
         let mut second = Second {
             index,
             counts: self.counts,
@@ -218,11 +253,15 @@ impl Pending {
                 continue;
             };
             second.timers.insert(timer, quantiles);
+            let into = match timer {
+                _ if LOGGED.contains(&timer) => &mut second.histograms,
+                _ if openings && OPENING.contains(&timer) => &mut second.openings,
+                _ => continue,
+            };
             let mut bytes = Vec::new();
-            if LOGGED.contains(&timer) && histogram::encode(&mut serializer, &histogram, &mut bytes)
-            {
+            if histogram::encode(&mut serializer, &histogram, &mut bytes) {
                 bytes.shrink_to_fit();
-                second.histograms.push((timer, bytes));
+                into.push((timer, bytes));
             }
         }
         second

@@ -9,8 +9,8 @@ use super::nodes::{NODES, NodeName};
 use super::reasons::Reason;
 use super::shard::ShardTotals;
 use super::snapshot::{
-    CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, SNAPSHOT_VERSION, Sample,
-    Snapshot, Tagged,
+    CloseKey, DrainKey, FaultDelta, FaultEndKey, FaultTally, Gauges, PartingKey, SNAPSHOT_VERSION,
+    Sample, Snapshot, Tagged,
 };
 use super::streams::StreamTotals;
 use super::timeline::{Pending, Second};
@@ -23,6 +23,8 @@ const TEXTS_PER_KIND: usize = 20;
 /// Distinct kinds of texts kept in a run.
 const KINDS: usize = 100;
 const SECOND_NS: i64 = 1_000_000_000;
+/// Seconds of a run at most whose openings are kept: with a thousand openings in each, at 1.5 KB a step, they are some 30 MB.
+const OPENINGS: usize = 3_600;
 
 /// Why a snapshot was refused. Nothing of it was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +95,17 @@ pub struct Totals {
     fault_ends: BTreeMap<(u16, FaultEndKey), u64>,
     absences: BTreeMap<u16, Absence>,
     drains: BTreeMap<DrainKey, u64>,
+    partings: BTreeMap<PartingKey, u64>,
     moved: BTreeMap<u16, FaultTally>,
     timers: BTreeMap<(Timer, u8, u16), Histogram<u64>>,
     shards: Vec<ShardTotals>,
     states: Vec<Option<Gauges>>,
     pending: BTreeMap<u32, Pending>,
     timeline: Vec<Second>,
+    /// Connections were lost: from then on there are storms.
+    losses: bool,
+    /// Seconds whose openings are kept.
+    openings: usize,
     samples: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -129,12 +136,15 @@ impl Totals {
             fault_ends: BTreeMap::new(),
             absences: BTreeMap::new(),
             drains: BTreeMap::new(),
+            partings: BTreeMap::new(),
             moved: BTreeMap::new(),
             timers: BTreeMap::new(),
             shards: vec![shard; shards],
             states: vec![None; shards],
             pending: BTreeMap::new(),
             timeline: Vec::new(),
+            losses: false,
+            openings: 0,
             samples: BTreeMap::new(),
         }
     }
@@ -216,6 +226,7 @@ impl Totals {
             }
         }
         self.steps.add(&snapshot.steps);
+        self.losses |= snapshot.steps.iter().any(|step| step.lost > 0);
         for delta in &snapshot.absences {
             let messages = self.absences.entry(delta.fault).or_default();
             *messages = messages.and(delta.messages);
@@ -225,6 +236,9 @@ impl Totals {
         tally(&mut self.moved, &snapshot.moved);
         for delta in &snapshot.drains {
             grow(&mut self.drains, delta.key, delta.count);
+        }
+        for delta in &snapshot.partings {
+            grow(&mut self.partings, delta.key, delta.count);
         }
         add(&mut self.endpoints, &snapshot.endpoints);
         for (fault, tally, latencies) in &beside {
@@ -259,7 +273,7 @@ impl Totals {
     /// Ends the timeline: seconds that not every shard reported are taken as they are.
     pub fn finish(&mut self) {
         while let Some((index, pending)) = self.pending.pop_first() {
-            self.timeline.push(pending.finish(index, &mut self.states));
+            self.over(index, pending);
         }
     }
 
@@ -427,6 +441,15 @@ impl Totals {
             .map(|(key, count)| (key, *count))
     }
 
+    /// How TCP ended of the connections that the deploy with this number cut: of those of [`Totals::drains`] whose is over.
+    pub fn partings(&self, number: usize) -> impl Iterator<Item = (&PartingKey, u64)> {
+        let of = move |key: &PartingKey| usize::from(key.fault) == number;
+        self.partings
+            .iter()
+            .filter(move |(key, _)| of(key))
+            .map(|(key, count)| (key, *count))
+    }
+
     /// The shards' own sums, by index.
     pub fn shards(&self) -> &[ShardTotals] {
         &self.shards
@@ -459,9 +482,17 @@ impl Totals {
             if reported.is_some_and(|reported| index >= reported) {
                 break;
             }
-            let second = first.remove().finish(index, &mut self.states);
-            self.timeline.push(second);
+            let pending = first.remove();
+            self.over(index, pending);
         }
+    }
+
+    /// A second is complete.
+    fn over(&mut self, index: u32, pending: Pending) {
+        let keep = self.losses && self.openings < OPENINGS;
+        let second = pending.finish(index, &mut self.states, keep);
+        self.openings += usize::from(!second.openings.is_empty());
+        self.timeline.push(second);
     }
 
     /// Adds openings by node. Shards may have met different ones: only so many are told apart here too.

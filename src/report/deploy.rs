@@ -1,7 +1,7 @@
 //! What a deploy was, did and cost its clients: a part of the outcome, and its words.
 
 use super::number::{count, millis};
-use super::outcome::{CloseReport, TimerReport};
+use super::outcome::TimerReport;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ pub struct DeployReport {
     pub drain: Option<f64>,
     /// Since: the last return of a connection that was cut.
     pub moved_in: Option<f64>,
-    /// How the old connections ended.
-    pub closes: Vec<CloseReport>,
+    /// How the old connections ended, down to TCP.
+    pub closes: Vec<DeployClose>,
     /// For how long those that are back were cut off, milliseconds.
     pub cut_off: Option<TimerReport>,
     /// Requests refused in its phase, by whatever HTTP status: upgrades, streams, polls and posts.
@@ -57,12 +57,6 @@ pub struct DeployReport {
     /// Whether more were waiting all through that second; if not, the target may take more.
     #[serde(default)]
     pub capacity_reached: bool,
-    /// Connections of its phase that ended by FIN without a Close frame.
-    #[serde(default)]
-    pub ended_by_fin: u64,
-    /// Connections of its phase that ended by a reset.
-    #[serde(default)]
-    pub ended_by_reset: u64,
     /// How evenly its phase's openings were spread: most ÷ mean, over the nodes that the target tells, or else over
     /// its addresses; null with fewer than two.
     #[serde(default)]
@@ -91,6 +85,39 @@ pub struct DeployReport {
     pub findings: Vec<Finding>,
     /// All of it in a sentence that can be read aloud.
     pub verdict: String,
+}
+
+/// Old connections that ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeployClose {
+    /// Close code; 1006 without a Close frame.
+    pub code: u16,
+    /// Whether the target ended it, or said first that it would; else we gave it up.
+    pub by_target: bool,
+    /// Whether the close handshake was completed.
+    pub clean: bool,
+    /// How TCP ended, to the target or whatever stands before it.
+    #[serde(default)]
+    pub tcp: TcpEnding,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a connection's TCP ended.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpEnding {
+    /// The other side ended it by FIN.
+    Fin,
+    /// The other side ended it by RST.
+    Reset,
+    /// We ended it: the other side was silent for too long, broke a rule, or did not end TCP after its Close frame.
+    Ours,
+    /// Neither side did, or nobody saw it: it had not ended when the run did.
+    #[default]
+    Unknown,
 }
 
 /// How a deploy was carried out.
@@ -178,23 +205,6 @@ impl DeployReport {
     /// What has no finding of its own, in lines of a name and a value.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let seconds = |value: Option<f64>| value.map_or("–".to_owned(), |s| format!("{s:.1} s"));
-        let closes: Vec<String> = self
-            .closes
-            .iter()
-            .map(|close| {
-                let clean = if close.clean {
-                    ""
-                } else {
-                    " without handshake"
-                };
-                let first = if close.by_target {
-                    ""
-                } else {
-                    " (given up by us)"
-                };
-                format!("{} ×{}{clean}{first}", close.code, count(close.count))
-            })
-            .collect();
         let mut facts = vec![
             (
                 "carried out",
@@ -210,10 +220,9 @@ impl DeployReport {
             ("last cut after (drain time)", seconds(self.drain)),
             (
                 "ended with",
-                if closes.is_empty() {
-                    "–".into()
-                } else {
-                    closes.join(", ")
+                match self.close_mix() {
+                    mix if mix.is_empty() => "–".into(),
+                    mix => mix.join(", "),
                 },
             ),
             ("moved", count(self.moved)),
@@ -238,14 +247,6 @@ impl DeployReport {
                 },
             ),
             (
-                "ended by FIN, by RST",
-                format!(
-                    "{}, {}",
-                    count(self.ended_by_fin),
-                    count(self.ended_by_reset)
-                ),
-            ),
-            (
                 "max ÷ mean, and after it",
                 [self.spread, self.spread_after]
                     .map(|ratio| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")))
@@ -258,6 +259,23 @@ impl DeployReport {
             ("messages out of order", count(self.reordered)),
         ]);
         facts
+    }
+
+    /// `1001 ×19,688 (clean, by the target, FIN)`, of each way in which old connections ended.
+    pub(super) fn close_mix(&self) -> Vec<String> {
+        let words = |close: &DeployClose| {
+            let clean = if close.clean { "clean" } else { "cut" };
+            let first = if close.by_target { "the target" } else { "us" };
+            let tcp = match close.tcp {
+                TcpEnding::Fin => "FIN",
+                TcpEnding::Reset => "RST",
+                TcpEnding::Ours => "TCP ended by us",
+                TcpEnding::Unknown => "TCP's end unknown",
+            };
+            let (code, n) = (close.code, count(close.count));
+            format!("{code} ×{n} ({clean}, by {first}, {tcp})")
+        };
+        self.closes.iter().map(words).collect()
     }
 
     /// `315: 503 ×312  429 ×3`

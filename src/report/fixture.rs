@@ -182,6 +182,19 @@ fn a_storm() -> StormReport {
         restored_100: Some(39.5),
         spread: Some(1.26),
         failures: map(&[("timeout", 48)]),
+        openings: map(&[(
+            "open",
+            TimerReport {
+                count: 6_063,
+                min: 0.2,
+                mean: 96.0,
+                p50: 80.0,
+                p90: 402.0,
+                p99: 911.0,
+                p999: 1_300.0,
+                max: 1_400.0,
+            },
+        )]),
         curve: curve.collect(),
     }
 }
@@ -647,17 +660,26 @@ fn deploy() -> DeployReport {
         drain: Some(28.4),
         moved_in: Some(30.1),
         closes: vec![
-            CloseReport {
+            DeployClose {
                 code: 1001,
                 by_target: true,
                 clean: true,
+                tcp: TcpEnding::Fin,
                 count: 19_688,
             },
-            CloseReport {
+            DeployClose {
+                code: 1006,
+                by_target: true,
+                clean: false,
+                tcp: TcpEnding::Reset,
+                count: 309,
+            },
+            DeployClose {
                 code: 1006,
                 by_target: false,
                 clean: false,
-                count: 312,
+                tcp: TcpEnding::Ours,
+                count: 3,
             },
         ],
         cut_off: slow_consumers().evicted,
@@ -666,8 +688,6 @@ fn deploy() -> DeployReport {
         peak_attempts: 2_100,
         capacity: Some(2_958),
         capacity_reached: true,
-        ended_by_fin: 3,
-        ended_by_reset: 309,
         spread: Some(1.06),
         spread_after: Some(1.21),
         lost: 0,

@@ -281,6 +281,9 @@ pub struct StormReport {
     pub spread: Option<f64>,
     /// Failures in its seconds, by kind.
     pub failures: BTreeMap<String, u64>,
+    /// How long openings took that were done in its seconds, by step, milliseconds; none where not all of them were kept.
+    #[serde(default)]
+    pub openings: BTreeMap<String, TimerReport>,
     /// Its course.
     pub curve: Vec<StormStep>,
 }

@@ -569,14 +569,18 @@ fn polling(outcome: &Outcome) -> Option<Line> {
     })
 }
 
-/// A deploy: what is to be said of it aloud, and what was found.
+/// A deploy: what is to be said of it aloud, what was found, and how its connections ended.
 fn deploy(deploy: &DeployReport) -> Line {
     let findings = deploy.findings.iter().map(|finding| finding.text.clone());
+    let mix = deploy.close_mix();
+    let ended = (!mix.is_empty()).then(|| format!("ended with {}", mix.join(", ")));
     Line {
         of_phase: true,
         ..line(
             "deploy",
-            std::iter::once(deploy.verdict.clone()).chain(findings),
+            std::iter::once(deploy.verdict.clone())
+                .chain(findings)
+                .chain(ended),
         )
     }
 }

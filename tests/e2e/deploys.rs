@@ -396,6 +396,9 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
                      'cut_off max < 14s in deploy', 'closed_by_target == 75 in deploy'";
         let done = Lab::new(&rolled(FAR, "", gates)).run(&["--shards", shards]);
         let summary = done.expect(0).summary();
+        // What is too long for a line is told in several.
+        let told: Vec<&str> = done.stdout.split_whitespace().collect();
+        let told = told.join(" ");
         for counter in ["old", "severed", "returned"] {
             assert_eq!(n(&summary, counter), ALL, "{counter}");
         }
@@ -404,6 +407,12 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         let deploy = deploy(&summary);
         assert_eq!(deploy["closes"].as_array().map(Vec::len), Some(1));
         assert_eq!(deploy["closes"][0]["clean"], true);
+        // Whoever said goodbye ended TCP in order, too.
+        assert_eq!(deploy["closes"][0]["tcp"], "fin");
+        assert!(
+            told.contains("1001 ×75 (clean, by the target, FIN)"),
+            "{told}"
+        );
         assert_eq!(deploy["accepted_draining"], 0);
         let nodes = deploy["nodes"].as_array().expect("a list");
         assert_eq!(nodes.len(), 3);
@@ -442,9 +451,7 @@ fn three_nodes_rolled_cut_everybody_once_and_lose_nothing() {
         assert!(verdict.contains(", 0 messages lost, "), "{verdict}");
         assert!(verdict.contains(" missed while away, peak "), "{verdict}");
         assert!(findings(&summary).contains(&"missed".to_owned()));
-        // It may be too long for a line.
-        let told: Vec<&str> = done.stdout.split_whitespace().collect();
-        assert!(told.join(" ").contains(verdict), "{}", done.stdout);
+        assert!(told.contains(verdict), "{told}");
         let heading = "#### Deploy in deploy";
         let page = std::fs::read_to_string(done.folder().join("summary.md")).expect("a page");
         assert!(page.contains(heading) && page.contains(verdict), "{page}");
@@ -512,6 +519,87 @@ fn each_way_to_drain_badly_is_found_by_name() {
             _ => assert_eq!((again, accepted), (0, Some(0)), "{found:?}"),
         }
     }
+}
+
+/// Two nodes that refuse whoever comes too fast, and say some things twice or in the wrong order, behind a proxy that lets
+/// forty a second through: in what a deploy cost there is some of everything.
+#[test]
+fn all_that_a_deploy_cost_is_in_its_sums_and_its_verdict() {
+    let (proxy, _) = crate::detours::proxy("Basic dTpw", Duration::from_millis(25));
+    let scenario = format!(
+        "
+name: costly
+target:
+  proxy: 'http://u:p@{proxy}'
+  embedded:
+    nodes: 2
+    accept_rate: 16/s
+    drain_window: 300ms
+    drain_deadline: {FAR}
+    history: {{ messages: 1000, for: 1m }}
+    misbehave: {{ duplicate_every: 41, reorder_every: 59 }}
+clients:
+  subs: {{ count: 59, subscribe: [t], reconnect: {{ base: 300ms, cap: 600ms, resume: true }} }}
+  pubs: {{ count: 1, publish: {{ topic: t, rate: 80/s }}, reconnect: {{ base: 300ms, cap: 600ms }} }}
+phases:
+  - {{ name: open, for: 3s, open: {{ subs: all_at_once, pubs: all_at_once }} }}
+  - {{ name: deploy, for: 6s, faults: [ {{ deploy: {{ roll: {{ pause: 300ms }} }} }} ] }}
+gates: ['attempts peak > 0/s in deploy', 'returned == 60 in deploy']
+generator: {{ max_lag: 50s, max_cpu: 100% }}
+"
+    );
+    let done = Lab::new(&scenario).run(&[]);
+    let summary = done.expect(0).summary();
+    let deploy = deploy(&summary);
+    let of = |name: &str| {
+        let n = deploy[name].as_u64();
+        n.unwrap_or_else(|| panic!("{name}: {deploy}"))
+    };
+    for name in ["old", "cut", "moved"] {
+        assert_eq!(of(name), 60, "{name}");
+    }
+    // Of its phase.
+    for name in ["duplicated", "reordered", "lost"] {
+        assert_eq!(of(name), n(&summary, name), "{name}");
+    }
+    assert!(of("duplicated") > 0 && of("reordered") > 0, "{deploy}");
+    // Nobody was refused before, and who was came again.
+    let refused = of("refused");
+    assert!(refused > 0, "{deploy}");
+    assert_eq!(deploy["refused_by_status"]["503"], refused);
+    assert_eq!(summary.at("/statuses/503"), refused);
+    assert_eq!(summary.at("/failures/status"), refused);
+    // Of the connections that it cut, whenever that was found; and nobody else was ever away.
+    assert!(of("recovered") > 0, "{deploy}");
+    for name in ["recovered", "missed"] {
+        assert_eq!(of(name), summary.count(name), "{name}");
+    }
+    let (peak, capacity) = (of("peak_attempts"), of("capacity"));
+    assert_eq!(summary.number("/gates/0/value"), peak as f64);
+    // More waited at the proxy all the time, which takes a second and a half for all.
+    assert_eq!(deploy["capacity_reached"], true, "{deploy}");
+    assert!((20..60).contains(&capacity), "{deploy}");
+    let share = (peak as f64 / capacity as f64 * 100.0).round();
+    let missed = match of("missed") {
+        0 => String::new(),
+        missed => format!(", {missed} missed while away"),
+    };
+    let expected = format!(
+        "60 connections moved in {:.1} s, {} messages lost{missed}, {} recovered, peak {peak} handshakes/s ({share} % of capacity)",
+        deploy["moved_in"].as_f64().expect("a time"),
+        of("lost"),
+        of("recovered"),
+    );
+    // Thousands have a comma there.
+    let verdict = deploy["verdict"].as_str().expect("a text");
+    let plain = |text: &str| text.replace(", ", "; ").replace(',', "");
+    assert_eq!(plain(verdict), plain(&expected));
+    let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+    assert!(page.contains(verdict), "{verdict}");
+    assert!(
+        page.contains(&format!("{refused}: 503 ×{refused}")),
+        "{refused}"
+    );
 }
 
 /// `squall gateway --nodes 3` by hand, and what it says.

@@ -5,6 +5,7 @@ use std::io::{Read, Write, copy};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -15,14 +16,15 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-/// A proxy that lets through whoever says this; how many it did. It ends with the test's process.
-fn proxy(authorization: &'static str) -> (SocketAddr, Arc<AtomicU64>) {
+/// A proxy that lets through whoever says this, and takes so long before it turns to the next; how many it let. It ends with the test's process.
+pub(crate) fn proxy(authorization: &'static str, each: Duration) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let passed = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&passed);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            std::thread::sleep(each);
             let counted = Arc::clone(&counted);
             std::thread::spawn(move || pass(stream, authorization, &counted));
         }
@@ -61,7 +63,7 @@ fn pass(mut client: TcpStream, authorization: &str, counted: &AtomicU64) {
 #[test]
 fn whatever_goes_through_a_proxy_is_delivered_exactly() {
     // u:canary-proxy
-    let (address, passed) = proxy("Basic dTpjYW5hcnktcHJveHk=");
+    let (address, passed) = proxy("Basic dTpjYW5hcnktcHJveHk=", Duration::ZERO);
     for tls in [false, true] {
         let before = passed.load(Ordering::Relaxed);
         let scenario = format!(

@@ -133,12 +133,13 @@ fn what_cannot_be_tried_is_known_before_anything_runs() {
     }
 }
 
-/// Takes one upgrade after the other, each in so long, and keeps all that it took.
+/// Takes one upgrade after the other, each in so long, and keeps all that it took. Of those that come after the first hundred it
+/// refuses one with 503 and resets one, and a quarter is told that it is at node `b`; all others are at `a`.
 fn one_by_one(each: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
-        let mut taken = Vec::new();
+        let (mut taken, mut asked) = (Vec::new(), 0);
         for mut stream in listener.incoming().flatten() {
             let mut request = Vec::new();
             let mut byte = [0];
@@ -154,10 +155,24 @@ fn one_by_one(each: Duration) -> String {
             let Some(key) = request.lines().find_map(key) else {
                 continue;
             };
+            asked += 1;
+            match asked {
+                120 => {
+                    let _ = stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+                    continue;
+                }
+                140 => {
+                    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                    continue;
+                }
+                _ => {}
+            }
+            let second = taken.len() >= 100 && taken.len() % 4 == 3;
+            let node = if second { "b" } else { "a" };
             std::thread::sleep(each);
             let _ = write!(
                 stream,
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\nX-Node: {node}\r\n\r\n",
                 accept_key(&key)
             );
             taken.push(stream);
@@ -175,7 +190,7 @@ fn a_storm_is_held_against_what_the_target_was_seen_to_take() {
         "
 name: crowd
 target: {{ url: '{url}', close_timeout: 100ms }}
-clients: {{ subs: {{ count: 100, protocol: raw, reconnect: {{ backoff: constant, base: 50ms }} }} }}
+clients: {{ subs: {{ count: 100, protocol: raw, node: {{ header: X-Node }}, reconnect: {{ backoff: constant, base: 50ms }} }} }}
 phases:
   - {{ name: open, for: 4s, open: {{ subs: all_at_once }} }}
   - {{ name: storm, for: 6s, faults: [ {{ drop: {{ clients: subs, share: 100%, how: reset }} }} ] }}
@@ -196,4 +211,16 @@ generator: {{ max_lag: 50s, max_cpu: 100%, drain: 1s }}
     assert_eq!((&storm["lost"], &storm["back"]), (&100.into(), &100.into()));
     let peak = storm["peak"].as_u64().expect("a number");
     assert!(peak > 100, "twice what it takes: {storm}");
+    // One was refused and one was reset: both came again.
+    let failures = serde_json::json!({ "reset": 1, "status": 1 });
+    assert_eq!(storm["failures"], failures, "{storm}");
+    assert_eq!(storm["attempts"], 102, "{storm}");
+    // 75 of a hundred at one of two nodes, half as many again as the mean; in the whole run it is 175 of two hundred.
+    assert_eq!(storm["spread"], 1.5, "{storm}");
+    // The handshakes of its seconds, of which it has nearly all and the phase before has none.
+    let upgrades = &storm["openings"]["upgrade"];
+    assert_eq!(upgrades["count"], 100, "{storm}");
+    assert_eq!(*upgrades, *summary.at("/timers_by_phase/storm/upgrade"));
+    let all = summary.at("/timers/upgrade/count");
+    assert_eq!(all, 200, "the first hundred are no part of it");
 }

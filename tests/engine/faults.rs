@@ -3,7 +3,7 @@
 use crate::bench::{
     accept, failures, frame, held_up, raw, read_frame, read_request, read_to_end, run, server,
 };
-use squall::metrics::{CloseKey, Counter, FaultEndKey, Timer, Totals};
+use squall::metrics::{CloseKey, Counter, Failure, FaultEndKey, TcpEnd, Timer, Totals};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
@@ -361,15 +361,17 @@ fn a_late_cut_is_of_the_phase_that_planned_it() {
     assert_eq!(totals.count(Counter::Reconnected, Some(1), None), 2);
 }
 
-/// Ends a connection after a while: with this Close code, or by a reset.
-fn ends_after(stream: &mut TcpStream, ms: u64, code: Option<u16>) {
+/// Ends a connection after a while, in this way.
+fn ends_after(stream: &mut TcpStream, ms: u64, how: End) {
     std::thread::sleep(Duration::from_millis(ms));
-    match code {
-        Some(code) => {
+    match how {
+        End::Close(code) => {
             let _ = stream.write_all(&frame(8, &code.to_be_bytes()));
             let _ = end_of(stream);
         }
-        None => {
+        // By being dropped.
+        End::Fin => {}
+        End::Reset => {
             let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -382,13 +384,14 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
         accept(&mut stream);
         match accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             // Before the deploy: it is back, and old, when that begins at 1 s.
-            0 => ends_after(&mut stream, 200, Some(1001)),
-            // During it, one with a goodbye and one without.
-            1 => ends_after(&mut stream, 1500, Some(1001)),
-            2 => ends_after(&mut stream, 1500, None),
+            0 => ends_after(&mut stream, 200, End::Close(1001)),
+            // During it, one with a goodbye and two without.
+            1 => ends_after(&mut stream, 1500, End::Close(1001)),
+            2 => ends_after(&mut stream, 1500, End::Reset),
+            3 => ends_after(&mut stream, 1500, End::Fin),
             // Of those that came back one is cut again, at about 1.9 s, and one after the phase.
-            5 => ends_after(&mut stream, 400, Some(1001)),
-            6 => ends_after(&mut stream, 1500, Some(1001)),
+            5 => ends_after(&mut stream, 400, End::Reset),
+            6 => ends_after(&mut stream, 1500, End::Close(1001)),
             _ => drop(end_of(&mut stream)),
         }
     };
@@ -405,20 +408,20 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
     };
     for (counter, expected) in [
         (Counter::Old, 4),
-        (Counter::Severed, 2),
-        (Counter::Returned, 2),
+        (Counter::Severed, 3),
+        (Counter::Returned, 3),
         (Counter::CutAgain, 1),
     ] {
         assert_eq!(in_deploy(counter), (expected, expected), "{counter:?}");
     }
-    assert_eq!(count(&totals, Counter::Reconnected), 5);
+    assert_eq!(count(&totals, Counter::Reconnected), 6);
     let did = totals.fault(0).expect("it touched some");
-    assert_eq!((did.due, did.touched), (2, 2));
+    assert_eq!((did.due, did.touched), (3, 3));
     assert!(
         did.first_ns > 1_000 * MS && did.last_ns < 2_500 * MS,
         "{did:?}"
     );
-    assert_eq!(totals.moved(0).map(|did| did.touched), Some(2));
+    assert_eq!(totals.moved(0).map(|did| did.touched), Some(3));
     let mut ends: Vec<(u16, bool, u64)> = totals
         .drains(0)
         .map(|(key, n)| {
@@ -429,9 +432,28 @@ fn what_a_deploy_has_cut_is_told_from_what_was_before_after_and_again() {
         })
         .collect();
     ends.sort_unstable();
-    assert_eq!(ends, [(1001, true, 1), (1006, false, 1)]);
+    assert_eq!(ends.iter().map(|(.., n)| n).sum::<u64>(), 3);
+    assert!(
+        ends.iter()
+            .all(|(code, clean, _)| *clean == (*code == 1001))
+    );
+    // Two were reset in its phase, and one of them was old.
+    assert_eq!(totals.failures(Some(Failure::Reset), Some(1), None), 2);
+    let tcp: Vec<(u16, bool, TcpEnd, u64)> = totals
+        .partings(0)
+        .map(|(key, n)| {
+            assert!(key.close.by_target, "{key:?}");
+            (key.close.code, key.close.clean, key.tcp, n)
+        })
+        .collect();
+    let expected = [
+        (1001, true, TcpEnd::Fin, 1),
+        (1006, false, TcpEnd::Fin, 1),
+        (1006, false, TcpEnd::Reset, 1),
+    ];
+    assert_eq!(tcp, expected);
     let off = totals.histogram(Timer::CutOff, Some(1), None);
-    assert_eq!(off.len(), 2);
+    assert_eq!(off.len(), 3);
     assert!(off.min() >= 49_000, "the backoff is a part of it");
-    assert_eq!(totals.histogram(Timer::Drain, Some(1), None).len(), 2);
+    assert_eq!(totals.histogram(Timer::Drain, Some(1), None).len(), 3);
 }

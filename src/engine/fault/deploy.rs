@@ -5,7 +5,7 @@
 
 use super::super::conn::Mark;
 use super::super::shard::Shard;
-use crate::metrics::{CloseKey, Counter, DrainKey, Timer};
+use crate::metrics::{CloseKey, Counter, DrainKey, PartingKey, TcpEnd, Timer};
 use crate::plan::{Plan, Window};
 
 /// The plan's deploys.
@@ -88,6 +88,24 @@ impl Shard {
         self.recorder.count(Counter::Severed, window.phase, g, 1);
         self.recorder
             .time(Timer::Drain, window.phase, g, since as i64);
+    }
+
+    /// TCP of a connection that was established is over. What a deploy cut by a Close frame has been counted when that came.
+    pub(in super::super) fn parted_in_deploy(&mut self, c: usize, close: CloseKey, tcp: TcpEnd) {
+        let conn = &self.conns[c];
+        // While it comes back it is cut still, but what ends then was not open when the deploy began.
+        if !conn.is(Mark::Moving) || !conn.is(Mark::WasReady) {
+            return;
+        }
+        let at = usize::from(conn.deploys).checked_sub(1);
+        let Some(window) = at.and_then(|at| self.faults.deploys.windows.get(at)) else {
+            return;
+        };
+        self.recorder.parting(PartingKey {
+            fault: window.fault as u16,
+            close,
+            tcp,
+        });
     }
 
     /// The number of the deploy whose doing it is that a connection is lost now, not by us: it was open when that began,

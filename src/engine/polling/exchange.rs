@@ -370,7 +370,7 @@ impl Shard {
             if packet == engine_io::CLOSE {
                 return match self.conns[c].state {
                     State::Closing => self.left(c, now),
-                    _ => self.stream_over(c, now),
+                    _ => self.stream_over(c, Cause::Closed, now),
                 };
             }
             match payload::message(packet, &mut room) {

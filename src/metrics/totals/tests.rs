@@ -1,5 +1,5 @@
 use super::*;
-use crate::metrics::{Node, Recorder, TimerDelta};
+use crate::metrics::{Node, Recorder, TimerDelta, openings};
 use proptest::prelude::*;
 
 const SECOND: i64 = 1_000_000_000;
@@ -396,6 +396,46 @@ fn a_second_is_complete_when_every_live_shard_reported_it() {
         totals.shards()[1].lost.as_deref(),
         Some("killed by signal 9")
     );
+}
+
+/// Each second something opens, in as many milliseconds as it has number; in the second after the first something is lost.
+#[test]
+fn openings_are_kept_from_the_first_loss_on_and_put_together_by_their_seconds() {
+    let mut totals = Totals::new(2, 1, 2);
+    let mut recorders = [Recorder::new(0, 2, 1), Recorder::new(1, 2, 1)];
+    let mut second = |totals: &mut Totals, n: i64| {
+        for (shard, recorder) in recorders.iter_mut().enumerate() {
+            if n == 2 && shard == 1 {
+                recorder.step(1_500_000_000).lost += 1;
+            }
+            // Of one phase and another: in a second they are together.
+            recorder.time(Timer::Upgrade, shard, 0, n * 1_000_000);
+            recorder.time(Timer::Latency, shard, 0, 1_000_000);
+            let snapshot = recorder.snapshot(n * SECOND, Gauges::default(), false);
+            totals.absorb(snapshot).unwrap();
+        }
+    };
+    for n in 1..=3 {
+        second(&mut totals, n);
+    }
+    let of = |totals: &Totals, from: usize, to: usize| -> Vec<(Timer, u64, u64)> {
+        openings(totals.timeline()[from..to].iter())
+            .into_iter()
+            .map(|(timer, took)| (timer, took.count, took.max / 1000))
+            .collect()
+    };
+    assert_eq!(of(&totals, 1, 3), [(Timer::Upgrade, 4, 3)]);
+    assert_eq!(of(&totals, 1, 2), [(Timer::Upgrade, 2, 2)]);
+    // Not those of before, and not a part of what was asked for.
+    assert_eq!(of(&totals, 0, 1), []);
+    assert_eq!(of(&totals, 0, 3), []);
+    // And not without end.
+    totals.openings = OPENINGS - 1;
+    for n in 4..=5 {
+        second(&mut totals, n);
+    }
+    assert_eq!(of(&totals, 3, 4), [(Timer::Upgrade, 2, 4)]);
+    assert_eq!(of(&totals, 3, 5), []);
 }
 
 #[test]

@@ -168,7 +168,7 @@ pub(super) fn table(outcome: &Outcome) -> Markup {
                                 th scope="row" { (clean(&storm.cause)) }
                                 @for cell in row(storm) { td.n { (cell) } }
                             }
-                            @if let Some(more) = handshake(storm, outcome) {
+                            @if let Some(more) = handshake(storm) {
                                 tr { td.text colspan="13" { (more) } }
                             }
                         }
@@ -217,11 +217,10 @@ fn of_capacity(storm: &StormReport) -> String {
     }
 }
 
-/// `handshakes in storm: tcp p99 3 ms · …; failed: timeout 48`.
-fn handshake(storm: &StormReport, outcome: &Outcome) -> Option<String> {
-    let timers = outcome.timers_by_phase.get(&storm.phase);
+/// `p99 of the openings in its seconds: tcp 3 ms · … · failed in them: timeout 48`.
+fn handshake(storm: &StormReport) -> Option<String> {
     let p99 = |name: &&str| {
-        let timer = timers?.get(*name).filter(|timer| timer.count > 0)?;
+        let timer = storm.openings.get(*name).filter(|timer| timer.count > 0)?;
         Some(format!("{name} {}", number::millis(timer.p99)))
     };
     let steps = ["dns", "tcp", "tls", "upgrade", "ready", "open"];
@@ -235,8 +234,7 @@ fn handshake(storm: &StormReport, outcome: &Outcome) -> Option<String> {
     let mut parts = Vec::new();
     if !steps.is_empty() {
         parts.push(format!(
-            "p99 of openings in {}: {}",
-            clean(&storm.phase),
+            "p99 of the openings in its seconds: {}",
             steps.join(" · ")
         ));
     }
@@ -244,7 +242,7 @@ fn handshake(storm: &StormReport, outcome: &Outcome) -> Option<String> {
         parts.push(format!("spread over places, max ÷ mean: {spread:.2}"));
     }
     if !failures.is_empty() {
-        parts.push(format!("failed in it: {}", failures.join(", ")));
+        parts.push(format!("failed in them: {}", failures.join(", ")));
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
 }

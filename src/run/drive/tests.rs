@@ -139,6 +139,7 @@ fn snapshot(shard: u32, number: u32, last: bool) -> FromWorker {
         steps: Vec::new(),
         absences: Vec::new(),
         drains: Vec::new(),
+        partings: Vec::new(),
         moved: Vec::new(),
         timers: Vec::new(),
         neighbours: Vec::new(),

@@ -6,11 +6,13 @@ mod findings;
 use super::super::deploy::{Done, Ending};
 use super::super::drive::Course;
 use super::super::places;
-use crate::metrics::{Capacity, Counter, DrainKey, Failure, Timer, Totals, uneven};
+use crate::metrics::{
+    Capacity, CloseKey, Counter, DrainKey, PartingKey, TcpEnd, Timer, Totals, uneven,
+};
 use crate::plan::{Action, Deploy, Plan, PlannedFault, Window};
 use crate::report::{
-    CloseReport, DeployReport, DeployResult, FaultEffects, FaultReport, GateReport, GateStatus,
-    NodeTurn, PlaceOverTime,
+    DeployClose, DeployReport, DeployResult, FaultEffects, FaultReport, GateReport, GateStatus,
+    NodeTurn, PlaceOverTime, TcpEnding,
 };
 use findings::{findings, stretches, verdict};
 use std::collections::BTreeMap;
@@ -132,7 +134,7 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
         first_cut: cuts.map(|did| since(did.first_ns)),
         drain: cuts.map(|did| since(did.last_ns)),
         moved_in: totals.moved(window.fault).map(|did| since(did.last_ns)),
-        closes: closes(&ends),
+        closes: closes(&ends, totals.partings(window.fault)),
         cut_off: totals
             .quantiles(Timer::CutOff, phase, None)
             .map(|quantiles| super::millis(&quantiles)),
@@ -143,8 +145,6 @@ fn report(plan: &Plan, fault: &PlannedFault, window: Window, course: &Course) ->
             .unwrap_or(0),
         capacity: capacity.map(|capacity| capacity.per_second),
         capacity_reached: capacity.is_some_and(|capacity| capacity.reached),
-        ended_by_fin: totals.failures(Some(Failure::Eof), phase, None),
-        ended_by_reset: totals.failures(Some(Failure::Reset), phase, None),
         spread: spread(totals, phase),
         spread_after: spread_at(plan, totals, window.end_ns),
         lost: n(Counter::Lost),
@@ -206,16 +206,36 @@ fn nodes(done: &Done) -> Vec<NodeTurn> {
     done.carried.nodes.iter().map(turn).collect()
 }
 
-fn closes(ends: &[(DrainKey, u64)]) -> Vec<CloseReport> {
-    let mut sums = BTreeMap::new();
+/// How old connections ended, down to TCP. Those whose TCP is not over, as far as any shard told, are the rest.
+fn closes<'a>(
+    ends: &[(DrainKey, u64)],
+    partings: impl Iterator<Item = (&'a PartingKey, u64)>,
+) -> Vec<DeployClose> {
+    let mut rest: BTreeMap<CloseKey, u64> = BTreeMap::new();
     for (key, count) in ends {
-        *sums.entry(key.close).or_default() += count;
+        *rest.entry(key.close).or_default() += count;
+    }
+    let mut sums: BTreeMap<(CloseKey, TcpEnding), u64> = BTreeMap::new();
+    for (key, count) in partings {
+        let tcp = match key.tcp {
+            TcpEnd::Fin => TcpEnding::Fin,
+            TcpEnd::Reset => TcpEnding::Reset,
+            TcpEnd::Ours => TcpEnding::Ours,
+            TcpEnd::Unknown => TcpEnding::Unknown,
+        };
+        *sums.entry((key.close, tcp)).or_default() += count;
+        let rest = rest.entry(key.close).or_default();
+        *rest = rest.saturating_sub(count);
+    }
+    for (close, count) in rest.into_iter().filter(|(_, count)| *count > 0) {
+        *sums.entry((close, TcpEnding::Unknown)).or_default() += count;
     }
     sums.into_iter()
-        .map(|(key, count)| CloseReport {
-            code: key.code,
-            by_target: key.by_target,
-            clean: key.clean,
+        .map(|((close, tcp), count)| DeployClose {
+            code: close.code,
+            by_target: close.by_target,
+            clean: close.clean,
+            tcp,
             count,
         })
         .collect()

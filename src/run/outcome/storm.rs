@@ -1,8 +1,8 @@
 //! Reconnect storms as they were: one for each fault that takes connections away, and others for losses that nobody planned.
 
 use super::super::drive::Course;
-use super::{named, seconds_of};
-use crate::metrics::{Failure, STEP_NS, Steps, Storm};
+use super::{millis, named, seconds_of};
+use crate::metrics::{self, Failure, STEP_NS, Steps, Storm};
 use crate::plan::Plan;
 use crate::report::{FaultReport, PhaseReport, StormReport, StormStep};
 use std::collections::BTreeMap;
@@ -72,8 +72,10 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
     let restored = |millionths| storm.restored(steps, millionths).map(at);
     let (start, end) = (at(storm.first), at(storm.end));
     let mut failures: BTreeMap<Failure, u64> = BTreeMap::new();
+    // Whole ones: what is told by the second has no part of one.
     let seconds = course.totals.timeline().iter();
-    for second in seconds.filter(|s| f64::from(s.index) < end && f64::from(s.index) + 1.0 > start) {
+    let seconds = seconds.filter(|s| f64::from(s.index) < end && f64::from(s.index) + 1.0 > start);
+    for second in seconds.clone() {
         for (kind, n) in &second.failures {
             *failures.entry(*kind).or_default() += n;
         }
@@ -102,6 +104,10 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
         restored_100: restored(1_000_000),
         spread: super::deploy::spread(&course.totals, Some(phase)),
         failures: named(failures),
+        openings: metrics::openings(seconds)
+            .into_iter()
+            .map(|(timer, quantiles)| (timer.name().to_owned(), millis(&quantiles)))
+            .collect(),
         curve: curve(storm, steps),
     }
 }

@@ -1,7 +1,6 @@
 //! Findings from counts alone.
 
 use super::*;
-use crate::metrics::CloseKey;
 use crate::report::Drained;
 
 /// Ends at an endpoint: (tenth, how many, clean).
@@ -74,6 +73,36 @@ fn stretches_are_parted_by_a_second_of_nothing_and_by_endpoint() {
     assert_eq!(told, [(0, 0.0, 2), (0, 2.1, 1), (1, 0.5, 2)]);
 }
 
+#[test]
+fn how_tcp_ended_is_told_of_those_whose_did() {
+    let all = ends(0, &[(1, 30, true), (2, 12, true), (3, 9, false)]);
+    let parting = |of: usize, tcp| PartingKey {
+        fault: 0,
+        close: all[of].0.close,
+        tcp,
+    };
+    let partings = [
+        (parting(0, TcpEnd::Fin), 30),
+        (parting(0, TcpEnd::Reset), 7),
+        (parting(2, TcpEnd::Reset), 8),
+        (parting(2, TcpEnd::Unknown), 1),
+    ];
+    let told: Vec<_> = closes(&all, partings.iter().map(|(key, n)| (key, *n)))
+        .into_iter()
+        .map(|close| (close.code, close.clean, close.tcp, close.count))
+        .collect();
+    use TcpEnding::{Fin, Reset, Unknown};
+    let expected = [
+        (1001, true, Fin, 30),
+        (1001, true, Reset, 7),
+        // Of 42 that were told to go, 37 went.
+        (1001, true, Unknown, 5),
+        (1006, false, Reset, 8),
+        (1006, false, Unknown, 1),
+    ];
+    assert_eq!(told, expected);
+}
+
 fn blank() -> DeployReport {
     DeployReport {
         label: "deploy: x".into(),
@@ -98,8 +127,6 @@ fn blank() -> DeployReport {
         peak_attempts: 0,
         capacity: None,
         capacity_reached: false,
-        ended_by_fin: 0,
-        ended_by_reset: 0,
         spread: None,
         spread_after: None,
         lost: 0,
