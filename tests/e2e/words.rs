@@ -154,3 +154,95 @@ gates:
         rest = &rest[at.unwrap_or_else(|| panic!("no {said} in {}", done.stdout))..];
     }
 }
+
+/// Takes the first SEND of a connection, and answers the second by an ERROR, which in STOMP is the end. The login says whether
+/// it names what it answers, as ActiveMQ's does, or not, as RabbitMQ's; `patient` hears none.
+fn stomp(mut socket: WebSocket<TcpStream>) {
+    let (mut login, mut sends) = (String::new(), 0);
+    while let Ok(message) = socket.read() {
+        let Ok(text) = message.into_text() else {
+            return;
+        };
+        let header = |name: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(name));
+            found.map(str::to_owned)
+        };
+        let receipt = header("receipt:").unwrap_or_default();
+        let command = text.lines().next().unwrap_or_default();
+        sends += u32::from(command == "SEND");
+        let answer = match (command, login.as_str()) {
+            ("CONNECT" | "STOMP", _) => {
+                login = header("login:").expect("a login");
+                "CONNECTED\nversion:1.2\n\n\0".to_owned()
+            }
+            ("SEND", "named") if sends == 2 => {
+                format!("ERROR\nreceipt-id:{receipt}\nmessage:queue is full\n\nof 10\0")
+            }
+            ("SEND", "unnamed") if sends == 2 => {
+                "ERROR\nmessage:access refused\n\nto /t\0".to_owned()
+            }
+            ("SEND" | "DISCONNECT", _) => format!("RECEIPT\nreceipt-id:{receipt}\n\n\0"),
+            _ => continue,
+        };
+        let over = answer.starts_with("ERROR");
+        let _ = socket.send(Message::text(answer));
+        if over {
+            return close(socket);
+        }
+    }
+}
+
+#[test]
+fn an_error_of_stomp_on_a_connection_that_is_ready_is_counted_told_and_judged() {
+    let address = server(stomp);
+    let group = |name: &str, count: u32| {
+        format!(
+            "  {name}: {{ count: {count}, protocol: {{ stomp: {{ login: {name} }} }}, publish: {{ topic: /t, rate: 20/s }} }}\n"
+        )
+    };
+    let groups = group("named", 2) + &group("unnamed", 3) + &group("patient", 1);
+    let judged = [
+        // What names its SEND is that one's refusal.
+        ("rejected == 2 of named", "passed"),
+        ("rejected == 0 of named", "failed"),
+        ("errors == 0 of named", "passed"),
+        ("acked == 2 of named", "passed"),
+        // What names none is an error, and its SEND was never answered.
+        ("errors == 3 of unnamed", "passed"),
+        ("errors == 0 of unnamed", "failed"),
+        ("rejected == 0 of unnamed", "passed"),
+        ("unacked >= 3 of unnamed", "passed"),
+        ("acked == 3 of unnamed", "passed"),
+        ("errors == 0 of patient", "passed"),
+        ("rejected == 0 of patient", "passed"),
+        ("acked >= 3 of patient", "passed"),
+        ("opened == 6", "passed"),
+        ("closed_by_target == 5", "passed"),
+        ("failed == 0", "passed"),
+    ];
+    let gates: String = judged
+        .iter()
+        .map(|(gate, _)| format!("  - {gate}\n"))
+        .collect();
+    let done = Lab::untimed(&format!(
+        "
+name: errors
+target: {{ url: 'ws://{address}/' }}
+clients:
+{groups}phases: [ {{ name: only, for: 2s }} ]
+gates:
+{gates}generator: {{ shards: 1, max_lag: 20s, max_cpu: 100% }}
+"
+    ))
+    .run(&[]);
+    let summary = done.expect(99).summary();
+    let judged = judged.map(|(gate, fate)| (gate.to_owned(), fate.to_owned()));
+    assert_eq!(fates(&summary), judged);
+    let reasons = json!([
+        { "code": 0, "text": "access refused", "count": 3 },
+        { "code": 0, "text": "queue is full", "count": 2 },
+    ]);
+    assert_eq!(*summary.at("/reasons"), reasons);
+    let told = "access refused ×3 · queue is full ×2";
+    assert!(done.stdout.contains(told), "{}", done.stdout);
+}
