@@ -145,3 +145,62 @@ fn jwts_by_another_key_are_refused() {
     );
     assert_eq!(seen(&server).len(), 0);
 }
+
+/// Seven connections that show what stands in a file of three, at this path.
+fn from_file(port: u16, path: &str, gate: &str) -> Lab {
+    let lab = Lab::new(&format!(
+        "
+name: from-file
+target: {{ url: 'ws://127.0.0.1:{port}/{path}' }}
+clients:
+  users:
+    count: 7
+    headers: {{ X-Index: '{{index}}' }}
+    vars: {{ pass: {{ csv: {{ file: users.csv, column: shown }} }} }}
+    auth: {{ bearer: '{{pass}}' }}
+phases: [ {{ name: only, for: 1s }} ]
+gates: ['{gate}']
+generator: {{ shards: 2, max_lag: 50s, max_cpu: 100% }}
+"
+    ));
+    let users = "user,shown\nann,canary-of-ann\nbob,canary-of-bob\ncy,\"canary, of \"\"cy\"\"\"\n";
+    std::fs::write(lab.path().join("users.csv"), users).unwrap();
+    lab
+}
+
+#[test]
+fn each_connection_shows_its_own_row_of_a_file() {
+    let (server, _keys) = service();
+    from_file(server.port, "open", "opened == 7")
+        .run(&[])
+        .expect(0);
+    let mut seen: Vec<(u64, String)> = seen(&server)
+        .iter()
+        .map(|one| {
+            let text = |key: &str| one[key].as_str().unwrap().to_owned();
+            (text("index").parse().unwrap(), text("token"))
+        })
+        .collect();
+    seen.sort();
+    // Row by row, and over and over.
+    let rows = ["canary-of-ann", "canary-of-bob", "canary, of \"cy\""];
+    let rows = rows.into_iter().cycle().map(str::to_owned);
+    assert_eq!(seen, (0..7).zip(rows).collect::<Vec<_>>());
+}
+
+/// What is shown as a token is one, whatever its column is called: a target that refuses it and repeats it tells nobody.
+#[test]
+fn tokens_of_a_file_that_a_target_repeats_are_in_no_output() {
+    let (server, _keys) = service();
+    let done = from_file(server.port, "es256", "status 401 == 7").run(&[]);
+    let summary = done.expect(109).summary();
+    let samples = summary.at("/samples").to_string();
+    assert!(samples.contains("[redacted]"), "nothing heard: {samples}");
+    let mut outputs = vec![done.stdout.clone(), done.stderr.clone()];
+    for file in crate::harness::files(done.folder()) {
+        outputs.push(String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned());
+    }
+    for text in outputs {
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
