@@ -2,7 +2,7 @@
 
 use crate::harness::{Lab, Summary};
 use crate::servers::{Kind, Server, certificates, on_free_port};
-use crate::{TLS, lab, lab_at};
+use crate::{TLS, fails_only, lab, lab_at};
 use nix::sys::signal::Signal;
 use std::net::TcpStream;
 use std::process::Command;
@@ -168,6 +168,32 @@ fn what_stays_on_polling_is_delivered_acknowledged_and_recovered() {
         (20, 0)
     );
     assert!(summary.count("recovered") > 500);
+}
+
+/// Half of those that poll read their answers slowly for a while: the server keeps what they have not asked for, and all of it
+/// comes, late.
+#[test]
+fn whoever_reads_polls_slowly_gets_everything_late() {
+    let server = Server::start(Kind::SocketIo, &[]);
+    let late = "latency max < 400ms in steady";
+    let slow = "{ name: steady, for: 2s, faults: [ { slow: { clients: subscribers, share: 50%, read: 2KiB/s, for: 1500ms } } ] }\n  - { name: rest, for: 2s }";
+    let scenario = ROOMS
+        .replace("PROTOCOL", "{ socket_io: { polling: only } }")
+        .replace("{ name: steady, for: 2s }", slow)
+        .replace(
+            "generator:",
+            &format!("  - closed_by_target == 0\n  - {late}\ngenerator:"),
+        );
+    let done = lab(&scenario, &server, TARGET).run(&[]);
+    let summary = fails_only(&done, late);
+    all_delivered(&summary);
+    let fault = summary.at("/phases/1/faults/0");
+    assert_eq!(fault["touched"], 10, "{fault}");
+    let unread = fault["effects"]["unread"].as_u64();
+    assert!(unread > Some(0), "{fault}");
+    // What it had to wait for was published soon after its beginning, and read when it was over.
+    let most = summary.number("/timers_by_phase/steady/latency/max");
+    assert!(most > 700.0, "{most}");
 }
 
 #[test]
