@@ -105,6 +105,16 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
 /// Modules that are pure: no clock, no file, no socket, no process, no environment.
 const PURE: &[&str] = &["plan", "protocol", "metrics", "gate"];
 
+/// What `fuzz/` builds from its source alone: of the crate these files name the error, of others nothing that does I/O.
+const ALONE: &[&str] = &[
+    "broker/error.rs",
+    "broker/kafka/api.rs",
+    "broker/kafka/records.rs",
+    "broker/kafka/wire.rs",
+    "broker/nats/wire.rs",
+    "broker/rabbitmq/wire.rs",
+];
+
 /// What a pure module may not name: the paths' last two words.
 const IMPURE: &[(&str, &str)] = &[
     ("std", "fs"),
@@ -379,6 +389,15 @@ fn judge(file: &str, source: &str) -> Vec<String> {
                 }
             }
         }
+        if ALONE.contains(&file) {
+            let own = from_root(&words, depth).is_none_or(|rest| rest == ["broker", "BrokerError"]);
+            if !own || words[0] == "tokio" {
+                wrong.insert(format!(
+                    "{file}: is fuzzed alone, but names `{}`",
+                    words.join("::")
+                ));
+            }
+        }
         if PURE.contains(&module) {
             for pair in words.windows(2) {
                 if IMPURE.contains(&(&pair[0], &pair[1])) {
@@ -557,6 +576,21 @@ fn what_breaks_the_table_is_found() {
             1,
         ),
         ("engine/a.rs", "use std::time::Instant;", 0),
+        (
+            "broker/link.rs",
+            "use crate::transport::TlsConfig; use tokio::net;",
+            0,
+        ),
+        (
+            "broker/nats/wire.rs",
+            "use crate::broker::BrokerError; use super::other;",
+            0,
+        ),
+        (
+            "broker/nats/wire.rs",
+            "use crate::transport::TlsConfig; use crate::broker::Login; use tokio::net;",
+            3,
+        ),
         ("helpers/a.rs", "", 1),
     ];
     for (file, source, expected) in cases {

@@ -11,21 +11,20 @@
 //! which is what is measured here.
 
 mod config;
-mod kafka;
+mod error;
+pub mod kafka;
 mod link;
-mod nats;
+pub mod nats;
 mod publisher;
 mod queue;
-mod rabbitmq;
+pub mod rabbitmq;
 
 pub use config::{Config, Endpoint, Login};
+pub use error::BrokerError;
 pub use kafka::{Acks, KafkaConfig, KafkaConsumer, Mechanism};
 pub use nats::{NatsConfig, NatsConsumer};
 pub use publisher::{Event, Message, Publisher, Tag};
 pub use rabbitmq::{RabbitMqConfig, RabbitMqConsumer};
-
-use std::fmt;
-use std::io;
 
 /// A message that was consumed.
 #[derive(Debug)]
@@ -34,42 +33,4 @@ pub struct Delivery<'a> {
     pub address: &'a str,
     /// What it is.
     pub payload: &'a [u8],
-}
-
-/// Why a broker was not reached, or was lost.
-#[derive(Debug)]
-pub enum BrokerError {
-    /// The network.
-    Io(io::Error),
-    /// TLS cannot be set up or was refused.
-    Tls(String),
-    /// It takes no answer for one: nothing was heard for too long.
-    Timeout,
-    /// It said no: credentials, permissions.
-    Refused(String),
-    /// It ended a connection that it had let in; its words.
-    Closed(String),
-    /// It broke its protocol.
-    Protocol(String),
-}
-
-impl fmt::Display for BrokerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BrokerError::Io(error) => error.fmt(f),
-            BrokerError::Tls(what) => write!(f, "TLS: {what}"),
-            BrokerError::Timeout => f.write_str("the broker does not answer"),
-            BrokerError::Refused(what) => write!(f, "the broker refused: {what}"),
-            BrokerError::Closed(what) => write!(f, "the broker closed the connection: {what}"),
-            BrokerError::Protocol(what) => write!(f, "the broker broke its protocol: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for BrokerError {}
-
-impl From<io::Error> for BrokerError {
-    fn from(error: io::Error) -> Self {
-        BrokerError::Io(error)
-    }
 }

@@ -216,7 +216,7 @@ fn finish(
     };
     let (files, mut problems) = Files::collect(&scenario, folder);
     problems.extend(rules(&scenario, &root));
-    secrets.extend(redact::columns(&scenario, &files));
+    secrets.extend(redact::columns(&root, &scenario, &files));
     settle(&mut secrets);
     let document = Document {
         sources: sources.clone(),
@@ -336,7 +336,7 @@ impl Document {
     }
 
     /// Values that must appear in no output: what `${env:}` and `${file:}` stood for in texts, credentials
-    /// written literally, and the first 2,000 distinct values of CSV columns that are credentials by name. Longest first, so that replacing them in order leaves no part of a longer one;
+    /// written literally, and the first 2,000 distinct values of CSV columns that are credentials by name or shown as one. Longest first, so that replacing them in order leaves no part of a longer one;
     /// values shorter than four bytes are left out.
     pub fn secrets(&self) -> &[String] {
         &self.secrets

@@ -82,28 +82,73 @@ pub(super) struct Credentials {
     pub values: Vec<String>,
 }
 
+/// Names of variables that are shown as a credential, whatever they are called.
+type Shown = HashSet<String>;
+
+/// Those of which a credential is made and nothing else: `bearer: "{t}"`, `Authorization: "Bearer {t}"`, `?token={t}`. Of
+/// `{tenant}-x` the variable may be anything, and is in half of all names: that one is judged by its own name.
+fn shown(root: &Node) -> Shown {
+    let mut out = Shown::new();
+    walk(
+        root,
+        "",
+        false,
+        &out.clone(),
+        &mut |_, scalar, parent, secret| {
+            let text = written(scalar);
+            let holes = holes(text);
+            let places = match secret {
+                true if UNTEMPLATED.contains(&parent) => Vec::new(),
+                true => std::iter::once(0..text.len()).collect(),
+                false => places_in(text, &holes, false),
+            };
+            for place in places {
+                out.extend(lone_variable(&text[place]).map(str::to_owned));
+            }
+        },
+    );
+    out
+}
+
+/// The variable that this is, but for a scheme before it.
+fn lone_variable(text: &str) -> Option<&str> {
+    let mut words = text.split_whitespace().filter(|word| !is_scheme(word));
+    let word = words.next().filter(|_| words.next().is_none())?;
+    let whole = matches!(&holes(word)[..], [hole] if *hole == (0..word.len()));
+    // A reference, `${env:X}`, is none.
+    let name = word.strip_prefix('{')?.strip_suffix('}')?;
+    whole.then_some(name)
+}
+
 /// Finds the literal credentials of a tree.
 pub(super) fn credentials(root: &Node) -> Credentials {
     let mut out = Credentials::default();
-    walk(root, "", false, &mut |node, scalar, parent, secret| {
-        let written = written(scalar);
-        if secret {
-            if !literals(written, parent).is_empty() {
-                out.spans.push(node.span);
-                out.values.extend(with_parts(&scalar.text));
-            }
-        } else {
-            let ranges = secrets_in(written, &holes(written), false)
-                .into_iter()
-                .filter(|range| range.len() >= SHORTEST);
-            for range in ranges {
-                out.values.push(written[range.clone()].to_owned());
-                if written[..range.start].ends_with("://") {
-                    out.values.extend(password(&written[range]));
+    let shown = shown(root);
+    walk(
+        root,
+        "",
+        false,
+        &shown,
+        &mut |node, scalar, parent, secret| {
+            let written = written(scalar);
+            if secret {
+                if !literals(written, parent).is_empty() {
+                    out.spans.push(node.span);
+                    out.values.extend(with_parts(&scalar.text));
+                }
+            } else {
+                let ranges = secrets_in(written, &holes(written), false)
+                    .into_iter()
+                    .filter(|range| range.len() >= SHORTEST);
+                for range in ranges {
+                    out.values.push(written[range.clone()].to_owned());
+                    if written[..range.start].ends_with("://") {
+                        out.values.extend(password(&written[range]));
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     out
 }
 
@@ -119,14 +164,16 @@ fn password(userinfo: &str) -> Vec<String> {
     all.filter(|text| text.len() >= SHORTEST).collect()
 }
 
-/// The first values of CSV columns that, or whose variables, are named like a credential.
-pub(super) fn columns(scenario: &Scenario, files: &Files) -> Vec<String> {
+/// The first values of CSV columns that, or whose variables, are named like a credential or shown as one.
+pub(super) fn columns(root: &Node, scenario: &Scenario, files: &Files) -> Vec<String> {
     let mut found = HashSet::new();
+    let shown = shown(root);
     let vars = scenario.clients.values().map(|group| &group.vars);
     let injected = scenario.inject.values().map(|inject| &inject.vars);
     for (name, var) in vars.chain(injected).flatten() {
         let Var::Csv(csv) = var else { continue };
-        if !is_secret_name(name) && !is_secret_name(&csv.column) {
+        let named = is_secret_name(name) || is_secret_name(&csv.column);
+        if !named && !shown.contains(name) {
             continue;
         }
         let mut reader = csv::Reader::from_reader(files.get(&csv.file).unwrap_or_default());
@@ -161,7 +208,7 @@ fn with_parts(text: &str) -> Vec<String> {
 
 /// The tree as YAML values, references as written, credentials masked.
 pub(super) fn redacted(root: &Node) -> Json {
-    build(root, "", false)
+    build(root, "", false, &shown(root))
 }
 
 fn written(scalar: &Scalar) -> &str {
@@ -172,7 +219,7 @@ fn written(scalar: &Scalar) -> &str {
 }
 
 /// Whether what stands at this entry is a credential, given whether its table is.
-fn inside(parent: &str, entry: &Entry, secret: bool) -> bool {
+fn inside(parent: &str, entry: &Entry, secret: bool, shown: &Shown) -> bool {
     // `token: { csv: { file: users.csv, column: token } }` says where credentials are, and holds none.
     if entry.key == "csv" && matches!(entry.node.value, Value::Map(_)) {
         return false;
@@ -186,26 +233,30 @@ fn inside(parent: &str, entry: &Entry, secret: bool) -> bool {
     if secret && MADE.contains(&entry.key.as_str()) {
         return false;
     }
-    secret || !PLAIN_TABLES.contains(&parent) && is_secret_name(&entry.key)
+    secret
+        || parent == "vars" && shown.contains(&entry.key)
+        || !PLAIN_TABLES.contains(&parent) && is_secret_name(&entry.key)
 }
 
 fn walk(
     node: &Node,
     parent: &str,
     secret: bool,
+    shown: &Shown,
     visit: &mut impl FnMut(&Node, &Scalar, &str, bool),
 ) {
     match &node.value {
         Value::Scalar(scalar) => visit(node, scalar, parent, secret),
         Value::List(items) => items
             .iter()
-            .for_each(|item| walk(item, parent, secret, visit)),
+            .for_each(|item| walk(item, parent, secret, shown, visit)),
         Value::Map(entries) => {
             for entry in entries {
                 walk(
                     &entry.node,
                     &entry.key,
-                    inside(parent, entry, secret),
+                    inside(parent, entry, secret, shown),
+                    shown,
                     visit,
                 );
             }
@@ -213,17 +264,17 @@ fn walk(
     }
 }
 
-fn build(node: &Node, parent: &str, secret: bool) -> Json {
+fn build(node: &Node, parent: &str, secret: bool, shown: &Shown) -> Json {
     match &node.value {
         Value::List(items) => items
             .iter()
-            .map(|item| build(item, parent, secret))
+            .map(|item| build(item, parent, secret, shown))
             .collect(),
         Value::Map(entries) => {
             let values = entries.iter().map(|e| {
                 (
                     e.key.clone(),
-                    build(&e.node, &e.key, inside(parent, e, secret)),
+                    build(&e.node, &e.key, inside(parent, e, secret, shown), shown),
                 )
             });
             Json::Object(values.collect::<Map<_, _>>())
@@ -379,6 +430,11 @@ fn blanked(text: &str, ranges: &[Range<usize>]) -> String {
 /// Where credentials stand in a text: userinfo of URLs, token-like parameters and fields, `Bearer x`. Sorted, apart,
 /// without the holes. `source`: the text is YAML source, perhaps broken, where nothing need stay well-formed.
 fn secrets_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usize>> {
+    apart(text, places_in(text, holes, source), holes)
+}
+
+/// The same as they are found, holes and all.
+fn places_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usize>> {
     // Holes have delimiters of their own; they are blanked while looking and kept in the result.
     let work = blanked(text, holes);
     let mut found = Vec::new();
@@ -431,7 +487,7 @@ fn secrets_in(text: &str, holes: &[Range<usize>], source: bool) -> Vec<Range<usi
             }
         }
     }
-    apart(text, found, holes)
+    found
 }
 
 /// Whether what follows a name is no YAML: `auth=x`.

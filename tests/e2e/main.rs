@@ -23,3 +23,4 @@ mod stomp;
 mod storms;
 mod untrusted;
 mod verbs;
+mod words;

@@ -1,4 +1,4 @@
-//! Hostile bytes for everything that reads what a target sends: the fuzz targets of `fuzz/`, each fed with mutations of its seeds for a
+//! Hostile bytes for everything that reads what a target or a broker sends: the fuzz targets of `fuzz/`, each fed with mutations of its seeds for a
 //! second.
 //!
 //! libFuzzer needs a build of its own with the sanitizer, for which CI has no time: `ci/fuzz` does that. Nothing here watches coverage, so what
@@ -12,7 +12,7 @@
 mod targets;
 
 // Where the targets look for what they test.
-use squall::{protocol, transport};
+use squall::{broker, protocol, transport};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -170,12 +170,15 @@ macro_rules! targets {
 }
 
 targets!(
+    amqp_frame,
     deflated_message,
     frame_decode,
     handshake_response,
     http_response,
     json_pointer,
+    kafka_answer,
     mqtt_packet,
+    nats_message,
     socket_io_packet,
     sse_stream,
     stamp_find,

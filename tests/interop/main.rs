@@ -1,6 +1,6 @@
 //! The real binary against servers nobody here wrote: npm `ws` and Python `websockets`, `ws://` and `wss://`, both
 //! restarted under load, gateways that share a Redis server, one behind nginx, event streams of nchan, brokers, and what speaks
-//! the protocols of the presets. And the engine's client against Autobahn's cases.
+//! the protocols of the presets, a service that checks tokens by itself. And the engine's client against Autobahn's cases.
 //!
 //! `ci/test` installs them; without them these tests fail and say so.
 
@@ -25,6 +25,7 @@ mod servers;
 mod socket_io;
 mod store;
 mod streams;
+mod tokens;
 
 use harness::{Done, Lab, Summary};
 use servers::{Kind, Server, certificates};

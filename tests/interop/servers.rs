@@ -31,6 +31,8 @@ pub enum Kind {
     ActionCable,
     /// Ours, of protocols whose servers cannot be had here: see the file.
     Dialects,
+    /// npm `ws` behind Node's own cryptography: who shows a good token is let in.
+    Tokens,
 }
 
 impl Kind {
@@ -75,6 +77,11 @@ impl Kind {
                 servers.join("node_modules/centrifuge"),
                 PathBuf::from("node"),
                 "dialects.mjs",
+            ),
+            Kind::Tokens => (
+                servers.join("node_modules/ws"),
+                PathBuf::from("node"),
+                "tokens.mjs",
             ),
         };
         assert!(

@@ -1,8 +1,8 @@
 //! npm `socket.io`: rooms, acknowledgements, attachments, its own pings, and connection state recovery.
 
 use crate::harness::{Lab, Summary};
-use crate::servers::{Kind, Server, on_free_port};
-use crate::{lab, lab_at};
+use crate::servers::{Kind, Server, certificates, on_free_port};
+use crate::{TLS, fails_only, lab, lab_at};
 use nix::sys::signal::Signal;
 use std::net::TcpStream;
 use std::process::Command;
@@ -170,6 +170,32 @@ fn what_stays_on_polling_is_delivered_acknowledged_and_recovered() {
     assert!(summary.count("recovered") > 500);
 }
 
+/// Half of those that poll read their answers slowly for a while: the server keeps what they have not asked for, and all of it
+/// comes, late.
+#[test]
+fn whoever_reads_polls_slowly_gets_everything_late() {
+    let server = Server::start(Kind::SocketIo, &[]);
+    let late = "latency max < 400ms in steady";
+    let slow = "{ name: steady, for: 2s, faults: [ { slow: { clients: subscribers, share: 50%, read: 2KiB/s, for: 1500ms } } ] }\n  - { name: rest, for: 2s }";
+    let scenario = ROOMS
+        .replace("PROTOCOL", "{ socket_io: { polling: only } }")
+        .replace("{ name: steady, for: 2s }", slow)
+        .replace(
+            "generator:",
+            &format!("  - closed_by_target == 0\n  - {late}\ngenerator:"),
+        );
+    let done = lab(&scenario, &server, TARGET).run(&[]);
+    let summary = fails_only(&done, late);
+    all_delivered(&summary);
+    let fault = summary.at("/phases/1/faults/0");
+    assert_eq!(fault["touched"], 10, "{fault}");
+    let unread = fault["effects"]["unread"].as_u64();
+    assert!(unread > Some(0), "{fault}");
+    // What it had to wait for was published soon after its beginning, and read when it was over.
+    let most = summary.number("/timers_by_phase/steady/latency/max");
+    assert!(most > 700.0, "{most}");
+}
+
 #[test]
 fn where_no_websocket_is_served_all_stay_on_polling_and_are_counted() {
     let server = Server::start(Kind::SocketIo, &["--transports", "polling"]);
@@ -180,6 +206,46 @@ fn where_no_websocket_is_served_all_stay_on_polling_and_are_counted() {
     let stuck = summary.count("stuck_unoffered");
     assert_eq!((summary.count("polled"), stuck), (22, 22));
     assert_eq!(summary.count("upgraded"), 0);
+}
+
+#[test]
+fn polls_posts_and_upgrades_go_over_tls_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let server = Server::start(
+        Kind::SocketIo,
+        &["--ping", "400", "--cert", &cert, "--key", &key],
+    );
+    let scenario = |way: &str| {
+        ROOMS.replace(
+            "PROTOCOL",
+            &format!("{{ socket_io: {{ polling: {way} }} }}"),
+        )
+    };
+    let over_tls = |lab: &Lab, upgraded: u64| {
+        let done = lab.run(&[]);
+        let summary = done.expect(0).summary();
+        all_delivered(&summary);
+        let counts = ["polled", "upgraded"].map(|counter| summary.count(counter));
+        assert_eq!(counts, [22, upgraded]);
+        assert_eq!(summary.number("/timers/tls/count"), 22.0);
+    };
+    for (way, upgraded) in [("upgrade", 22), ("handshake", 22), ("only", 0)] {
+        let lab = lab(&scenario(way), &server, TLS);
+        std::fs::copy(file("ca.pem"), lab.path().join("ca.pem")).unwrap();
+        over_tls(&lab, upgraded);
+    }
+    // The embedded gateway does the same.
+    let gateway = scenario("upgrade").replace("{ url: TARGET }", "{ embedded: { tls: true } }");
+    over_tls(&Lab::new(&gateway), 22);
+    // The authority of this lab is not the one that signed the server's certificate: not even a poll is let through.
+    let stranger = lab(&scenario("only"), &server, TLS);
+    let summary = stranger.run(&[]).expect(109).summary();
+    let failures = summary.at("/failures");
+    assert_eq!(failures["tls"], 22, "{failures:#}");
+    assert_eq!(summary.count("polled"), 0);
 }
 
 /// HAProxy before two servers, requests in turn unless a cookie says where.

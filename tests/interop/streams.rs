@@ -98,6 +98,33 @@ fn nchan_brings_everything_also_to_those_who_were_cut() {
     assert_eq!(summary.count("received"), 8000);
 }
 
+/// Half of those that poll reach nothing for a while and are not told so: nginx keeps what they have not asked for, and what it
+/// keeps comes late. Nobody is cut by that, and nothing is lost.
+#[test]
+fn nchan_keeps_for_who_polls_and_is_cut_off_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_nginx, port) = servers::nginx(folder.path(), CONFIG, ([127, 0, 0, 1], 1).into());
+    let (cut, silent) = (
+        "drop: { clients: subs, share: 50%, how: reset }",
+        "partition: { clients: subs, share: 50%, for: 1s }",
+    );
+    let late = "latency max < 400ms in cut";
+    let scenario = nchan(port, LONG_POLL, late)
+        .replace(cut, silent)
+        .replace("recovered > 0", "recovered == 0")
+        .replace("reconnected == 10", "attempts == 22")
+        .replace(
+            "  - acked == 400\n",
+            "  - acked == 400\n  - failed == 0\n  - latency p50 < 400ms in steady\n",
+        );
+    let summary = fails_only(&Lab::new(&scenario).run(&[]), late);
+    let fault = summary.at("/phases/2/faults/0");
+    assert_eq!(fault["touched"], 10, "{fault}");
+    // What was published at its beginning waited for its end, a second later.
+    let most = summary.number("/timers_by_phase/cut/latency/max");
+    assert!(most > 700.0, "{most}");
+}
+
 /// Over WebSocket, published by WebSocket: payloads as they are, and each connection hears all. Who is away misses what is said meanwhile.
 const SOCKETS: &str = "
 name: nchan-ws

@@ -1,17 +1,21 @@
 // The npm package `socket.io` as a target: rooms, acknowledgements, recovery, in squall's default events.
 //
-// usage: node socket_io.mjs [--port N] [--token TEXT] [--recovery MS] [--ping MS] [--refuse TOPIC] [--transports LIST]
+// usage: node socket_io.mjs [--port N] [--cert FILE --key FILE] [--token TEXT] [--recovery MS] [--ping MS] [--refuse TOPIC] [--transports LIST]
 // In every namespace: subscribe (topic), publish (topic, payload), and `message` (topic, payload) to whoever is in the room. With a
 // token, who does not say it is refused; with a topic to refuse, its subscriptions and publishes are. Pings come every MS, and are
 // to be answered in twice that. Of the transports (polling,websocket) only those listed are served.
 // Prints the port once it listens; ends when its standard input does. On SIGTERM it says goodbye and ends.
-import { createServer } from 'node:http';
+import { createServer as plain } from 'node:http';
+import { createServer as secure } from 'node:https';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Server } from 'socket.io';
 
 const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '0' },
+    cert: { type: 'string' },
+    key: { type: 'string' },
     token: { type: 'string' },
     recovery: { type: 'string' },
     ping: { type: 'string', default: '25000' },
@@ -20,7 +24,9 @@ const { values: options } = parseArgs({
   },
 });
 
-const server = createServer();
+const server = options.cert
+  ? secure({ cert: readFileSync(options.cert), key: readFileSync(options.key) })
+  : plain();
 const io = new Server(server, {
   pingInterval: Number(options.ping),
   pingTimeout: 2 * Number(options.ping),

@@ -173,7 +173,7 @@ impl Lanes {
         let mut count = 0;
         while let Some(waiting) = lane.waiting.get(count) {
             let enough = match lane.batch {
-                0 => count > 0 && batch.len() + waiting.length > full,
+                0 => count > 0 && batch.bytes().len() + waiting.length > full,
                 same => count == same,
             };
             if enough {

@@ -1,14 +1,14 @@
 //! The client's side of Kafka: of its protocol what publishing into topics needs, and reading their partitions without a group.
 
-mod api;
+pub mod api;
 mod config;
 mod consumer;
 mod lanes;
 mod publish;
-mod records;
+pub mod records;
 mod sasl;
 mod session;
-mod wire;
+pub mod wire;
 
 pub use config::{Acks, KafkaConfig, Mechanism};
 pub use consumer::KafkaConsumer;

@@ -147,7 +147,7 @@ impl Kafka {
             let mut batch = Batch::default();
             let mut queue = outlet.queue.borrow_mut();
             again += lanes.fill(l, &mut queue, now, self.config.batch, &mut batch);
-            bytes += batch.len();
+            bytes += batch.bytes().len();
             batches.push(batch);
             used.push(l);
         }

@@ -93,11 +93,6 @@ impl Batch {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    /// How many those are.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 /// A record.

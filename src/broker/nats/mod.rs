@@ -4,7 +4,7 @@ mod config;
 mod consumer;
 mod login;
 mod publish;
-mod wire;
+pub mod wire;
 
 pub use config::NatsConfig;
 pub use consumer::NatsConsumer;

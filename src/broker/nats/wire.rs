@@ -130,6 +130,7 @@ pub fn put_publish(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_a_server_says_is_read() {
@@ -207,5 +208,64 @@ mod tests {
             out,
             b"HPUB a _INBOX.7 30 32\r\nNATS/1.0\r\nNats-Msg-Id: x-1\r\n\r\nhi\r\n"
         );
+    }
+
+    /// What a server makes of a publish for subscription 7.
+    fn served(publish: &[u8]) -> Vec<u8> {
+        let space = |from: usize| from + memchr::memchr(b' ', &publish[from..]).unwrap();
+        let verb = space(0);
+        let subject = space(verb + 1);
+        let word: &[u8] = match &publish[..verb] {
+            b"PUB" => b"MSG",
+            b"HPUB" => b"HMSG",
+            other => panic!("{other:?}"),
+        };
+        [word, &publish[verb..subject], b" 7", &publish[subject..]].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_published_is_read_where_it_is_served(
+            subject in "[A-Za-z0-9_.$*>é-]{1,40}",
+            reply in prop::option::of("_INBOX[.][A-Za-z0-9]{1,20}"),
+            id in prop::option::of("[a-z0-9-]{1,20}"),
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut out = Vec::new();
+            put_publish(&mut out, &subject, reply.as_deref(), id.as_deref(), &payload);
+            let bytes = served(&out);
+            let headers = id.map_or_else(Vec::new, |id| format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n").into_bytes());
+            let expected = Op::Msg {
+                subject: &subject,
+                reply: reply.as_deref().unwrap_or_default(),
+                headers: &headers,
+                payload: &payload,
+            };
+            let cut = cut.index(bytes.len());
+            prop_assert!(next(&bytes[..cut]).unwrap().is_none());
+            // Whatever stands behind it.
+            let all = [&bytes[..], &more].concat();
+            prop_assert_eq!(next(&all).unwrap(), Some((expected, bytes.len())));
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            word in prop::sample::select(vec!["", "MSG ", "hmsg\t", "INFO ", "-ERR ", "+OK", "PING", "PONG "]),
+            line in prop_oneof![
+                "[a-z .\t']{0,12}( [0-9]{1,20}){0,3}",
+                prop::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter),
+            ],
+            rest in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut bytes = format!("{word}{line}\r\n").into_bytes();
+            bytes.extend(&rest);
+            if let Ok(Some((_, length))) = next(&bytes) {
+                prop_assert!((2..=bytes.len()).contains(&length));
+                prop_assert!(bytes[..length].ends_with(b"\r\n"));
+            }
+            let _ = next(&rest);
+        }
     }
 }

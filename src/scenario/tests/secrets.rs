@@ -294,6 +294,26 @@ fn values_of_columns_and_lists_named_like_credentials_are_secrets() {
         ["canary1"]
     );
     assert_eq!(with("user: { random: { choice: [canary1] } }"), [""; 0]);
+    // Whatever it is called, a variable that is shown as a credential and nothing else is one.
+    for place in [
+        "auth: { bearer: '{who}' }",
+        "auth: { bearer: [other-token, '{who}'] }",
+        "headers: { Authorization: 'Bearer {who}' }",
+        "protocol: { stomp: { login: me, passcode: '{who}' } }",
+        "on_open: [ { send: '{\"type\":\"auth\",\"token\":\"{who}\"}' } ]",
+    ] {
+        let secrets = |vars: &str| with(&format!("{vars} }}, {place}, capture_headers: {{ "));
+        let column = secrets("who: { csv: { file: users.csv, column: other } }");
+        assert!(column.contains(&"seen".to_string()), "{place}");
+        for list in ["{ cycle: [canary1] }", "{ random: { choice: [canary1] } }"] {
+            let found = secrets(&format!("who: {list}, room: {{ cycle: [red-room] }}"));
+            assert!(found.contains(&"canary1".to_string()), "{place}");
+            assert!(!found.contains(&"red-room".to_string()), "{place}");
+        }
+    }
+    // Of which more is made, it is whatever its name says.
+    let composed = with("who: { cycle: [visible] } }, headers: { X-Token: 'a-{who}' ");
+    assert!(!composed.contains(&"visible".to_string()));
     // Numbers that values are made from are none.
     assert_eq!(with("token: { sequence: 10000 }"), [""; 0]);
 }
