@@ -1,5 +1,6 @@
 //! The section of each deploy: the verdict to read aloud, what was found, and the numbers behind it.
 
+use crate::report::number::count;
 use crate::report::text::clean;
 use crate::report::{DeployReport, Drained, Outcome};
 use maud::{Markup, html};
@@ -54,7 +55,7 @@ fn at(seconds: f64) -> String {
 
 /// A roll, node by node; times from the deploy's start.
 fn nodes(report: &DeployReport) -> Markup {
-    let told = |value: Option<u64>| value.map_or("unknown".to_owned(), |n| n.to_string());
+    let told = |value: Option<u64>| value.map_or("unknown".to_owned(), count);
     html! {
         div.card.scroll {
             table.table {
@@ -97,8 +98,8 @@ fn drains(report: &DeployReport) -> Markup {
                     tr {
                         th scope="row" { (stretch.endpoint) }
                         td.n { (at(stretch.from)) " – " (at(stretch.to)) }
-                        td.n { (stretch.connections) }
-                        td.n.zero[stretch.unclean == 0] { (stretch.unclean) }
+                        td.n { (count(stretch.connections)) }
+                        td.n.zero[stretch.unclean == 0] { (count(stretch.unclean)) }
                         td.n { (how(stretch.how)) }
                     }
                 } }
