@@ -391,7 +391,8 @@ fn judge(file: &str, source: &str) -> Vec<String> {
         }
         if ALONE.contains(&file) {
             let own = from_root(&words, depth).is_none_or(|rest| rest == ["broker", "BrokerError"]);
-            if !own || words[0] == "tokio" {
+            let impure = (words.windows(2)).any(|pair| IMPURE.contains(&(&pair[0], &pair[1])));
+            if !own || impure || ["tokio", "mio", "rustls"].contains(&words[0].as_str()) {
                 wrong.insert(format!(
                     "{file}: is fuzzed alone, but names `{}`",
                     words.join("::")

@@ -23,7 +23,8 @@ const TEXTS_PER_KIND: usize = 20;
 /// Distinct kinds of texts kept in a run.
 const KINDS: usize = 100;
 const SECOND_NS: i64 = 1_000_000_000;
-/// Seconds of a run at most whose openings are kept: with a thousand openings in each, at 1.5 KB a step, they are some 30 MB.
+/// Seconds of a run at most whose openings are kept: with a thousand openings in each, at 1.5 KB a step, they are some 30 MB; with
+/// tens of thousands in every one of them, spread over all that a timer holds, several times that.
 const OPENINGS: usize = 3_600;
 
 /// Why a snapshot was refused. Nothing of it was counted.

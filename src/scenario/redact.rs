@@ -85,8 +85,9 @@ pub(super) struct Credentials {
 /// Names of variables that are shown as a credential, whatever they are called.
 type Shown = HashSet<String>;
 
-/// Those of which a credential is made and nothing else: `bearer: "{t}"`, `Authorization: "Bearer {t}"`, `?token={t}`. Of
-/// `{tenant}-x` the variable may be anything, and is in half of all names: that one is judged by its own name.
+/// Those of which a credential is made and nothing else: `bearer: "{t}"`, `Authorization: "Bearer {t}"`, `Cookie: "session={t}"`,
+/// `?token={t}`. Of `{tenant}-x` the variable may be anything, and is in half of all names: that one is judged by its own name. A
+/// variable of that name is one in every group.
 fn shown(root: &Node) -> Shown {
     let mut out = Shown::new();
     walk(
@@ -103,21 +104,41 @@ fn shown(root: &Node) -> Shown {
                 false => places_in(text, &holes, false),
             };
             for place in places {
-                out.extend(lone_variable(&text[place]).map(str::to_owned));
+                // An object under such a field has fields of its own, which are what their names say.
+                if !secret && field_before(text, place.start).is_some_and(|f| !is_secret_name(f)) {
+                    continue;
+                }
+                let (before, whole) = (&text[..place.start], &text[place]);
+                let userinfo = before.ends_with("://").then(|| whole.split_once(':'));
+                let shown = userinfo.flatten().map_or(whole, |(_, password)| password);
+                out.extend(lone_variables(shown).map(str::to_owned));
             }
         },
     );
     out
 }
 
-/// The variable that this is, but for a scheme before it.
-fn lone_variable(text: &str) -> Option<&str> {
-    let mut words = text.split_whitespace().filter(|word| !is_scheme(word));
-    let word = words.next().filter(|_| words.next().is_none())?;
-    let whole = matches!(&holes(word)[..], [hole] if *hole == (0..word.len()));
-    // A reference, `${env:X}`, is none.
-    let name = word.strip_prefix('{')?.strip_suffix('}')?;
-    whole.then_some(name)
+/// The variables that are whole parts of it, as [`with_parts`] has them.
+fn lone_variables(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split([' ', ';']).filter(|part| !is_scheme(part));
+    parts.filter_map(|part| {
+        let part = match part.split_once('=') {
+            Some((name, value)) if !name.contains('{') => value,
+            _ => part,
+        };
+        let whole = matches!(&holes(part)[..], [hole] if *hole == (0..part.len()));
+        // A reference, `${env:X}`, is none.
+        let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        whole.then_some(name)
+    })
+}
+
+/// The name of the JSON field whose text begins here.
+fn field_before(text: &str, at: usize) -> Option<&str> {
+    let name = text[..at].trim_end_matches(['"', '\\']).trim_end();
+    let name = name.strip_suffix(':')?.trim_end().strip_suffix('"')?;
+    let name = name.strip_suffix('\\').unwrap_or(name);
+    name.rsplit('"').next()
 }
 
 /// Finds the literal credentials of a tree.

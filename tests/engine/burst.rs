@@ -7,8 +7,8 @@ use std::net::TcpStream;
 const MS: u64 = 1_000_000;
 const PUBLISH: &str = "    publish: { rate: 10/s }\n";
 
-/// Connections that publish for so long to a server that reads all, with one burst; `opens` is how their phase has them open.
-fn scenario(count: u32, length: &str, opens: &str, burst: &str) -> String {
+/// Connections that publish for so long to a server that reads all, with one burst.
+fn scenario(count: u32, length: &str, burst: &str) -> String {
     let serve = |mut stream: TcpStream| {
         accept(&mut stream);
         read_to_end(&stream);
@@ -22,7 +22,7 @@ fn scenario(count: u32, length: &str, opens: &str, burst: &str) -> String {
     )
     .replace(
         &format!("for: {length} }}"),
-        &format!("for: {length}{opens}, faults: [{{ burst: {{ clients: some, {burst} }} }}] }}"),
+        &format!("for: {length}, faults: [{{ burst: {{ clients: some, {burst} }} }}] }}"),
     )
 }
 
@@ -33,7 +33,7 @@ fn did(totals: &Totals) -> FaultTally {
 #[test]
 fn it_touches_who_is_there_in_its_time_and_sends_what_it_says() {
     let burst = "messages: 50, after: 300ms, over: 200ms";
-    let totals = run(&scenario(3, "1s", "", burst));
+    let totals = run(&scenario(3, "1s", burst));
     let did = did(&totals);
     assert_eq!((did.due, did.touched, did.ended), (1, 3, 1));
     assert!(
@@ -44,21 +44,11 @@ fn it_touches_who_is_there_in_its_time_and_sends_what_it_says() {
     assert_eq!(totals.count(Counter::Offered, None, None), 10 + 50);
 }
 
-/// Some come only after it has begun, and some after it is over.
-#[test]
-fn who_comes_in_its_time_is_touched_too() {
-    let opens = ", open: { some: { stages: [{ to: 1, over: 0s }, { to: 1, over: 300ms }, { to: 3, over: 0s }, { to: 3, over: 600ms }, { to: 5, over: 0s }] } }";
-    let burst = "rate: 3x, after: 200ms, for: 400ms";
-    let totals = run(&scenario(5, "1200ms", opens, burst));
-    assert_eq!(totals.count(Counter::Opened, None, None), 5);
-    assert_eq!((did(&totals).due, did(&totals).touched), (1, 3));
-}
-
 /// Times are the shard's own, not the plan's: of one that is held up beyond a burst both are late.
 #[test]
 fn a_shard_that_was_late_says_so() {
     let burst = "rate: 3x, after: 500ms, for: 400ms";
-    let totals = held_up(&scenario(1, "1500ms", "", burst));
+    let totals = held_up(&scenario(1, "1500ms", burst));
     let did = did(&totals);
     assert!(
         did.first_ns >= 1200 * MS && did.ended_ns >= did.first_ns,

@@ -50,7 +50,7 @@ fn millis(steps: u32) -> f64 {
     u64::from(steps) as f64 * (STEP_NS / 1_000_000) as f64
 }
 
-/// From the first loss in the phase to its busiest step, from beginning to beginning: 0 if it is the very same.
+/// From the first loss in the phase to the busiest step from then on, from beginning to beginning: 0 if it is the very same.
 pub(super) fn peak_after(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judgement {
     let storm = match read(totals, phases) {
         Ok(storm) => storm,

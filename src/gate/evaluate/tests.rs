@@ -775,7 +775,8 @@ fn a_peaks_time_is_counted_from_the_first_loss() {
     let s = 1_000_000_000;
     let storm = totals(|r| {
         r.step(12 * s).lost = 100;
-        for (at, attempts) in [(12, 3), (14, 40), (15, 40), (16, 2)] {
+        // Before the loss it is no storm's.
+        for (at, attempts) in [(11, 90), (12, 3), (14, 40), (15, 40), (16, 2)] {
             r.step(at * s).attempts = attempts;
         }
     });

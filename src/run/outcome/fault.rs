@@ -2,7 +2,7 @@
 
 use super::super::drive::Course;
 use super::seconds_of;
-use crate::metrics::{Absence, Counter, Second, Totals};
+use crate::metrics::{Absence, Counter, FaultTally, Second, Totals};
 use crate::plan::{Action, Plan, PlannedFault};
 use crate::report::{AbsenceReport, FaultEffects, FaultEndReport, FaultReport, PhaseReport};
 use std::time::Duration;
@@ -11,7 +11,12 @@ use std::time::Duration;
 pub(super) fn report(fault: &PlannedFault, number: usize, course: &Course) -> FaultReport {
     match &fault.action {
         Action::Deploy(_) => super::deploy::fault(fault, number, course),
-        Action::Burst { group, opens } => scheduled(fault, number, (*group, *opens), course),
+        Action::Burst { group, opens } => {
+            let did = course.totals.fault(number);
+            scheduled(fault, did, *opens, || {
+                opened_since(fault.start, *group, course)
+            })
+        }
         Action::Hit(hit) => {
             let told = course.totals.fault(number);
             // A receive buffer is set before anybody's turn comes.
@@ -74,24 +79,24 @@ fn ends(number: usize, course: &Course) -> Vec<FaultEndReport> {
 }
 
 /// A fault that is a part of the schedules, as the shards came to it. Those that it touched were there; or, if it opens
-/// connections, they are those that were there afterwards and not before.
+/// so many connections, they are those that were there afterwards and not before.
 fn scheduled(
     fault: &PlannedFault,
-    number: usize,
-    (group, opens): (u32, u32),
-    course: &Course,
+    did: Option<FaultTally>,
+    opens: u32,
+    opened: impl Fn() -> u64,
 ) -> FaultReport {
-    let did = course.totals.fault(number).filter(|did| did.due > 0);
+    let did = did.filter(|did| did.due > 0);
     FaultReport {
         label: fault.label.clone(),
         start: fault.start.as_secs_f64(),
         end: fault.end.as_secs_f64(),
         actual_start: did.map(|did| seconds_of(did.first_ns)),
         actual_end: (did.filter(|did| did.ended == did.due)).map(|did| seconds_of(did.ended_ns)),
-        touched: match opens {
-            0 => did.map_or(0, |did| did.touched),
-            _ => opened_since(fault.start, group, course).min(opens.into()),
-        },
+        touched: did.map_or(0, |did| match opens {
+            0 => did.touched,
+            _ => opened().min(opens.into()),
+        }),
         absence: None,
         effects: FaultEffects::default(),
     }
@@ -108,13 +113,21 @@ fn opened_since(start: Duration, group: u32, course: &Course) -> u64 {
     most.saturating_sub(before.map_or(0, open))
 }
 
-/// Cuts that did not get to all they were to cut, though their phase ran to its end: the shards had no time for them.
-pub(super) fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
-    let completed = phases.iter().filter(|phase| phase.completed);
-    let faults = completed.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+/// Faults that did not get to all of their connections, though their phase ran to its end: the shards had no time for them.
+/// (A burst of which an end is missing was of a shard that was lost, which is a reason of its own.)
+/// `worked_off`: of each fault of the run, whether it is no burst.
+pub(super) fn unfinished(
+    phases: &[PhaseReport],
+    worked_off: impl Iterator<Item = bool>,
+) -> Vec<String> {
+    let faults = phases
+        .iter()
+        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
     faults
-        .filter(|(_, f)| f.actual_start.is_some() && f.actual_end.is_none())
-        .map(|(phase, fault)| {
+        .zip(worked_off)
+        .filter(|((phase, _), worked_off)| phase.completed && *worked_off)
+        .filter(|((_, f), _)| f.actual_start.is_some() && f.actual_end.is_none())
+        .map(|((phase, fault), _)| {
             format!(
                 "generator-limited: the fault `{}` in {} did not get to all of its connections: use more shards or machines",
                 fault.label, phase.name
@@ -181,12 +194,50 @@ mod tests {
             faults,
         };
         let half = || vec![fault("all", Some(2.0)), fault("half", None)];
-        let told = unfinished(&[phase(true, half())]);
+        let told = unfinished(&[phase(true, half())], [true, true].into_iter());
         let [one] = told.as_slice() else {
             panic!("{told:?}");
         };
         assert!(one.contains("`half` in storm"), "{one}");
         // An interrupted phase had no time for more.
-        assert!(unfinished(&[phase(false, half())]).is_empty());
+        assert!(unfinished(&[phase(false, half())], [true, true].into_iter()).is_empty());
+        // Nor is it a burst that its shard was lost in.
+        let burst = [true, false].into_iter();
+        assert!(unfinished(&[phase(true, half())], burst).is_empty());
+    }
+
+    #[test]
+    fn a_burst_is_over_when_every_shard_that_began_it_is_through() {
+        let burst = PlannedFault {
+            label: "pubs at 3x".into(),
+            start: Duration::from_secs(1),
+            end: Duration::from_secs(2),
+            action: Action::Burst { group: 0, opens: 0 },
+        };
+        let began = |touched, first_ns| FaultTally {
+            touched,
+            ..FaultTally::one(false, first_ns)
+        };
+        let ended = |ended_ns| FaultTally {
+            ended: 1,
+            ended_ns,
+            ..FaultTally::default()
+        };
+        let (late, later) = (1_200_000_000, 1_300_000_000);
+        let both = began(2, later).and(began(3, late));
+        let one = both.and(ended(2_100_000_000));
+        let all = one.and(ended(2_000_000_000));
+        let of = |did, opens| {
+            let report = scheduled(&burst, did, opens, || 7);
+            (report.actual_start, report.actual_end, report.touched)
+        };
+        assert_eq!(of(Some(all), 0), (Some(1.2), Some(2.1), 5));
+        assert_eq!(of(Some(one), 0), (Some(1.2), None, 5));
+        // Of connections they are those that are there more, and never more than it opens.
+        assert_eq!(of(Some(all), 9).2, 7);
+        assert_eq!(of(Some(all), 4).2, 4);
+        // It never began: whatever opened is not its doing.
+        assert_eq!(of(None, 4), (None, None, 0));
+        assert_eq!(of(Some(FaultTally::default()), 4), (None, None, 0));
     }
 }

@@ -301,6 +301,11 @@ fn values_of_columns_and_lists_named_like_credentials_are_secrets() {
         "headers: { Authorization: 'Bearer {who}' }",
         "protocol: { stomp: { login: me, passcode: '{who}' } }",
         "on_open: [ { send: '{\"type\":\"auth\",\"token\":\"{who}\"}' } ]",
+        "on_open: [ { send: '{\"type\":\"auth\",\"auth\": {\"token\" : \"{who}\"}}' } ]",
+        "headers: { Cookie: 'session={who}' }",
+        "headers: { Cookie: 'a=b; session={who}' }",
+        "headers: { Authorization: 'ApiKey {who}' }",
+        "headers: { X-Next: 'https://me:{who}@h/' }",
     ] {
         let secrets = |vars: &str| with(&format!("{vars} }}, {place}, capture_headers: {{ "));
         let column = secrets("who: { csv: { file: users.csv, column: other } }");
@@ -311,6 +316,12 @@ fn values_of_columns_and_lists_named_like_credentials_are_secrets() {
             assert!(!found.contains(&"red-room".to_string()), "{place}");
         }
     }
+    // What stands beside a token is no token.
+    let beside = "on_open: [ { send: '{\"type\":\"publish\",\"auth\":{\"tenant\":\"{who}\"}}' } ]";
+    let found = with(&format!(
+        "who: {{ cycle: [visible] }} }}, {beside}, headers: {{ X-A: b "
+    ));
+    assert!(!found.contains(&"visible".to_string()));
     // Of which more is made, it is whatever its name says.
     let composed = with("who: { cycle: [visible] } }, headers: { X-Token: 'a-{who}' ");
     assert!(!composed.contains(&"visible".to_string()));
