@@ -252,6 +252,8 @@ pub struct Opening {
     pub polled_ns: u64,
     /// Whether it has reached out for the target, if only for its name: not while a fault of ours keeps it from that.
     pub reaches: bool,
+    /// Whether the target has answered that there is no room for it: 429 or 503.
+    pub crowded: bool,
     /// Until when it must be ready.
     pub until_ns: u64,
     /// Where the target has redirected it.

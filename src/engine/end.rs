@@ -137,7 +137,7 @@ impl Shard {
             }
         }
         if state == State::Opening {
-            self.opened_in_vain(c, failure.is_some() && !cut_off, now);
+            self.opened_in_vain(c, failure.filter(|_| !cut_off), now);
         } else if failure.is_some() && !self.conns[c].is(Mark::WasReady) {
             // Told to go before it was ready: the target had heard of it.
             self.recorder.step(now).failed += 1;

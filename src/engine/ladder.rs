@@ -198,6 +198,9 @@ impl Shard {
 
     /// The target answers with a status that is none of success.
     pub(super) fn refused_by(&mut self, c: usize, status: u16) {
+        if let Some(opening) = &mut self.conns[c].opening {
+            opening.crowded |= matches!(status, 429 | 503);
+        }
         let Some(ladder) = self.ladder(c) else { return };
         let seen = match ladder.is_refusal(status) {
             true => Seen::Cause(StepDown::Refused),

@@ -45,6 +45,7 @@ impl Shard {
             node: Node::UNTOLD,
             polled_ns: 0,
             reaches: false,
+            crowded: false,
             until_ns: 0,
             redirected: None,
         }));
@@ -78,13 +79,16 @@ impl Shard {
         }
     }
 
-    /// An opening is over, and did not lead to a connection; whether it failed, or was called off.
-    pub(super) fn opened_in_vain(&mut self, c: usize, failed: bool, now: u64) {
+    /// An opening is over, and did not lead to a connection: it failed, or was called off.
+    pub(super) fn opened_in_vain(&mut self, c: usize, failure: Option<Failure>, now: u64) {
         let Some(opening) = &self.conns[c].opening else {
             return;
         };
         let step = self.recorder.step(now);
-        step.failed += u32::from(failed && opening.reaches);
+        let failed = failure.is_some() && opening.reaches;
+        let no_room = [Failure::Refused, Failure::Reset, Failure::Timeout].map(Some);
+        step.failed += u32::from(failed);
+        step.crowded += u32::from(failed && (opening.crowded || no_room.contains(&failure)));
         step.vain += u32::from(!opening.reaches);
     }
 

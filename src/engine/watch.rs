@@ -35,7 +35,7 @@ impl Watching {
     /// The side of a message that was due then; `None`: too early to matter.
     fn side(&self, c: usize, due_ns: u64) -> Option<Side> {
         if self.is_victim(c) {
-            return (due_ns >= self.start_ns).then_some(Side::Victims);
+            return (due_ns >= self.before_ns).then_some(Side::Victims);
         }
         match due_ns {
             due if due < self.before_ns => None,

@@ -164,7 +164,8 @@ impl Measure {
             Measure::Policy => Unit::Policy,
             Measure::Rate(count) if count.bytes() => Unit::ByteRate,
             Measure::Rate(_) | Measure::Peak(_) => Unit::Rate,
-            Measure::Share(_) | Measure::PeakShare => Unit::Share,
+            Measure::Share(_) => Unit::Share,
+            Measure::PeakShare => Unit::Ratio,
         }
     }
 }

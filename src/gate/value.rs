@@ -15,8 +15,10 @@ pub(super) enum Unit {
     Rate,
     /// Bytes per second.
     ByteRate,
-    /// Percent.
+    /// Percent of what it is a part of.
     Share,
+    /// Percent of something that it may be more than.
+    Ratio,
     /// What a target does with slow consumers: by its place among [`Policy::ALL`].
     Policy,
 }
@@ -31,6 +33,7 @@ impl Unit {
             Unit::Rate => "a rate, such as 900/s",
             Unit::ByteRate => "a rate of bytes, such as 900k/s or 10MiB/s",
             Unit::Share => "a share, such as 99.9%",
+            Unit::Ratio => "a share, such as 80% or 150%",
             Unit::Policy => "buffer, drop, disconnect or block-the-publisher",
         }
     }
@@ -60,7 +63,8 @@ impl Unit {
             Unit::Bytes => scaled(text, BYTES).or_else(|| scaled(text, NUMBERS)),
             Unit::Rate => per(text, Unit::Number),
             Unit::ByteRate => per(text, Unit::Bytes),
-            Unit::Share => scaled(text, &[("%", 1.0)]).filter(|percent| *percent <= 100.0),
+            Unit::Share => Unit::Ratio.read(text).filter(|percent| *percent <= 100.0),
+            Unit::Ratio => scaled(text, &[("%", 1.0)]),
             Unit::Policy => Unit::policies().find(|p| p.name() == text).map(place),
         }?;
         value.is_finite().then_some(value)
@@ -74,7 +78,7 @@ impl Unit {
             Unit::Time => format!("{:.3} s", value / 1e3),
             Unit::Number | Unit::Bytes => thousands(value),
             Unit::Rate | Unit::ByteRate => format!("{value:.1}/s"),
-            Unit::Share => format!("{value:.3} %"),
+            Unit::Share | Unit::Ratio => format!("{value:.3} %"),
             Unit::Policy => (Policy::ALL.iter())
                 .find(|policy| place(**policy) == value)
                 .map_or(String::new(), |policy| policy.name().to_owned()),
@@ -173,6 +177,8 @@ mod tests {
             (Unit::Share, "0%", Some(0.0)),
             (Unit::Share, "100%", Some(100.0)),
             (Unit::Share, "100.01%", None),
+            (Unit::Ratio, "150%", Some(150.0)),
+            (Unit::Ratio, "150", None),
             (Unit::Share, "0.5", None),
         ];
         for (unit, text, expected) in table {
@@ -189,6 +195,7 @@ mod tests {
             (Unit::Rate, "900/s"),
             (Unit::ByteRate, "10MiB/s"),
             (Unit::Share, "99.9%"),
+            (Unit::Ratio, "150%"),
         ] {
             assert!(
                 unit.example().contains(example) && unit.read(example).is_some(),

@@ -24,6 +24,8 @@ pub struct Step {
     pub failed: u32,
     /// Ready connections that were lost, and are to come back.
     pub lost: u32,
+    /// Of those that failed, openings that the target had no room for: refused by TCP or by 429 or 503, reset or not answered.
+    pub crowded: u32,
     /// Attempts that ended without reaching out, as a fault of ours kept them from it: the target never heard of them.
     pub vain: u32,
 }
@@ -37,6 +39,7 @@ impl Step {
         add(&mut self.back, other.back);
         add(&mut self.failed, other.failed);
         add(&mut self.lost, other.lost);
+        add(&mut self.crowded, other.crowded);
         add(&mut self.vain, other.vain);
     }
 }

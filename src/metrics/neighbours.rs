@@ -17,7 +17,7 @@ pub enum Side {
     During,
     /// Of the others, after it.
     After,
-    /// Of its victims, from its start on.
+    /// Of its victims, from when the others are looked at on.
     Victims,
 }
 

@@ -4,8 +4,8 @@
 
 use super::moments::{SECOND, STEP_NS, Step, Steps};
 
-/// Of a second's completed openings so many, as a divisor, must have been waiting all through it for the target, not the
-/// demand, to have been the limit.
+/// Of a second's completed openings so many, as a divisor, must have been waiting all through it, or have been turned away in it,
+/// for the target, not the demand, to have been the limit.
 const WAITING: u64 = 20;
 
 /// Nothing is lost for so many steps after everybody is back: what is lost then is of another storm.
@@ -36,8 +36,8 @@ pub struct Storm {
 pub struct Capacity {
     /// Openings completed in that second.
     pub per_second: u64,
-    /// Whether more were waiting all through it, at least a twentieth of it: else it was the demand that ended there,
-    /// and the target may take more.
+    /// Whether more were waiting all through it, or were turned away in it for want of room, at least a twentieth of it: else
+    /// it was the demand that ended there, and the target may take more.
     pub reached: bool,
 }
 
@@ -150,11 +150,13 @@ fn capacity(steps: &[Step]) -> Option<Capacity> {
     }
     waiting.push(now);
     let mut from = 0;
-    let mut opened = 0u64;
+    let (mut opened, mut crowded) = (0u64, 0u64);
     for (to, step) in steps.iter().enumerate() {
         opened += u64::from(step.opened);
+        crowded += u64::from(step.crowded);
         while u64::from(step.index - steps[from].index) >= SECOND {
             opened -= u64::from(steps[from].opened);
+            crowded -= u64::from(steps[from].crowded);
             from += 1;
         }
         let least = waiting[from + 1..=to + 1]
@@ -167,7 +169,7 @@ fn capacity(steps: &[Step]) -> Option<Capacity> {
             && (to - from + 1) as u64 == SECOND;
         let found = Capacity {
             per_second: opened,
-            reached: full && least > 0 && least >= opened / WAITING,
+            reached: full && least.max(crowded) > 0 && least.max(crowded) >= opened / WAITING,
         };
         if opened > best.map_or(0, |best| best.per_second) {
             best = Some(found);
@@ -190,6 +192,7 @@ mod tests {
                 back: *back,
                 failed: *failed,
                 lost: *lost,
+                crowded: 0,
                 vain: 0,
             };
         Steps::from(table.iter().map(step).collect::<Vec<_>>())
@@ -300,6 +303,25 @@ mod tests {
         // As many as a twentieth waited, and one fewer.
         assert_eq!(capacity(&second(1_050, 100)), Some((1_000, true)));
         assert_eq!(capacity(&second(1_049, 100)), Some((1_000, false)));
+        // All asked again and again, and most were told that there was no room: nobody waited, and it was the limit all the same.
+        let turned_away = |crowded: u32| {
+            let step = |index: u32| Step {
+                index,
+                attempts: 100 + crowded,
+                opened: 100,
+                failed: crowded,
+                crowded,
+                ..Step::default()
+            };
+            let loss = Step {
+                index: 20,
+                lost: 1,
+                ..Step::default()
+            };
+            Steps::from((0..10).map(step).chain([loss]).collect::<Vec<_>>())
+        };
+        assert_eq!(capacity(&turned_away(5)), Some((1_000, true)));
+        assert_eq!(capacity(&turned_away(4)), Some((1_000, false)));
         // The best second lies anywhere.
         let mut table: Vec<_> = (0..30u32)
             .map(|i| (i, 30, 10 + 10 * u32::from((7..17).contains(&i)), 0, 0, 0))

@@ -91,6 +91,14 @@ impl Sweep {
         if tried.lost == 0 {
             return "nobody was cut off".to_owned();
         }
+        // Of a storm of fewer nothing follows for one of all: with a longer window also first attempts come later.
+        if 10 * tried.lost < 9 * self.victims {
+            return format!(
+                "only {} of {} were there to be cut off",
+                count(tried.lost),
+                count(self.victims)
+            );
+        }
         let never = tried.lost.saturating_sub(tried.back);
         let capacity = self.capacity.filter(|capacity| tried.peak > *capacity);
         if never > 0 {
@@ -363,6 +371,15 @@ mod tests {
         let bound = sweep(Some(200));
         assert_eq!(bound.recommended, Some(3));
         assert_eq!(bound.tries[1].against, "150 % of capacity");
+        // As many as nine tenths tell of all.
+        let mut fewer = bound.tries[3].clone();
+        (fewer.lost, fewer.back) = (900, 900);
+        assert_eq!(bound.judge(&fewer), "");
+        (fewer.lost, fewer.back) = (899, 899);
+        assert_eq!(
+            bound.judge(&fewer),
+            "only 899 of 1,000 were there to be cut off"
+        );
         let none = sweep(Some(100));
         assert_eq!(none.recommended, None);
         assert!(none.advice().contains("longer windows"));

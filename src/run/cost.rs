@@ -9,6 +9,7 @@ use crate::report::CostSample;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::iter;
+use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -34,19 +35,33 @@ pub struct Meter<'a, P> {
 /// Processes that others may join: a node that is restarted is another one. Those that ended stay, as what they used
 /// has been used.
 #[derive(Debug, Clone, Default)]
-pub struct Processes(Arc<Mutex<Vec<u32>>>);
+pub struct Processes {
+    pids: Arc<Mutex<Vec<u32>>>,
+    /// Where the one that serves now is named: it is read again at each look.
+    file: Option<PathBuf>,
+}
 
 impl Processes {
     /// One more; each counts once.
     pub fn add(&self, pid: u32) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.pids.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains(&pid) {
             all.push(pid);
         }
     }
 
+    /// Whoever is named in this file joins, also later: a service that is restarted is another process.
+    pub fn follow(&mut self, file: PathBuf) {
+        self.file = Some(file);
+    }
+
     fn all(&self) -> Vec<u32> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = self.file.as_ref().map(fs::read_to_string);
+        let named = named.and_then(|text| text.ok()?.trim().parse::<u32>().ok());
+        if let Some(pid) = named.filter(|pid| *pid > 0) {
+            self.add(pid);
+        }
+        let all = self.pids.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
     }
 }
@@ -315,6 +330,26 @@ mod tests {
             ticks: 100.0,
             page: 4096,
             used: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn who_is_named_in_a_file_later_joins() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let mut processes = Processes::default();
+        processes.add(7);
+        processes.follow(file.clone());
+        assert_eq!(processes.all(), [7], "it is not there yet");
+        for (text, all) in [
+            ("8\n", vec![7, 8]),
+            ("x", vec![7, 8]),
+            ("0", vec![7, 8]),
+            ("8", vec![7, 8]),
+            (" 9 ", vec![7, 8, 9]),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            assert_eq!(processes.all(), all, "{text}");
         }
     }
 

@@ -137,7 +137,8 @@ fn one(
 
     // 2. Shards do it; the gateway, where it is embedded, is there for them.
     let mut display = Display::new(order.quiet, redact.clone());
-    let measured = match measure(document, compiled, interrupts, &mut display) {
+    let folder = order.file.parent().unwrap_or(Path::new(""));
+    let measured = match measure(document, compiled, folder, interrupts, &mut display) {
         Ok(measured) => measured,
         Err(why) => {
             say(&format!("squall: {}\n", redact.text(&why)));
@@ -254,6 +255,7 @@ fn worded(problem: &Problem) -> String {
 fn measure(
     document: &Document,
     compiled: &Compiled,
+    folder: &Path,
     interrupts: &mut UnboundedReceiver<()>,
     display: &mut Display,
 ) -> Result<Measured, String> {
@@ -281,10 +283,13 @@ fn measure(
         let target = described(&plan, gateway.is_some());
         let started = clock::wall();
         let served_by = gateway.as_ref().map(Gateway::processes);
-        let served_by = served_by.unwrap_or_default();
+        let mut served_by = served_by.unwrap_or_default();
         // A target of somebody else's, where its process is named.
         if let (None, Some(pid)) = (&gateway, compiled.process) {
             served_by.add(pid);
+            if let Some(named) = &document.scenario().target.pid_file {
+                served_by.follow(folder.join(named));
+            }
         }
         let scraper = compiled.page.clone().map(Scraper::start);
         let mut meter = Meter::new(display, served_by);

@@ -38,7 +38,7 @@ impl Files {
             if files.get(path).is_some() {
                 continue;
             }
-            match folder.read(path, kind.limit().min(left)) {
+            match folder.read_at(path, kind.limit().min(left), kind.is_anywhere()) {
                 Ok(bytes) if kind.is_text() && std::str::from_utf8(&bytes).is_err() => {
                     problems.push(Problem::error(
                         at,
@@ -77,6 +77,11 @@ impl Kind {
             Kind::Pem => 4 << 20,
             Kind::Pid => 64,
         }
+    }
+
+    /// Whether it may lie outside of the scenario's folder: services keep theirs in `/run`, and it holds a number.
+    fn is_anywhere(self) -> bool {
+        matches!(self, Kind::Pid)
     }
 
     fn is_text(self) -> bool {
@@ -197,6 +202,11 @@ impl Folder {
 
     /// Reads a file of at most `limit` bytes. Links are followed before the place is judged.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {
+        self.read_at(path, limit, false)
+    }
+
+    /// The same of one that may lie `anywhere`.
+    fn read_at(&self, path: &str, limit: u64, anywhere: bool) -> Result<Vec<u8>, String> {
         let folder = self
             .folder
             .as_ref()
@@ -204,7 +214,7 @@ impl Folder {
         let failed = |error: std::io::Error| format!("the file `{path}` cannot be read: {error}");
         let folder = folder.canonicalize().map_err(failed)?;
         let file = folder.join(path).canonicalize().map_err(failed)?;
-        if !self.allow_outside && !file.starts_with(&folder) {
+        if !self.allow_outside && !anywhere && !file.starts_with(&folder) {
             return Err(format!(
                 "the file `{path}` is outside of the scenario's folder (--allow-outside permits it)"
             ));

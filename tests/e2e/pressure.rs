@@ -136,6 +136,20 @@ fn a_gateway_that_buffers_is_known_by_what_comes_later() {
     assert!(backlog(6.0) > 300.0, "{seconds:?}");
     assert!(backlog(8.0) > backlog(6.0), "{seconds:?}");
     assert!(backlog(10.0) < 0.5 * backlog(8.0), "{seconds:?}");
+    // Before it they read as all others did.
+    let before = seconds
+        .iter()
+        .filter(|second| (2.5..4.5).contains(&second["at"].as_f64().unwrap_or(0.0)));
+    let rates: Vec<_> = before
+        .map(|second| (second["others"].as_f64(), second["victims"].as_f64()))
+        .collect();
+    assert!(
+        rates.len() == 2
+            && rates
+                .iter()
+                .all(|(others, victims)| *others > Some(200.0) && *victims > Some(200.0)),
+        "{seconds:?}"
+    );
     // Of the four seconds after it none is needed but the first two; whoever is never as before has no such time.
     let recovery = answer.number("recovery");
     assert!((1.0..=4.0).contains(&recovery), "{}", answer.all());

@@ -92,7 +92,7 @@ pub(super) fn peak_share(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judg
     );
     let actual = format!(
         "{} ({} of {})",
-        Unit::Share.write(value),
+        Unit::Ratio.write(value),
         Unit::Rate.write(most as f64),
         Unit::Rate.write(per_second)
     );

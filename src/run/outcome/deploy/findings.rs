@@ -231,6 +231,10 @@ pub(super) fn verdict(report: &DeployReport) -> String {
             crate::report::thousands(away)
         ));
     }
+    if report.cut_again > 0 {
+        let again = crate::report::thousands(report.cut_again);
+        parts.push(format!("{again} cut again"));
+    }
     let lost = crate::report::thousands(report.lost);
     parts.push(format!("{lost} messages lost"));
     for (n, what) in [

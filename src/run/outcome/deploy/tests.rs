@@ -242,6 +242,9 @@ fn the_verdict_can_be_read_aloud() {
         "12,431 connections moved in 18.0 s, 0 messages lost, 4,711 missed while away, 1,200 recovered, peak 2,100 handshakes/s"
     );
     (report.missed, report.recovered) = (0, 0);
+    report.cut_again = 57;
+    assert!(verdict(&report).contains("moved in 18.0 s, 57 cut again, 0 messages lost"));
+    report.cut_again = 0;
     report.moved -= 31;
     report.result = DeployResult::Failed;
     report.detail = "failed (exit 3)".into();
