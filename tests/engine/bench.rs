@@ -87,6 +87,7 @@ pub fn run_when_ready(text: &str, first: impl Fn() -> Control) -> Totals {
         "of those that the target heard of"
     );
     assert_eq!(sum(|step| step.opened), count(Counter::Opened));
+    assert!(sum(|step| step.crowded) <= sum(|step| step.failed));
     // Those that came back by their own plan are no part of a storm.
     let (back, again) = (sum(|step| step.back), count(Counter::Reconnected));
     let planned = count(Counter::Renewed) + count(Counter::Climbed);

@@ -2,7 +2,7 @@
 
 use crate::bench::{failures, raw, read_request, read_to_end, run, run_when_ready, server};
 use squall::engine::{self, Control};
-use squall::metrics::Counter;
+use squall::metrics::{Counter, Totals};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Three connections against a server that answers the upgrade with these bytes and ends the connection.
-fn answered(answer: &'static str, target: &str) -> squall::metrics::Totals {
+fn answered(answer: &'static str, target: &str) -> Totals {
     let address = server(move |mut stream| {
         read_request(&mut stream);
         let _ = stream.write_all(answer.as_bytes());
@@ -20,6 +20,12 @@ fn answered(answer: &'static str, target: &str) -> squall::metrics::Totals {
         read_to_end(&stream);
     });
     run(&raw(address, 3, "300ms", target, ""))
+}
+
+/// Openings that the target had no room for.
+fn crowded(totals: &Totals) -> u32 {
+    let steps = totals.steps().between(0, u64::MAX);
+    steps.iter().map(|step| step.crowded).sum()
 }
 
 #[test]
@@ -55,6 +61,12 @@ fn each_bad_answer_to_the_upgrade_has_its_kind() {
             "{answer:.40}: {found:?}"
         );
         assert_eq!(found.values().sum::<u64>(), 3, "{answer:.40}");
+        let no_room = answer.contains(" 503 ");
+        assert_eq!(
+            crowded(&totals),
+            if no_room { 3 } else { 0 },
+            "{answer:.40}"
+        );
         assert_eq!(totals.count(Counter::Attempts, None, None), 3);
         assert_eq!(totals.count(Counter::Opened, None, None), 0);
         assert!(
@@ -114,6 +126,7 @@ fn openings_that_a_late_shard_did_not_get_to_are_failures() {
 fn statuses_are_counted_by_number() {
     let totals = answered("HTTP/1.1 429 Slow down\r\n\r\n", "");
     assert_eq!(totals.statuses(None, None), BTreeMap::from([(429, 3)]));
+    assert_eq!(crowded(&totals), 3);
 }
 
 #[test]
@@ -134,6 +147,7 @@ fn nobody_listening_is_refused() {
         .unwrap();
     let totals = run(&raw(address, 4, "300ms", "", ""));
     assert_eq!(failures(&totals), BTreeMap::from([("refused", 4)]));
+    assert_eq!(crowded(&totals), 4);
 }
 
 #[test]
