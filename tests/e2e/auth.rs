@@ -219,6 +219,20 @@ fn a_target_that_asks_for_a_token_gets_one() {
     assert_eq!(done.expect(0).summary().count("opened"), 10);
 }
 
+/// And comes back with another at once, where that is how it renews.
+#[test]
+fn who_is_asked_for_a_token_may_come_back_with_one() {
+    let auth =
+        "expires: 3s, renew: { asked: { pointer: /type, equals: token_expires }, by: reconnect }";
+    let gates = "'renewed >= 20', 'renewal_failed == 0', 'expiries == 0', 'gave_up == 0'";
+    let gateway = jwt(", ask_before: 2s");
+    let done = Lab::untimed(&scenario(&gateway, auth, "reconnect: {}", gates)).run(&[]);
+    let summary = done.expect(0).summary();
+    assert_eq!(summary.count("renewed"), summary.count("reconnected"));
+    assert_eq!(summary.count("opened"), 10 + summary.count("renewed"));
+    assert_eq!(closed(&summary, 4401), 0);
+}
+
 /// Tokens of a list instead of made ones: the gateway knows the first ten alone.
 fn listed(renew: &str, more: &str, gates: &str) -> String {
     let made = scenario("tokens: [first-one]", "X", more, gates);
