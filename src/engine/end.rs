@@ -350,18 +350,25 @@ impl Shard {
     pub(super) fn give_up_waiting(&mut self, c: usize) {
         self.waiting -= 1;
         self.conns[c].state = State::Over;
-        self.never_back(c);
+        if self.never_back(c) {
+            // Whoever reads "never came back" is to know that it had no time to try.
+            let said =
+                "still waited, by backoff or the rule for its close code, when the run was over";
+            self.recorder.sample("reconnect", said.as_bytes());
+        }
     }
 
-    /// If it was lost and was to come back, it never did, which must not be forgotten.
-    fn never_back(&mut self, c: usize) {
+    /// If it was lost and was to come back, it never did, which must not be forgotten. Whether it was.
+    fn never_back(&mut self, c: usize) -> bool {
         let conn = &mut self.conns[c];
         let group = &self.plan.groups()[usize::from(conn.group)];
         // Who went by plan was not lost; and once, however its end goes on.
         let planned = conn.mark(Mark::Planned, false);
-        if std::mem::take(&mut conn.lost_ns) > 0 && group.reconnect.is_some() && !planned {
+        let was = std::mem::take(&mut conn.lost_ns) > 0 && group.reconnect.is_some() && !planned;
+        if was {
             self.count(c, Counter::GaveUp);
         }
+        was
     }
 
     /// What was queued and never left: publishes were dropped, and their numbers are free again.

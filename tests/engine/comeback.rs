@@ -93,8 +93,11 @@ fn a_service_that_restarts_is_given_its_time() {
     // 1012: not before 5 s, though the policy would have it at once.
     let totals = two(2, 1012, "backoff: none");
     assert_eq!(counts(&totals, FATES), [2, 0, 2, 0]);
+    let waited = |totals: &Totals| totals.samples().any(|(kind, _)| kind == "reconnect");
+    assert!(waited(&totals), "it had no time to try");
     let totals = two(4, 1012, "backoff: none, codes: { 1012: back_off }");
     assert_eq!(counts(&totals, FATES), [6, 4, 0, 0]);
+    assert!(!waited(&totals));
 }
 
 #[test]
