@@ -52,6 +52,29 @@ fn no_file_holds_a_canary_or_a_control_character() {
 }
 
 #[test]
+fn a_deploys_drains_are_told_by_address_and_faults_to_the_millisecond() {
+    let mut of = fixture::bundle();
+    let fault = (of.outcome.phases.iter_mut())
+        .find_map(|phase| phase.faults.first_mut())
+        .expect("a fault");
+    (fault.start, fault.actual_start, fault.actual_end) = (120.0, Some(120.0006), None);
+    let mut html = Vec::new();
+    super::html::html(&of.outcome, &of.histograms, &mut html).expect("memory takes it");
+    let html = String::from_utf8(html).expect("text");
+    let drained = html.split("<th scope=\"col\">address</th>").nth(1);
+    let drained = drained.and_then(|rest| rest.split("</table>").next());
+    let drained = drained.expect("a table of drains");
+    for row in [
+        "<th scope=\"row\">wss://rt.example.com:443</th>",
+        // Of an address that the report does not name, its number.
+        "<th scope=\"row\">1</th>",
+    ] {
+        assert!(drained.contains(row), "{row}: {drained}");
+    }
+    assert!(html.contains("120.001 s –"), "the actual start");
+}
+
+#[test]
 fn html_lets_nothing_out() {
     let html = hostile_file("report.html");
     for raw in [
