@@ -704,7 +704,8 @@ fn generator(outcome: &Outcome) -> Line {
     line(GENERATOR, parts)
 }
 
-/// What connections at rest cost in memory, where there are enough of them to say so, and the most at any time.
+/// What connections at rest cost in memory, where there are enough of them to say so, and the most at any time: of all
+/// together, which the kernel's growth may be nearly the whole of, and of the target where it is known.
 fn memory(outcome: &Outcome) -> Option<Line> {
     let (peak, rest) = (outcome.cost.peak()?, outcome.cost.at_rest()?);
     let own = peak.shards_memory + peak.gateway_memory + peak.coordinator_memory;
@@ -727,8 +728,32 @@ fn memory(outcome: &Outcome) -> Option<Line> {
             .collect();
         parts.push(format!("a connection at rest: {}", shares.join("  ")));
     }
-    parts.push(format!("at most {}", number::bytes(peak.memory() as f64)));
+    let kernel = match peak.kernel_memory {
+        0 => String::new(),
+        // It is the whole machine's, and grows by what others do as well.
+        bytes => format!(
+            " (with {} of the kernel's, whoever's it is)",
+            number::bytes(bytes as f64)
+        ),
+    };
+    let all = number::bytes(peak.memory() as f64);
+    parts.push(format!("at most {all} in all{kernel}"));
+    parts.extend(target_peak(outcome).map(|bytes| {
+        let bytes = number::bytes(bytes as f64);
+        format!("the target at most {bytes}")
+    }));
     Some(line("memory", parts))
+}
+
+/// The most memory that the target took: as its page tells it, or else as its processes were seen.
+fn target_peak(outcome: &Outcome) -> Option<u64> {
+    let told = outcome.memory.iter().flat_map(|page| &page.samples);
+    let seen = outcome.cost.samples.iter();
+    let seen = seen.map(|sample| sample.gateway_memory).max();
+    told.map(|sample| sample.bytes)
+        .max()
+        .or(seen)
+        .filter(|bytes| *bytes > 0)
 }
 
 /// The text that says at a glance how many gates held.

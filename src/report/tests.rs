@@ -52,6 +52,29 @@ fn no_file_holds_a_canary_or_a_control_character() {
 }
 
 #[test]
+fn a_deploys_drains_are_told_by_address_and_faults_to_the_millisecond() {
+    let mut of = fixture::bundle();
+    let fault = (of.outcome.phases.iter_mut())
+        .find_map(|phase| phase.faults.first_mut())
+        .expect("a fault");
+    (fault.start, fault.actual_start, fault.actual_end) = (120.0, Some(120.0006), None);
+    let mut html = Vec::new();
+    super::html::html(&of.outcome, &of.histograms, &mut html).expect("memory takes it");
+    let html = String::from_utf8(html).expect("text");
+    let drained = html.split("<th scope=\"col\">address</th>").nth(1);
+    let drained = drained.and_then(|rest| rest.split("</table>").next());
+    let drained = drained.expect("a table of drains");
+    for row in [
+        "<th scope=\"row\">wss://rt.example.com:443</th>",
+        // Of an address that the report does not name, its number.
+        "<th scope=\"row\">1</th>",
+    ] {
+        assert!(drained.contains(row), "{row}: {drained}");
+    }
+    assert!(html.contains("120.001 s –"), "the actual start");
+}
+
+#[test]
 fn html_lets_nothing_out() {
     let html = hostile_file("report.html");
     for raw in [
@@ -588,22 +611,37 @@ fn memory_is_that_of_connections_at_rest_and_the_most_at_any_time() {
         ..CostSample::default()
     };
     outcome.cost.samples = moments.map(sample).to_vec();
-    let plain = Look {
-        colour: false,
-        width: 100,
+    let line = |outcome: &Outcome| {
+        let look = Look {
+            colour: false,
+            width: 200,
+        };
+        let text = summary(outcome, look);
+        let line = text.lines().find(|line| line.starts_with("memory"));
+        line.map(|line| line.trim_start_matches("memory").trim().to_owned())
+            .expect("a line")
     };
-    let text = summary(&outcome, plain);
-    let line = text.lines().find(|line| line.starts_with("memory"));
-    let expected =
-        "memory      a connection at rest: generator 10.2 KiB  gateway 20.5 KiB · at most 2.6 GiB";
-    assert_eq!(line, Some(expected));
-    // Too few to tell a connection's share from the processes'.
+    assert_eq!(
+        line(&outcome),
+        "a connection at rest: generator 10.2 KiB  gateway 20.5 KiB · at most 2.6 GiB in all · the target at most 96 MiB"
+    );
+    // Too few to tell a connection's share from the processes'; no page of the target's, but its processes.
+    outcome.memory = None;
     for sample in &mut outcome.cost.samples {
         sample.open /= 3;
     }
-    let text = summary(&outcome, plain);
-    let line = text.lines().find(|line| line.starts_with("memory"));
-    assert_eq!(line, Some("memory      at most 2.6 GiB"));
+    assert_eq!(
+        line(&outcome),
+        "at most 2.6 GiB in all · the target at most 1.8 GiB"
+    );
+    // Nothing is known of the target, and the kernel's is not the generator's.
+    for sample in &mut outcome.cost.samples {
+        sample.kernel_memory = std::mem::take(&mut sample.gateway_memory);
+    }
+    assert_eq!(
+        line(&outcome),
+        "at most 2.6 GiB in all (with 1.8 GiB of the kernel's, whoever's it is)"
+    );
 }
 
 #[test]

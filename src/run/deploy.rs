@@ -195,14 +195,20 @@ impl Deploys {
         }
     }
 
-    /// Ends what runs, and gives what came of each that was begun, by the fault's number.
-    pub async fn finish(mut self, start: Option<Instant>) -> BTreeMap<usize, Done> {
+    /// Ends what runs, and gives what came of each that was begun, by the fault's number. `say` hears of an end that
+    /// [`Deploys::next`] was not there any more to tell of: a command that is not done in time may still be at its
+    /// putting things in order when the run is over.
+    pub async fn finish(
+        mut self,
+        start: Option<Instant>,
+        say: impl FnOnce(&str),
+    ) -> BTreeMap<usize, Done> {
         self.stop();
         if let Some(start) = start
             && let Some(running) = &mut self.running
         {
             let carried = timeout(STOP, &mut running.task).await;
-            self.ended(start, carried.ok().and_then(Result::ok));
+            say(&self.ended(start, carried.ok().and_then(Result::ok)));
         }
         std::mem::take(&mut self.done)
     }

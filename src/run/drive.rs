@@ -139,9 +139,10 @@ pub async fn drive<F: Fabric, P: Progress>(
         deserted,
         deploys,
         published,
+        progress,
         ..
     } = drive;
-    let deploys = deploys.finish(start).await;
+    let deploys = deploys.finish(start, |said| progress.note(said)).await;
     totals.finish();
     let until = [interrupted, deserted]
         .into_iter()

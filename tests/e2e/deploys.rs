@@ -224,14 +224,21 @@ fn a_command_that_fails_fails_the_run() {
 
 #[test]
 fn a_command_that_hangs_is_ended_at_its_timeout_and_fails_the_run() {
-    let run = "run: [sh, -c, 'echo $$ > pid; exec sleep 600'], timeout: 1s, hitless: true";
-    let lab = Lab::new(&scenario(run));
-    let summary = lab.run(&[]).expect(99).summary();
-    assert_eq!(deploy(&summary)["result"], "timed_out");
-    let took = deploy(&summary)["took"].as_f64().expect("a time");
-    assert!(took >= 1.0, "{took}");
-    assert_eq!(gate(&summary)["actual"], "timed out");
-    assert_ended(pid(&lab.path().join("pid")));
+    // The second does not end when asked to, so that the run is over before it is: its end is told all the same.
+    for hangs in ["exec sleep 600", "trap \"\" TERM; sleep 600"] {
+        let run = format!("run: [sh, -c, 'echo $$ > pid; {hangs}'], timeout: 1s, hitless: true");
+        let lab = Lab::new(&scenario(&run));
+        let done = lab.run(&[]);
+        done.expect(99);
+        let told = "not done in time, ended after";
+        assert_eq!(done.stderr.matches(told).count(), 1, "{}", done.stderr);
+        let summary = done.summary();
+        assert_eq!(deploy(&summary)["result"], "timed_out");
+        let took = deploy(&summary)["took"].as_f64().expect("a time");
+        assert!(took >= 1.0, "{took}");
+        assert_eq!(gate(&summary)["actual"], "timed out");
+        assert_ended(pid(&lab.path().join("pid")));
+    }
 }
 
 #[test]

@@ -305,7 +305,7 @@ impl View<'_> {
         let y = axis::linear(most(&series), axis::compact);
         let id = format!("deploy-{}", deploy.start as u64);
         let title = format!("Connections through the deploy in {}", clean(&deploy.phase));
-        let unit = "shaded: from its start to the last connection's end";
+        let unit = "shaded: while it was carried out, and to the last old connection's end";
         shaded(self.plot(&id, &title, unit, y, series), deploy)
     }
 
@@ -422,7 +422,7 @@ impl View<'_> {
     }
 }
 
-/// From a deploy's start to the last old connection's end.
+/// From a deploy's start until it was carried out and the last old connection had ended, whichever was later.
 fn shaded(mut plot: Plot, deploy: &DeployReport) -> Plot {
     let last = deploy.drain.unwrap_or(0.0).max(deploy.took.unwrap_or(0.0));
     plot.faults = vec![(deploy.start, deploy.start + last)];

@@ -2,14 +2,14 @@
 
 use crate::report::number::count;
 use crate::report::text::clean;
-use crate::report::{DeployReport, Drained, Outcome};
+use crate::report::{DeployReport, Drained, Outcome, PlaceReport, Stretch};
 use maud::{Markup, html};
 
 pub(super) fn deploys(outcome: &Outcome) -> Markup {
-    html! { @for report in &outcome.deploys { (deploy(report)) } }
+    html! { @for report in &outcome.deploys { (deploy(report, &outcome.endpoints)) } }
 }
 
-fn deploy(report: &DeployReport) -> Markup {
+fn deploy(report: &DeployReport, places: &[PlaceReport]) -> Markup {
     html! {
         h2 { "Deploy in " (clean(&report.phase)) }
         div.card.deploy {
@@ -27,23 +27,27 @@ fn deploy(report: &DeployReport) -> Markup {
                 }
             }
         }
-        div.pair {
-            div { (facts(report)) }
-            div {
-                @if !report.nodes.is_empty() { (nodes(report)) }
-                @if !report.drains.is_empty() { (drains(report)) }
-            }
+        div.pair.behind {
+            (facts(report))
+            // A row each: beside each other neither has room for its columns.
+            @if !report.nodes.is_empty() { div.card.scroll.whole { (nodes(report)) } }
+            @if !report.drains.is_empty() { div.card.scroll.whole { (drains(report, places)) } }
         }
     }
 }
 
+/// In two halves side by side: there are many of them, and beside anything else they would be a narrow tower.
 fn facts(report: &DeployReport) -> Markup {
+    let facts = report.facts();
+    let half = facts.len().div_ceil(2).max(1);
     html! {
-        div.card.scroll {
-            table.table {
-                tbody { @for (name, value) in report.facts() {
-                    tr { th scope="row" { (name) } td.text { (clean(&value)) } }
-                } }
+        @for facts in facts.chunks(half) {
+            div.card.scroll {
+                table.table.pairs {
+                    tbody { @for (name, value) in facts {
+                        tr { th scope="row" { (name) } td.text { (clean(value)) } }
+                    } }
+                }
             }
         }
     }
@@ -57,29 +61,27 @@ fn at(seconds: f64) -> String {
 fn nodes(report: &DeployReport) -> Markup {
     let told = |value: Option<u64>| value.map_or("unknown".to_owned(), count);
     html! {
-        div.card.scroll {
-            table.table {
-                thead { tr {
-                    th scope="col" { "node" } th.n scope="col" { "drains" } th.n scope="col" { "ended" }
-                    th.n scope="col" { "ready" } th.n scope="col" { "let in while draining" } th.n scope="col" { "cut at its deadline" }
-                } }
-                tbody { @for node in &report.nodes {
-                    tr {
-                        th scope="row" { (node.node) }
-                        td.n { (at(node.draining)) }
-                        td.n { (node.ended.map_or("–".to_owned(), at)) }
-                        td.n { (node.ready.map_or("–".to_owned(), at)) }
-                        td.n { (told(node.opened_draining)) }
-                        td.n { (told(node.cut_at_deadline)) }
-                    }
-                } }
-            }
+        table.table {
+            thead { tr {
+                th scope="col" { "node" } th.n scope="col" { "drains" } th.n scope="col" { "ended" }
+                th.n scope="col" { "ready" } th.n scope="col" { "let in while draining" } th.n scope="col" { "cut at its deadline" }
+            } }
+            tbody { @for node in &report.nodes {
+                tr {
+                    th scope="row" { (node.node) }
+                    td.n { (at(node.draining)) }
+                    td.n { (node.ended.map_or("–".to_owned(), at)) }
+                    td.n { (node.ready.map_or("–".to_owned(), at)) }
+                    td.n { (told(node.opened_draining)) }
+                    td.n { (told(node.cut_at_deadline)) }
+                }
+            } }
         }
     }
 }
 
-/// The stretches in which old connections ended.
-fn drains(report: &DeployReport) -> Markup {
+/// The stretches in which old connections ended, each at its address.
+fn drains(report: &DeployReport, places: &[PlaceReport]) -> Markup {
     let how = |how: Drained| match how {
         Drained::Evenly => "evenly",
         Drained::Unevenly => "unevenly",
@@ -88,22 +90,27 @@ fn drains(report: &DeployReport) -> Markup {
         Drained::Unknown => "unknown",
     };
     html! {
-        div.card.scroll {
-            table.table {
-                thead { tr {
-                    th scope="col" { "endpoint" } th.n scope="col" { "ends" } th.n scope="col" { "connections" }
-                    th.n scope="col" { "1006" } th.n scope="col" { "how" }
-                } }
-                tbody { @for stretch in &report.drains {
-                    tr {
-                        th scope="row" { (stretch.endpoint) }
-                        td.n { (at(stretch.from)) " – " (at(stretch.to)) }
-                        td.n { (count(stretch.connections)) }
-                        td.n.zero[stretch.unclean == 0] { (count(stretch.unclean)) }
-                        td.n { (how(stretch.how)) }
-                    }
-                } }
-            }
+        table.table {
+            thead { tr {
+                th scope="col" { "address" } th.n scope="col" { "ends" } th.n scope="col" { "connections" }
+                th.n scope="col" { "1006" } th.n scope="col" { "how" }
+            } }
+            tbody { @for stretch in &report.drains {
+                tr {
+                    th scope="row" { (address(stretch, places)) }
+                    td.n { (at(stretch.from)) " – " (at(stretch.to)) }
+                    td.n { (count(stretch.connections)) }
+                    td.n.zero[stretch.unclean == 0] { (count(stretch.unclean)) }
+                    td.n { (how(stretch.how)) }
+                }
+            } }
         }
     }
+}
+
+fn address(stretch: &Stretch, places: &[PlaceReport]) -> String {
+    let place = usize::try_from(stretch.endpoint).ok();
+    let place = place.and_then(|place| places.get(place));
+    // A report that tells of no addresses has at least its number.
+    place.map_or_else(|| stretch.endpoint.to_string(), |place| clean(&place.name))
 }

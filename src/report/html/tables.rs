@@ -47,16 +47,27 @@ pub(super) fn tables(outcome: &Outcome) -> Markup {
 
 /// A table in a card, its first column headings, the others numbers.
 fn table(head: &[String], rows: &[Vec<String>]) -> Markup {
+    cells("n", head, rows)
+}
+
+/// The same of words: to the left, and as many lines of them as it takes.
+fn words(head: &[String], rows: &[Vec<String>]) -> Markup {
+    cells("text", head, rows)
+}
+
+fn cells(class: &str, head: &[String], rows: &[Vec<String>]) -> Markup {
+    let class_of = |column: usize| (column > 0).then_some(class);
+    let nothing = |cell: &str| cell == "0" || cell == number::NONE;
     html! {
         div.card.scroll {
             table.table {
-                thead { tr { @for (i, cell) in head.iter().enumerate() { th.n[i > 0] scope="col" { (cell) } } } }
+                thead { tr { @for (i, cell) in head.iter().enumerate() { th class=[class_of(i)] scope="col" { (cell) } } } }
                 tbody {
                     @for row in rows {
                         tr {
                             @for (i, cell) in row.iter().enumerate() {
                                 @if i == 0 { th scope="row" { (cell) } }
-                                @else { td.n.zero[cell == "0" || cell == number::NONE] { (cell) } }
+                                @else { td.(class).zero[nothing(cell)] { (cell) } }
                             }
                         }
                     }
@@ -124,7 +135,7 @@ fn pressure(outcome: &Outcome) -> Markup {
     html! {
         @if !outcome.pressure.is_empty() {
             h2 { "Slow consumers" }
-            (table(&head, &rows))
+            (words(&head, &rows))
         }
     }
 }
@@ -137,6 +148,11 @@ fn at(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
+/// To the millisecond: to a tenth what was done would look as what was planned.
+fn precisely(seconds: f64) -> String {
+    format!("{seconds:.3} s")
+}
+
 /// The four cells of a fault.
 fn fault(fault: Option<&FaultReport>) -> Markup {
     html! {
@@ -145,8 +161,8 @@ fn fault(fault: Option<&FaultReport>) -> Markup {
             td.n { (at(fault.start)) " – " (at(fault.end)) }
             td.n {
                 @match (fault.actual_start, fault.actual_end) {
-                    (Some(start), Some(end)) => { (at(start)) " – " (at(end)) }
-                    (Some(start), None) => { (at(start)) " –" }
+                    (Some(start), Some(end)) => { (precisely(start)) " – " (precisely(end)) }
+                    (Some(start), None) => { (precisely(start)) " –" }
                     _ => { span.bad { "never started" } }
                 }
             }
