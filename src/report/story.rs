@@ -732,7 +732,7 @@ fn memory(outcome: &Outcome) -> Option<Line> {
         0 => String::new(),
         // It is the whole machine's, and grows by what others do as well.
         bytes => format!(
-            " (with {} of the kernel's, whoever's it is)",
+            " ({} of it the whole machine's kernel)",
             number::bytes(bytes as f64)
         ),
     };

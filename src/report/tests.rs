@@ -640,7 +640,7 @@ fn memory_is_that_of_connections_at_rest_and_the_most_at_any_time() {
     }
     assert_eq!(
         line(&outcome),
-        "at most 2.6 GiB in all (with 1.8 GiB of the kernel's, whoever's it is)"
+        "at most 2.6 GiB in all (1.8 GiB of it the whole machine's kernel)"
     );
 }
 
