@@ -86,9 +86,12 @@ impl Shard {
         };
         let step = self.recorder.step(now);
         let failed = failure.is_some() && opening.reaches;
-        let no_room = [Failure::Refused, Failure::Reset, Failure::Timeout].map(Some);
+        let no_room = matches!(
+            failure,
+            Some(Failure::Refused | Failure::Reset | Failure::Timeout)
+        );
         step.failed += u32::from(failed);
-        step.crowded += u32::from(failed && (opening.crowded || no_room.contains(&failure)));
+        step.crowded += u32::from(failed && (opening.crowded || no_room));
         step.vain += u32::from(!opening.reaches);
     }
 

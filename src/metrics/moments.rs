@@ -31,6 +31,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// So many in one step, as a rate per second.
+    pub fn per_second(count: u32) -> u64 {
+        u64::from(count) * SECOND
+    }
+
     /// Adds what another part of the run did in the same step.
     fn add(&mut self, other: Step) {
         let add = |into: &mut u32, n: u32| *into = into.saturating_add(n);
@@ -118,8 +123,7 @@ impl Steps {
     /// there was none.
     pub fn peak(&self, from_ns: u64, to_ns: u64, of: fn(&Step) -> u32) -> Option<u64> {
         let most = self.between(from_ns, to_ns).iter().map(of).max();
-        most.filter(|most| *most > 0)
-            .map(|most| u64::from(most) * SECOND)
+        most.filter(|most| *most > 0).map(Step::per_second)
     }
 }
 

@@ -12,7 +12,7 @@ use super::places;
 use super::verdict::exit;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Counter, Quantiles, Second, Timer, Totals};
-use crate::plan::{Action, Plan};
+use crate::plan::Plan;
 use crate::report::{
     CloseReport, CostReport, CostSample, DeployReport, GateReport, GateStatus, GroupReport,
     Histograms, OUTCOME_VERSION, Outcome, PhaseReport, ReasonReport, SecondHistogram, ShardReport,
@@ -51,8 +51,10 @@ pub fn assemble(facts: Facts<'_>, course: &Course) -> Outcome {
     let totals = &course.totals;
     let phases = phases(plan, course);
     let mut against = facts.against;
-    let worked_off = (plan.faults()).map(|fault| !matches!(fault.action, Action::Burst { .. }));
-    against.extend(fault::unfinished(&phases, worked_off));
+    // What a lost shard had under its hands is unfinished for that reason, which is told.
+    if course.shards.iter().all(|shard| shard.lost.is_none()) {
+        against.extend(fault::unfinished(&phases));
+    }
     // Trouble that nobody had proves nothing about how it is borne. Where nothing opened there is a better reason.
     let opened = opened(plan, totals);
     if opened > 0 {

@@ -94,7 +94,7 @@ fn shown(root: &Node) -> Shown {
         root,
         "",
         false,
-        &out.clone(),
+        &Shown::new(),
         &mut |_, scalar, parent, secret| {
             let text = written(scalar);
             let holes = holes(text);

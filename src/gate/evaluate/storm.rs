@@ -3,7 +3,7 @@
 use super::super::grammar::{Gate, Peak};
 use super::super::value::{Unit, thousands};
 use super::{Judgement, Phase, Scope, Status, judged, none, not_reached};
-use crate::metrics::{Counter, STEP_NS, Step, Storm, Totals};
+use crate::metrics::{Counter, STEP_NS, Step, Steps, Storm, Totals};
 
 /// From the beginning of the first phase to the end of the last, nanoseconds from the run's start. Phases are contiguous.
 fn span(phases: &[Phase]) -> (u64, u64) {
@@ -18,30 +18,36 @@ fn span(phases: &[Phase]) -> (u64, u64) {
 /// The busiest step, per second.
 pub(super) fn peak(gate: &Gate, totals: &Totals, phases: &[Phase], of: Peak) -> Judgement {
     let (from, to) = span(phases);
-    if totals.steps().full() {
-        return none("the run had more steps of 100 ms than are kept".to_owned());
-    }
+    let steps = match steps(totals) {
+        Ok(steps) => steps,
+        Err(none) => return none,
+    };
     let count: fn(&Step) -> u32 = match of {
         Peak::Attempts => |step| step.attempts,
         Peak::Opened => |step| step.opened,
         Peak::Reconnected => |step| step.back,
     };
-    let Some(most) = totals.steps().peak(from, to, count) else {
+    let Some(most) = steps.peak(from, to, count) else {
         return none(format!("not exercised: {} was 0", of.name()));
     };
     let value = most as f64;
     judged(gate, value, Unit::Rate.write(value), String::new())
 }
 
+/// The run's steps, if they are all there.
+fn steps(totals: &Totals) -> Result<&Steps, Judgement> {
+    match totals.steps().full() {
+        true => Err(none(
+            "the run had more steps of 100 ms than are kept".to_owned(),
+        )),
+        false => Ok(totals.steps()),
+    }
+}
+
 /// The storm of these phases, or why none can be told of.
 fn read(totals: &Totals, phases: &[Phase]) -> Result<Storm, Judgement> {
     let (from, to) = span(phases);
-    if totals.steps().full() {
-        return Err(none(
-            "the run had more steps of 100 ms than are kept".to_owned(),
-        ));
-    }
-    let storm = Storm::read(totals.steps(), from, to);
+    let storm = Storm::read(steps(totals)?, from, to);
     storm.ok_or_else(|| none("no connection was lost that is to come back".to_owned()))
 }
 
@@ -60,7 +66,7 @@ pub(super) fn peak_after(gate: &Gate, totals: &Totals, phases: &[Phase]) -> Judg
         return none("not exercised: attempts was 0".to_owned());
     };
     let ms = millis(index.saturating_sub(storm.first));
-    let per_second = f64::from(most) * 1e9 / STEP_NS as f64;
+    let per_second = Step::per_second(most) as f64;
     let actual = format!(
         "{} ({})",
         Unit::Time.write(ms),

@@ -114,20 +114,12 @@ fn opened_since(start: Duration, group: u32, course: &Course) -> u64 {
 }
 
 /// Faults that did not get to all of their connections, though their phase ran to its end: the shards had no time for them.
-/// (A burst of which an end is missing was of a shard that was lost, which is a reason of its own.)
-/// `worked_off`: of each fault of the run, whether it is no burst.
-pub(super) fn unfinished(
-    phases: &[PhaseReport],
-    worked_off: impl Iterator<Item = bool>,
-) -> Vec<String> {
-    let faults = phases
-        .iter()
-        .flat_map(|p| p.faults.iter().map(move |f| (p, f)));
+pub(super) fn unfinished(phases: &[PhaseReport]) -> Vec<String> {
+    let completed = phases.iter().filter(|phase| phase.completed);
+    let faults = completed.flat_map(|p| p.faults.iter().map(move |f| (p, f)));
     faults
-        .zip(worked_off)
-        .filter(|((phase, _), worked_off)| phase.completed && *worked_off)
-        .filter(|((_, f), _)| f.actual_start.is_some() && f.actual_end.is_none())
-        .map(|((phase, fault), _)| {
+        .filter(|(_, f)| f.actual_start.is_some() && f.actual_end.is_none())
+        .map(|(phase, fault)| {
             format!(
                 "generator-limited: the fault `{}` in {} did not get to all of its connections: use more shards or machines",
                 fault.label, phase.name
@@ -194,16 +186,13 @@ mod tests {
             faults,
         };
         let half = || vec![fault("all", Some(2.0)), fault("half", None)];
-        let told = unfinished(&[phase(true, half())], [true, true].into_iter());
+        let told = unfinished(&[phase(true, half())]);
         let [one] = told.as_slice() else {
             panic!("{told:?}");
         };
         assert!(one.contains("`half` in storm"), "{one}");
         // An interrupted phase had no time for more.
-        assert!(unfinished(&[phase(false, half())], [true, true].into_iter()).is_empty());
-        // Nor is it a burst that its shard was lost in.
-        let burst = [true, false].into_iter();
-        assert!(unfinished(&[phase(true, half())], burst).is_empty());
+        assert!(unfinished(&[phase(false, half())]).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::drive::Course;
 use super::{millis, named, seconds_of};
-use crate::metrics::{self, Failure, STEP_NS, Steps, Storm};
+use crate::metrics::{self, Failure, STEP_NS, Step, Steps, Storm};
 use crate::plan::Plan;
 use crate::report::{FaultReport, PhaseReport, StormReport, StormStep};
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
         lost: storm.lost,
         back: storm.back,
         attempts: storm.attempts,
-        peak: storm.peak.map_or(0, |(most, _)| per_second(most)),
+        peak: storm.peak.map_or(0, |(most, _)| Step::per_second(most)),
         peak_at: storm.peak.map(|(_, index)| at(index)),
         capacity: storm.capacity.map(|capacity| capacity.per_second),
         capacity_reached: storm.capacity.is_some_and(|capacity| capacity.reached),
@@ -110,11 +110,6 @@ fn report(cause: &str, storm: &Storm, steps: &Steps, plan: &Plan, course: &Cours
             .collect(),
         curve: curve(storm, steps),
     }
-}
-
-/// Of a step's count, per second.
-fn per_second(count: u32) -> u64 {
-    u64::from(count) * (1_000_000_000 / STEP_NS)
 }
 
 /// The storm's course, gaps filled with nothing, in steps of 100 ms or as many times that as it takes.
