@@ -18,9 +18,12 @@ pub fn monotonic_ns() -> u64 {
     read(Clock::CLOCK_MONOTONIC)
 }
 
-/// The wall clock, milliseconds since 1970: for what others compare with theirs, never for measuring.
-pub fn wall_ms() -> u64 {
-    read(Clock::CLOCK_REALTIME).div_ceil(1_000_000)
+/// What the wall clock shows at a moment of CLOCK_MONOTONIC, milliseconds since 1970, never too few: for what others compare with
+/// theirs. (Held up between its two looks it says more: what is due by the wall is then due too soon, and nobody looks quicker.)
+pub fn wall_ms_at(at: u64) -> u64 {
+    let ahead = at as i64 - monotonic_ns() as i64;
+    let then = read(Clock::CLOCK_REALTIME).saturating_add_signed(ahead);
+    then.div_ceil(1_000_000)
 }
 
 /// CPU time this process has used, nanoseconds.
@@ -67,5 +70,20 @@ impl Alarm {
     /// To be called when it fired, so that the same moment can be armed again.
     pub fn fired(&mut self) {
         self.armed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_of_a_moment_is_never_said_too_low() {
+        for ahead_us in [-70_300_i64, -900, 0, 100, 900, 1_999, 50_950] {
+            let (wall, now) = (read(Clock::CLOCK_REALTIME), monotonic_ns());
+            let ahead = ahead_us * 1_000;
+            let told = wall_ms_at(now.saturating_add_signed(ahead)) * 1_000_000;
+            assert!(told >= wall.saturating_add_signed(ahead), "{ahead_us}");
+        }
     }
 }

@@ -361,8 +361,7 @@ impl Shard {
     pub fn start(&mut self, at: u64) -> Result<(), EngineError> {
         self.started_at = at;
         // The start may be still to come, or past.
-        let ahead = at as i64 - clock::monotonic_ns() as i64;
-        self.wall_ms = clock::wall_ms().saturating_add_signed(ahead / 1_000_000);
+        self.wall_ms = clock::wall_ms_at(at);
         self.stretch = Stretch::Running;
         self.alarm.arm(at).map_err(EngineError::Poll)
     }
